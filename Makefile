@@ -1,0 +1,61 @@
+# `make help` lists the targets. Everything is installed into .venv, from constraints.txt.
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+OUT ?= runs/hospitals
+# Flower asks a server for updates and sends usage figures unless it is told not to.
+export FLWR_TELEMETRY_ENABLED := 0
+export FLWR_DISABLE_UPDATE_CHECK := 1
+export FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION := 1
+export HF_HUB_OFFLINE := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install system demo test lint unit e2e bench clean
+
+help: ## Show the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+install: $(STAMP) ## Install the four distributions with all extras into .venv
+
+$(STAMP): constraints.txt pyproject.toml $(wildcard */pyproject.toml)
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed") if sys.version_info < (3, 11) else None'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt pip setuptools
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --requirement requirements-dev.txt
+	@touch $@
+
+demo: $(STAMP) ## The main job: four hospitals, one model, under five minutes
+	$(BIN)/fedward simulate hospitals --out $(OUT)
+
+test: lint unit e2e ## Every check that guards main (under 15 minutes on 2 cores)
+
+lint: $(STAMP) ## ruff, mypy --strict, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy shared client server simulations
+	$(BIN)/lint-imports
+
+unit: $(STAMP) system ## Unit, property, integration and documentation tests
+	$(BIN)/pytest -m "not e2e and not slow" -n 2
+
+e2e: $(STAMP) system ## A deployed study on loopback: real SuperLink, real SuperNodes
+	$(BIN)/pytest -m "e2e and not slow" tests/e2e
+
+bench: $(STAMP) ## Benchmarks beside their peers
+	$(BIN)/python -m fedward_simulations.bench
+
+# Browser for the report's tests: installed where that is allowed, else those tests say they are left out.
+system:
+	@if ! command -v chromium >/dev/null 2>&1; then \
+	  if command -v apt-get >/dev/null 2>&1 && [ "$$(id -u)" = 0 ]; then \
+	    echo "installing chromium"; \
+	    (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium) >/dev/null 2>&1 \
+	      || echo "chromium could not be installed: the tests of the report in a browser are left out"; \
+	  else \
+	    echo "no chromium, and no right to install it: the tests of the report in a browser are left out"; \
+	  fi; \
+	fi
+
+clean: ## Remove .venv and what runs have left
+	rm -rf .venv runs .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

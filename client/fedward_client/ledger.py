@@ -1,0 +1,220 @@
+"""The ledger: what each account of this site has spent, on disk before the data is touched.
+
+SQLite, one row per booking. A booking is *reserved*, and thereby spent, before the first access to
+the data; its update *closes* it and gives nothing back. An update that was computed is kept until
+the next one of its study, so that a repeated request gets the identical bytes at no cost. What is
+computed again is booked again.
+"""
+
+import json
+import math
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedward_shared.errors import BudgetExceeded, PrivacyError, StateError
+from fedward_shared.privacy import accountant
+from fedward_shared.privacy.plan import Event
+
+VERSION = 1
+SCHEMA = """
+CREATE TABLE accounts (
+    name TEXT PRIMARY KEY,
+    delta REAL NOT NULL CHECK (delta > 0 AND delta < 1)
+) STRICT;
+CREATE TABLE bookings (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    account TEXT NOT NULL REFERENCES accounts (name),
+    charter TEXT NOT NULL,
+    round INTEGER NOT NULL,
+    request TEXT NOT NULL,
+    event TEXT NOT NULL,
+    reserved_at REAL NOT NULL,
+    closed_at REAL,
+    answer BLOB
+) STRICT;
+CREATE INDEX bookings_by_account ON bookings (account);
+CREATE INDEX bookings_by_request ON bookings (charter, round, request);
+"""
+
+
+@dataclass(frozen=True)
+class Spending:
+    """What an account has spent: ε at its δ, infinite once it was used without DP."""
+
+    account: str
+    epsilon: float
+    delta: float
+    bookings: int
+    open_bookings: int
+
+
+@dataclass(frozen=True)
+class Limit:
+    """How much ε at which δ an account or a study may spend, and who says so.
+
+    Infinite ε is the limit of those who agreed, in plain words, to a study without DP.
+    """
+
+    name: str
+    set_by: str
+    epsilon: float
+    delta: float
+
+    def check(self, spent: list[Event], event: Event) -> None:
+        """Raises BudgetExceeded if `event` on top of `spent` costs more than the limit."""
+        if math.isinf(self.epsilon):
+            return
+        after = accountant.epsilon([*spent, event], self.delta)
+        if after > self.epsilon:
+            before = accountant.epsilon(spent, self.delta)
+            raise BudgetExceeded(
+                f"{self.name}: spent ε = {before:.4f}, with this round ε = {after:.4f}, but "
+                f"{self.set_by} allows ε = {self.epsilon:g} at δ = {self.delta:g}"
+            )
+
+
+class Ledger:
+    """The ledger in the file `path`, made if there is none.
+
+    Raises StateError for a file that is corrupt, of another version, or held by another process: it
+    never starts afresh on its own.
+    """
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+        self.path = path
+        self._clock = clock
+        new = not path.exists()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._db = sqlite3.connect(path, isolation_level=None, timeout=30)
+            # WAL with synchronous=FULL: a committed booking survives a power cut.
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            self._db.execute("PRAGMA foreign_keys=ON")
+            if new:
+                with self._transaction():
+                    for statement in SCHEMA.split(";"):
+                        self._db.execute(statement)
+                    self._db.execute(f"PRAGMA user_version={VERSION:d}")
+                path.chmod(0o600)
+            self._check()
+        except sqlite3.Error as error:
+            raise StateError(
+                f"{path}: the ledger cannot be read ({error}); nothing was changed. Restore it from "
+                "a backup, or ask the data-protection officer before any new one is begun"
+            ) from error
+
+    def _check(self) -> None:
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if version != VERSION:
+            raise StateError(
+                f"{self.path}: ledger version {version}, this release reads version {VERSION}"
+            )
+        problems = [row[0] for row in self._db.execute("PRAGMA quick_check").fetchall()]
+        if problems != ["ok"]:
+            raise StateError(f"{self.path}: the ledger is corrupt: {problems[0]}")
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._db.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    def reserve(
+        self, account: "Limit", study: "Limit", round_number: int, request: str, event: Event
+    ) -> int:
+        """Books `event` before the data is touched and returns the booking's number.
+
+        Refused, with nothing written, if all bookings of the account would pass the account's
+        limit, or those of this study (named by its charter's digest) the study's. Raises
+        BudgetExceeded, or PrivacyError for an account whose δ has changed.
+        """
+        with self._transaction():
+            known = self._db.execute(
+                "SELECT delta FROM accounts WHERE name = ?", (account.name,)
+            ).fetchone()
+            if known is None:
+                self._db.execute(
+                    "INSERT INTO accounts VALUES (?, ?)", (account.name, account.delta)
+                )
+            elif known[0] != account.delta:
+                raise PrivacyError(
+                    f"account {account.name}: its δ is {known[0]:g} and stays so; it was given as "
+                    f"{account.delta:g}"
+                )
+            account.check(self._events(account.name), event)
+            study.check(self._events(account.name, study.name), event)
+            cursor = self._db.execute(
+                "INSERT INTO bookings (account, charter, round, request, event, reserved_at)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    account.name,
+                    study.name,
+                    round_number,
+                    request,
+                    json.dumps(event.as_json()),
+                    self._clock(),
+                ),
+            )
+            booking = cursor.lastrowid
+            assert booking is not None
+            return booking
+
+    def complete(self, booking: int, answer: bytes) -> None:
+        """Closes a booking with the bytes that may leave for it; older answers of the study go."""
+        with self._transaction():
+            self._db.execute(
+                "UPDATE bookings SET answer = NULL WHERE charter = "
+                "(SELECT charter FROM bookings WHERE id = ?) AND id != ?",
+                (booking, booking),
+            )
+            self._db.execute(
+                "UPDATE bookings SET closed_at = ?, answer = ? WHERE id = ?",
+                (self._clock(), answer, booking),
+            )
+
+    def answer(self, charter: str, round_number: int, request: str) -> bytes | None:
+        """The bytes already computed for exactly this request, or None."""
+        row = self._db.execute(
+            "SELECT answer FROM bookings WHERE charter = ? AND round = ? AND request = ?"
+            " AND answer IS NOT NULL ORDER BY id DESC LIMIT 1",
+            (charter, round_number, request),
+        ).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def spending(self, account: str) -> Spending:
+        """What `account` has spent so far; zero for one that was never used. Raises KeyError."""
+        row = self._db.execute("SELECT delta FROM accounts WHERE name = ?", (account,)).fetchone()
+        if row is None:
+            raise KeyError(account)
+        events = self._events(account)
+        (still_open,) = self._db.execute(
+            "SELECT count(*) FROM bookings WHERE account = ? AND closed_at IS NULL", (account,)
+        ).fetchone()
+        return Spending(
+            account, accountant.epsilon(events, row[0]), row[0], len(events), still_open
+        )
+
+    def _events(self, account: str, charter: str | None = None) -> list[Event]:
+        rows = self._db.execute(
+            "SELECT event FROM bookings WHERE account = ?1 AND (?2 IS NULL OR charter = ?2)",
+            (account, charter),
+        ).fetchall()
+        return [Event(**json.loads(row[0])) for row in rows]
+
+
+def shown(epsilon: float) -> str:
+    """ε for people."""
+    return "unbounded" if math.isinf(epsilon) else f"{epsilon:.4f}"

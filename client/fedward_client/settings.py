@@ -1,0 +1,77 @@
+"""`site.toml`: what an institution decides about itself. Only people at the site write it."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fedward_shared.charter import Name, describe
+from fedward_shared.errors import UsageError
+
+SETTINGS_FILE = "site.toml"
+
+
+class Section(BaseModel):
+    """A section of `site.toml`: unknown keys are refused, so that a typing error is no silent no."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DatasetSettings(Section):
+    """A data file, which of its columns plays which role, and its lifetime privacy budget.
+
+    `columns` maps a task's role (text, label, prompt, completion) to a column; a role that is not
+    named has the column of its own name. Datasets of the same `account` share one budget.
+    """
+
+    path: Path
+    columns: dict[str, str] = {}
+    account: Name
+    epsilon: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    delta: Annotated[float, Field(gt=0, lt=1)] = 1e-5
+
+
+class SiteSettings(Section):
+    """All of `site.toml`, with paths made absolute.
+
+    `keep_prepared` keeps encoded records in `state` between rounds: each message starts a process
+    that would encode them again. `without_dp` has to hold the charter's plain words before the site
+    joins a study without differential privacy.
+    """
+
+    name: Name
+    state: Path = Path("state")
+    base_models: tuple[Path, ...]
+    threads: Annotated[int, Field(ge=1, le=1024)] = 1
+    minimum_cohort: Annotated[int, Field(ge=1)] = 2
+    without_dp: str = ""
+    keep_prepared: bool = True
+    datasets: dict[Name, DatasetSettings]
+
+
+def load(path: Path) -> SiteSettings:
+    """The settings in `path`; relative paths in it are relative to its folder.
+
+    Raises UsageError that names the file and each wrong field.
+    """
+    try:
+        content = tomllib.loads(path.read_bytes().decode("utf-8"))
+        settings = SiteSettings.model_validate(content)
+    except FileNotFoundError as error:
+        raise UsageError(f"{path}: no such file; `fedward site init` makes one") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{path}: not a TOML file: {error}") from error
+    except ValidationError as error:
+        raise UsageError(f"{path}: {describe(error)}") from error
+    folder = path.resolve().parent
+    return settings.model_copy(
+        update={
+            "state": folder / settings.state,
+            "base_models": tuple(folder / model for model in settings.base_models),
+            "datasets": {
+                name: dataset.model_copy(update={"path": folder / dataset.path})
+                for name, dataset in settings.datasets.items()
+            },
+        }
+    )

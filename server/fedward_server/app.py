@@ -1,0 +1,268 @@
+"""The ServerApp: gather the sites, run the rounds, keep a checkpoint of each.
+
+`app` is what a deployed SuperLink starts; a simulation makes its own with `create_app`.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+import torch
+from flwr.app import Context, Message, RecordDict
+from flwr.serverapp import Grid, ServerApp
+
+from fedward_server import optimizers
+from fedward_server.rounds import SITE_ERROR, Round
+from fedward_server.studies import Study, StudyLock
+from fedward_shared import base_models, tasks, tensors
+from fedward_shared.errors import CohortError, FedwardError
+from fedward_shared.messages import (
+    HELLO,
+    TRAIN,
+    Answer,
+    Hello,
+    MessageError,
+    Refusal,
+    TrainRequest,
+    answer_from_record,
+)
+from fedward_shared.report import RoundRecord
+from fedward_shared.tasks.base import StudyModel
+from fedward_shared.tasks.examples import Examples
+from fedward_shared.tasks.prepared import prepared
+
+STUDY_KEY = "study"
+"""The run configuration names the study's folder at the coordinator under this key."""
+
+log = structlog.get_logger()
+
+
+class Observer:
+    """Told what happens, as it happens; does nothing until a view overrides it."""
+
+    def gathered(self, sites: list[str], refused: dict[str, str]) -> None:
+        """These sites take part; these participants refused, and why."""
+
+    def round_opened(self, number: int, asked: list[str]) -> None:
+        """Round `number` was sent to these sites."""
+
+    def answered(self, number: int, site: str) -> None:
+        """`site` has answered in round `number`, or will not any more."""
+
+    def round_closed(self, record: RoundRecord) -> None:
+        """The round is in the checkpoint."""
+
+
+def create_app(open_study: Callable[[Context], Study], observer: Observer) -> ServerApp:
+    """The ServerApp of the study that `open_study` opens for a run."""
+    server = ServerApp()
+
+    @server.main()
+    def main(grid: Grid, context: Context) -> None:
+        study = open_study(context)
+        with StudyLock(study.folder):
+            try:
+                Coordination(study, grid, observer).run()
+            except FedwardError as error:
+                study.end(str(error), error.exit_code)
+                raise
+            except KeyboardInterrupt:
+                study.end("interrupted; it can be resumed", 130)
+                raise
+            study.end("complete", 0)
+
+    return server
+
+
+class Coordination:
+    """One study over one grid."""
+
+    def __init__(self, study: Study, grid: Grid, observer: Observer) -> None:
+        self.study = study
+        self.charter = study.charter
+        self.grid = grid
+        self.observer = observer
+        self.nodes: dict[str, int] = {}
+        """Participant → the node it answers from."""
+        self.refused: dict[str, str] = {}
+        self._greeted: set[int] = set()
+
+    def run(self) -> None:
+        """All rounds that are still to do. Raises CohortError if too few sites are there for one."""
+        torch.set_num_threads(self.study.settings.threads)
+        base_models.check(self.study.settings.base_model, self.charter.base_model.digest)
+        model = tasks.build(self.study.settings.base_model, self.charter.task, self.charter.adapter)
+        model.load(self.study.initial, "initial tensors")
+        self.study.start(model.exchanged())
+        evaluation = self._evaluation(model)
+        for number in range(self.study.rounds_done + 1, self.charter.training.rounds + 1):
+            started = time.monotonic()
+            self._gather(self.study.settings.gather_seconds if not self._greeted else 0.0)
+            round_ = self._run_round(number)
+            if not round_.sufficient:
+                raise CohortError(self._too_few(round_))
+            adapter, state = optimizers.step(
+                self.study.adapter,
+                round_.mean(),
+                self.study.optimizer_state,
+                self.charter.aggregation,
+            )
+            model.load(adapter, "aggregate")
+            last = number == self.charter.training.rounds
+            every = self.study.settings.evaluate == "every-round"
+            scored = evaluation is not None and (every or last)
+            record = self._record(
+                round_,
+                model.evaluate(evaluation) if scored and evaluation else {},
+                time.monotonic() - started,
+            )
+            self.study.finish_round(adapter, state, record, round_.updates)
+            self.observer.round_closed(record)
+
+    def _evaluation(self, model: StudyModel) -> Examples | None:
+        path = self.study.settings.evaluation
+        if path is None:
+            return None
+        return prepared(
+            model, self.charter.base_model.digest, path, {}, self.study.folder / "cache"
+        )
+
+    # Who is there
+
+    def _gather(self, patience: float) -> None:
+        """Greets nodes that are new; waits up to `patience` seconds for all participants."""
+        until = time.monotonic() + patience
+        waiting: set[str] = set()
+        greetings_end = math.inf
+        while True:
+            new = set(self.grid.get_node_ids()) - self._greeted
+            if new:
+                self._greeted |= new
+                hello = Hello(self.charter.digest).to_record()
+                waiting |= set(
+                    self.grid.push_messages(
+                        [self._message(hello, HELLO, node, "0") for node in sorted(new)]
+                    )
+                )
+                greetings_end = time.monotonic() + self.study.settings.gather_seconds
+            for reply in self.grid.pull_messages(sorted(waiting)) if waiting else ():
+                waiting.discard(reply.metadata.reply_to_message_id)
+                self._welcome(reply)
+            known = self.nodes.keys() | self.refused.keys()
+            complete = known >= {participant.name for participant in self.charter.participants}
+            now = time.monotonic()
+            if complete or (now >= until and (not waiting or now >= greetings_end)):
+                break
+            time.sleep(self.study.settings.poll_seconds)
+        self.observer.gathered(sorted(self.nodes), self.refused)
+
+    def _welcome(self, reply: Message) -> None:
+        answer = _answer(reply)
+        names = {participant.name for participant in self.charter.participants}
+        if answer is None or answer.site not in names:
+            return
+        if isinstance(answer, Refusal):
+            self.refused[answer.site] = f"refused: {answer.code.value}"
+            log.warning("site refused", site=answer.site, code=answer.code.value)
+        elif answer.site in self.nodes and self.nodes[answer.site] != reply.metadata.src_node_id:
+            # Two nodes with one name: which of them is the site cannot be told, so neither is.
+            del self.nodes[answer.site]
+            self.refused[answer.site] = "two nodes claim this name"
+        elif answer.site not in self.refused:
+            self.nodes[answer.site] = reply.metadata.src_node_id
+
+    # A round
+
+    def _run_round(self, number: int) -> Round:
+        connected = set(self.grid.get_node_ids())
+        asked = {site: node for site, node in self.nodes.items() if node in connected}
+        round_ = Round(
+            number,
+            self.charter,
+            tensors.schema_of(self.study.adapter),
+            time.monotonic(),
+            frozenset(asked),
+        )
+        round_.missing |= self.refused
+        if len(asked) < self.charter.aggregation.minimum_cohort:
+            raise CohortError(self._too_few(round_))
+        request = TrainRequest(
+            self.charter.digest, number, tensors.encode(self.study.adapter)
+        ).to_record()
+        sites = sorted(asked)
+        ids = self.grid.push_messages(
+            [self._message(request, TRAIN, asked[site], str(number)) for site in sites]
+        )
+        waiting = dict(zip(ids, sites, strict=True))
+        self.observer.round_opened(number, sites)
+        while not round_.closed:
+            for reply in self.grid.pull_messages(sorted(waiting)):
+                site = waiting.pop(reply.metadata.reply_to_message_id, None)
+                if site is not None:
+                    self._take(round_, site, reply)
+            round_.tick(time.monotonic())
+            if not round_.closed:
+                time.sleep(self.study.settings.poll_seconds)
+        return round_
+
+    def _take(self, round_: Round, site: str, reply: Message) -> None:
+        answer = _answer(reply)
+        if answer is None:
+            round_.fail(site, SITE_ERROR)
+        else:
+            round_.offer(site, answer)
+        if site in round_.missing:
+            log.warning("site missing", round=round_.number, site=site, reason=round_.missing[site])
+        self.observer.answered(round_.number, site)
+
+    def _message(self, content: RecordDict, kind: str, node: int, group: str) -> Message:
+        return Message(
+            content=content,
+            dst_node_id=node,
+            message_type=kind,
+            group_id=group,
+            ttl=self.charter.aggregation.round_deadline_seconds,
+        )
+
+    def _record(self, round_: Round, metrics: dict[str, float], seconds: float) -> RoundRecord:
+        size = len(tensors.encode(self.study.adapter))
+        return RoundRecord(
+            study=self.charter.study,
+            round=round_.number,
+            cohort=sorted(round_.updates),
+            missing=dict(sorted(round_.missing.items())),
+            metrics=metrics,
+            epsilon={
+                site: None if math.isinf(value) else value
+                for site, value in sorted(round_.epsilon.items())
+            },
+            bytes_up=round_.bytes_up,
+            bytes_down=size * len(round_.asked),
+            seconds=seconds,
+        )
+
+    def _too_few(self, round_: Round) -> str:
+        reasons = "; ".join(f"{site}: {why}" for site, why in sorted(round_.missing.items()))
+        return (
+            f"round {round_.number}: {len(round_.updates)} sites of the minimum "
+            f"{self.charter.aggregation.minimum_cohort} ({reasons or 'none connected'})"
+        )
+
+
+def _answer(reply: Message) -> Answer | None:
+    """What a node said, or None for a failed process or something that is no answer."""
+    if reply.has_error():
+        return None
+    try:
+        return answer_from_record(reply.content)
+    except MessageError:
+        return None
+
+
+def _open_deployed(context: Context) -> Study:
+    return Study(Path(str(context.run_config[STUDY_KEY])))
+
+
+app = create_app(_open_deployed, Observer())

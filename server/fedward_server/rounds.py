@@ -1,0 +1,111 @@
+"""A round as a state machine without I/O: who was asked, who answered, who did not and why.
+
+The shell around it sends what `Round` lists as asked and hands it every answer; the clock is an
+argument. An update is folded the moment it is offered, and once only.
+"""
+
+from dataclasses import dataclass, field
+
+from fedward_server.fold import Fold
+from fedward_shared import canonical, tensors
+from fedward_shared.charter import Charter
+from fedward_shared.errors import AdapterError
+from fedward_shared.messages import Answer, Refusal, Update
+from fedward_shared.tensors import Schema, Tensors
+
+NO_REPLY = "no reply before the deadline"
+SITE_ERROR = "the site's process failed"
+NOT_CONNECTED = "not connected"
+
+
+@dataclass
+class Round:
+    """Round `number` of the study: `asked` maps each site that got a request to nothing yet."""
+
+    number: int
+    charter: Charter
+    schema: Schema
+    opened_at: float
+    asked: frozenset[str]
+    fold: Fold = field(init=False)
+    updates: dict[str, str] = field(default_factory=dict)
+    """Site → digest of the update that was folded."""
+    missing: dict[str, str] = field(default_factory=dict)
+    """Site → why its update is not in the sum."""
+    epsilon: dict[str, float] = field(default_factory=dict)
+    """Site → ε of its account as its ledger reported it (infinite without DP)."""
+    delta: dict[str, float] = field(default_factory=dict)
+    bytes_up: int = 0
+    """Bytes of the updates offered, those that were not folded too."""
+
+    def __post_init__(self) -> None:
+        self.fold = Fold(self.schema)
+        for participant in self.charter.participants:
+            if participant.name not in self.asked:
+                self.missing[participant.name] = NOT_CONNECTED
+
+    @property
+    def outstanding(self) -> frozenset[str]:
+        """Sites that were asked and have neither answered nor failed."""
+        return self.asked - self.updates.keys() - self.missing.keys()
+
+    def offer(self, site: str, answer: Answer) -> None:
+        """Takes the answer of `site`. Whatever is wrong with it makes the site missing, no more."""
+        if site not in self.outstanding:
+            return
+        match answer:
+            case Update() if answer.site == site and answer.round == self.number:
+                self._fold(site, answer)
+            case Refusal():
+                self.missing[site] = f"refused: {answer.code.value}"
+            case _:
+                self.missing[site] = "answered another question"
+
+    def _fold(self, site: str, answer: Update) -> None:
+        origin = f"update of {site}"
+        self.bytes_up += len(answer.update)
+        try:
+            update = tensors.decode(answer.update, origin)
+            tensors.check(update, self.schema, origin)
+            norm, bound = tensors.norm(update), self.charter.aggregation.maximum_update_norm
+            if norm > bound:
+                raise AdapterError(f"{origin}: its norm is {norm:.3g}, the bound {bound:g}")
+            self.fold.add(update, self._weight(site))
+        except AdapterError as error:
+            self.missing[site] = str(error)
+            return
+        self.updates[site] = canonical.digest(answer.update)
+        self.epsilon[site] = answer.epsilon if answer.epsilon >= 0 else float("inf")
+        self.delta[site] = answer.delta
+
+    def _weight(self, site: str) -> int:
+        """The charter's rule; nothing that a site says about itself enters it."""
+        if self.charter.aggregation.weights == "equal":
+            return 1
+        largest = max(participant.records for participant in self.charter.participants)
+        return max(1, round(100 * self.charter.participant(site).records / largest))
+
+    def fail(self, site: str, reason: str) -> None:
+        """No usable answer of `site` will come."""
+        if site in self.outstanding:
+            self.missing[site] = reason
+
+    def tick(self, now: float) -> None:
+        """Gives up on outstanding sites once the charter's deadline has passed."""
+        if now >= self.opened_at + self.charter.aggregation.round_deadline_seconds:
+            for site in self.outstanding:
+                self.missing[site] = NO_REPLY
+
+    @property
+    def closed(self) -> bool:
+        """Whether every site has answered, failed or run out of time."""
+        return not self.outstanding
+
+    @property
+    def sufficient(self) -> bool:
+        """Whether the charter's minimum cohort is in the sum."""
+        return len(self.updates) >= self.charter.aggregation.minimum_cohort
+
+    def mean(self) -> Tensors:
+        """The cohort's mean update."""
+        return self.fold.mean()

@@ -1,0 +1,208 @@
+"""A study on the coordinator's disk: charter, settings, and a checkpoint after every round.
+
+    STUDY/charter.toml, initial.safetensors     what the sites approve
+    STUDY/study.toml                            where the base model and the public evaluation set lie
+    STUDY/rounds/0003.safetensors, 0003.json    tensors and record of round 3
+    STUDY/outcome.json                          how the study ended
+
+A round counts once its `.json` is there: it is written last, atomically, and names the digest of the
+tensors. Round 0 is the start.
+"""
+
+import fcntl
+import json
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fedward_shared import canonical, tensors
+from fedward_shared import charter as charters
+from fedward_shared.charter import Charter, describe
+from fedward_shared.errors import AdapterError, StateError, UsageError
+from fedward_shared.files import write_atomically
+from fedward_shared.report import RoundRecord
+from fedward_shared.tensors import Tensors
+
+STUDY_FILE = "study.toml"
+OUTCOME_FILE = "outcome.json"
+LOCK_FILE = "lock"
+ADAPTER = "adapter."
+OPTIMIZER = "optimizer."
+
+
+class StudySettings(BaseModel):
+    """`study.toml`: what concerns the coordinator alone, with paths relative to its folder."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    base_model: Path
+    evaluation: Path | None = None
+    evaluate: Literal["every-round", "last-round"] = "every-round"
+    threads: Annotated[int, Field(ge=1, le=1024)] = 1
+    poll_seconds: Annotated[float, Field(gt=0)] = 1.0
+    gather_seconds: Annotated[float, Field(ge=0)] = 60.0
+
+
+class Checkpoint(BaseModel):
+    """What is known after a round."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    charter: str
+    tensors: str
+    record: RoundRecord | None
+    updates: dict[str, str]
+
+
+class Study:
+    """The study in `folder`. Raises CharterError, UsageError or StateError."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.charter: Charter
+        self.charter, self.initial = charters.load(folder)
+        self.settings = self._read_settings()
+        self.history: list[Checkpoint] = []
+        self.adapter: Tensors = {}
+        self.optimizer_state: Tensors = {}
+
+    def _read_settings(self) -> StudySettings:
+        path = self.folder / STUDY_FILE
+        try:
+            settings = StudySettings.model_validate(tomllib.loads(path.read_text("utf-8")))
+        except FileNotFoundError as error:
+            raise UsageError(f"{path}: no such file") from error
+        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise UsageError(f"{path}: not a TOML file: {error}") from error
+        except ValidationError as error:
+            raise UsageError(f"{path}: {describe(error)}") from error
+        evaluation = settings.evaluation and self.folder / settings.evaluation
+        return settings.model_copy(
+            update={"base_model": self.folder / settings.base_model, "evaluation": evaluation}
+        )
+
+    @property
+    def rounds_done(self) -> int:
+        """How many rounds are complete."""
+        return max(0, len(self.history) - 1)
+
+    @property
+    def records(self) -> list[RoundRecord]:
+        """The records of all finished rounds."""
+        return [kept.record for kept in self.history if kept.record is not None]
+
+    def start(self, exchanged: Tensors) -> None:
+        """Resumes from the last checkpoint, or writes the one of round 0 with `exchanged`.
+
+        Raises StateError as `read` does.
+        """
+        self.read()
+        if not self.history:
+            self.adapter = exchanged
+            self._write(0, None, {})
+        try:
+            tensors.check(self.adapter, tensors.schema_of(exchanged), str(self._folder))
+        except AdapterError as error:
+            raise StateError(str(error)) from error
+
+    def read(self) -> None:
+        """Takes the state of the last checkpoint, if there is one.
+
+        Raises StateError for a checkpoint that is damaged or of another charter; a study never
+        starts afresh instead.
+        """
+        self.history = []
+        for number, path in enumerate(sorted(self._folder.glob("*.json"))):
+            if path != self._path(number, ".json"):
+                raise StateError(f"{self._path(number, '.json')}: this checkpoint is missing")
+            self.history.append(self._read(path))
+        if self.history:
+            self._load_tensors(len(self.history) - 1)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every round of the charter is in a checkpoint; `read` has to be called before."""
+        return self.rounds_done == self.charter.training.rounds
+
+    def _read(self, path: Path) -> Checkpoint:
+        try:
+            kept = Checkpoint.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            raise StateError(f"{path}: the checkpoint is damaged: {describe(error)}") from error
+        if kept.charter != self.charter.digest:
+            raise StateError(f"{path}: the checkpoint belongs to another charter, {kept.charter}")
+        return kept
+
+    def _load_tensors(self, number: int) -> None:
+        path = self._path(number, ".safetensors")
+        try:
+            data = path.read_bytes()
+            if canonical.digest(data) != self.history[number].tensors:
+                raise StateError(f"{path}: the checkpoint is damaged: its digest is another one")
+            content = tensors.decode(data, str(path))
+        except (FileNotFoundError, AdapterError) as error:
+            raise StateError(f"{path}: the checkpoint is damaged: {error}") from error
+        self.adapter = _below(content, ADAPTER)
+        self.optimizer_state = _below(content, OPTIMIZER)
+
+    def finish_round(
+        self,
+        adapter: Tensors,
+        optimizer_state: Tensors,
+        record: RoundRecord,
+        updates: dict[str, str],
+    ) -> None:
+        """Makes a round's outcome durable. `updates` maps each site to its update's digest."""
+        self.adapter, self.optimizer_state = adapter, optimizer_state
+        self._write(record.round, record, updates)
+
+    def _write(self, number: int, record: RoundRecord | None, updates: dict[str, str]) -> None:
+        content = {ADAPTER + name: tensor for name, tensor in self.adapter.items()}
+        content |= {OPTIMIZER + name: tensor for name, tensor in self.optimizer_state.items()}
+        data = tensors.encode(content)
+        write_atomically(self._path(number, ".safetensors"), data)
+        kept = Checkpoint(
+            charter=self.charter.digest,
+            tensors=canonical.digest(data),
+            record=record,
+            updates=updates,
+        )
+        write_atomically(self._path(number, ".json"), kept.model_dump_json(indent=2).encode())
+        self.history.append(kept)
+
+    def end(self, outcome: str, exit_code: int) -> None:
+        """Says how the study ended, for `fedward study` to tell."""
+        content = {"outcome": outcome, "exit_code": exit_code, "rounds": self.rounds_done}
+        write_atomically(self.folder / OUTCOME_FILE, json.dumps(content, indent=2).encode())
+
+    @property
+    def _folder(self) -> Path:
+        return self.folder / "rounds"
+
+    def _path(self, number: int, suffix: str) -> Path:
+        return self._folder / f"{number:04d}{suffix}"
+
+
+class StudyLock:
+    """One coordinating process for each study. Raises StateError if another one holds it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / LOCK_FILE
+
+    def __enter__(self) -> None:
+        self._file = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o644)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(self._file)
+            raise StateError(f"{self._path}: another process coordinates this study") from error
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._file)
+
+
+def _below(content: Tensors, prefix: str) -> Tensors:
+    return {n.removeprefix(prefix): t for n, t in content.items() if n.startswith(prefix)}

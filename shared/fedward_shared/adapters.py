@@ -1,0 +1,87 @@
+"""Adapters: which low-rank tensors a study trains, exchanges and hands on.
+
+peft makes the layers and reads and writes the files; what is decided here is which of the tensors
+move. `ffa-lora` freezes A and trains B, so that the mean of the sites' updates is the update of the
+mean and half of the bytes suffice (Sun et al. 2024, "Improving LoRA in Privacy-preserving Federated
+Learning"); `lora` trains both; `head-only` attaches nothing.
+"""
+
+from pathlib import Path
+from typing import cast
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from torch import nn
+from transformers import PreTrainedModel
+
+from fedward_shared.charter import AdapterTerms
+from fedward_shared.errors import CharterError
+from fedward_shared.tensors import Tensors
+
+FROZEN_MARK = ".lora_A."
+TRAINED_MARK = ".lora_B."
+PEFT_ADAPTER = "default"
+
+
+def attach(base: PreTrainedModel, terms: AdapterTerms) -> nn.Module:
+    """`base` with the charter's adapter in it; B is zero, so it computes what it did before.
+
+    Raises CharterError if the model has no such module or layer.
+    """
+    if terms.method == "head-only":
+        return cast(nn.Module, base)
+    config = LoraConfig(
+        r=terms.rank,
+        lora_alpha=terms.alpha,  # peft says int but only divides it
+        target_modules=list(terms.target_modules),
+        layers_to_transform=list(terms.layers),
+        lora_dropout=0.0,
+        bias="none",
+    )
+    try:
+        model = get_peft_model(base, config)
+    except ValueError as error:
+        raise CharterError(f"adapter.target_modules, adapter.layers: {error}") from error
+    wanted = len(terms.target_modules) * len(terms.layers)
+    found = sum(TRAINED_MARK in name for name, _ in model.named_parameters())
+    if found < wanted:
+        raise CharterError(
+            f"adapter.target_modules, adapter.layers: {found} of {wanted} modules are in the model"
+        )
+    for name, parameter in model.named_parameters():
+        trained = TRAINED_MARK in name or (terms.method == "lora" and FROZEN_MARK in name)
+        parameter.requires_grad_(trained)
+    return cast(nn.Module, model)
+
+
+def adapter_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The adapter's tensors under the names that peft gives them in its files."""
+    return {
+        name.replace(f".{PEFT_ADAPTER}.", "."): parameter
+        for name, parameter in model.named_parameters()
+        if FROZEN_MARK in name or TRAINED_MARK in name
+    }
+
+
+def initial(model: nn.Module, seed: int) -> Tensors:
+    """Where a study's adapter starts: each A with orthonormal rows drawn from `seed`, each B zero."""
+    generator = torch.Generator().manual_seed(seed)
+    tensors: Tensors = {}
+    for name, parameter in sorted(adapter_parameters(model).items()):
+        if FROZEN_MARK in name:
+            rank, width = parameter.shape
+            gaussian = torch.randn(width, rank, generator=generator, dtype=torch.float64)
+            tensors[name] = torch.linalg.qr(gaussian).Q.T.float().contiguous()
+        else:
+            tensors[name] = torch.zeros_like(parameter)
+    return tensors
+
+
+def save_peft(model: nn.Module, folder: Path) -> None:
+    """Writes `adapter_config.json` and `adapter_model.safetensors` as plain peft reads them."""
+    if not isinstance(model, PeftModel):
+        return
+    # The folder of the base model is of this machine; which model it was is in the manifest.
+    model.peft_config[PEFT_ADAPTER].base_model_name_or_path = None
+    model.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)
+    (folder / "README.md").unlink(missing_ok=True)

@@ -1,0 +1,92 @@
+"""Base models: folders of safetensors that a charter names by digest. Nothing of them is executed."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+
+from fedward_shared import canonical
+from fedward_shared.errors import ModelError
+
+WEIGHTS = "*.safetensors"
+TEXT_FILES = ("config.json", "tokenizer.json", "vocab.txt", "merges.txt", "tokenizer_config.json")
+"""The files besides the weights that decide what the model computes."""
+
+
+def digest(folder: Path) -> str:
+    """SHA-256 over the names and SHA-256 of the weights, configuration and tokenizer in `folder`.
+
+    Raises ModelError if the folder holds no model, or one whose configuration asks for code of its
+    own (`auto_map`): such code is never run.
+    """
+    for name in ("config.json", "tokenizer_config.json"):
+        _refuse_code(folder / name)
+    if not (folder / "config.json").is_file():
+        raise ModelError(
+            f"{folder}/config.json: no such file; a base model is a Hugging Face folder"
+        )
+    weights = sorted(folder.glob(WEIGHTS))
+    if not weights:
+        raise ModelError(f"{folder}: no .safetensors file; other weight formats are not read")
+    files = weights + [folder / name for name in TEXT_FILES if (folder / name).is_file()]
+    return canonical.digest(canonical.encode({file.name: _file_digest(file) for file in files}))
+
+
+def _refuse_code(file: Path) -> None:
+    if not file.is_file():
+        return
+    try:
+        content = json.loads(file.read_text("utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{file}: not a JSON file: {error}") from error
+    if not isinstance(content, dict) or "auto_map" in content:
+        raise ModelError(
+            f"{file}: auto_map: the model wants to run code of its own, which is never allowed; "
+            "use an architecture that the installed transformers has"
+        )
+
+
+def _file_digest(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def check(folder: Path, expected: str) -> None:
+    """Raises ModelError unless the model in `folder` is the one with digest `expected`."""
+    found = digest(folder)
+    if found != expected:
+        raise ModelError(f"{folder}: the base model's digest is {found}, expected {expected}")
+
+
+def load_encoder(folder: Path) -> PreTrainedModel:
+    """The bare transformer of `folder`, in fp32 and evaluation mode."""
+    return _load(AutoModel, folder)
+
+
+def load_causal_lm(folder: Path) -> PreTrainedModel:
+    """The causal language model of `folder`, in fp32 and evaluation mode."""
+    return _load(AutoModelForCausalLM, folder)
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer of `folder`."""
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{folder}: the tokenizer cannot be loaded: {error}") from error
+
+
+def _load(kind: Any, folder: Path) -> PreTrainedModel:
+    try:
+        model = kind.from_pretrained(
+            folder,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            dtype="float32",
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ModelError(f"{folder}: the model cannot be loaded: {error}") from error
+    return model.eval().requires_grad_(False)

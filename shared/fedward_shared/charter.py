@@ -1,0 +1,256 @@
+"""The charter: the terms of a study, the same bytes for everyone who takes part.
+
+`charter.toml` → pydantic → canonical JSON → SHA-256. A site keeps a copy of each charter that it has
+approved, and runs no other. Beside the charter lies `initial.safetensors`, the tensors the study
+starts from; the charter names their digest.
+"""
+
+import tomllib
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from fedward_shared import canonical, tensors
+from fedward_shared.errors import CharterError
+from fedward_shared.files import write_atomically
+from fedward_shared.privacy import accountant
+from fedward_shared.privacy.plan import Event, TrainingPlan
+
+CHARTER_FILE = "charter.toml"
+INITIAL_FILE = "initial.safetensors"
+WITHOUT_DP = "this study trains without differential privacy"
+"""The plain words that both a charter and a site's settings must hold for a study without DP."""
+
+Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Terms(BaseModel):
+    """A section of a charter: nothing may be added to it, and nothing changes once it is read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=False)
+
+
+class BaseModelTerms(Terms):
+    """Which frozen model is adapted: the digest of its folder, not a name that can be re-used."""
+
+    digest: Digest
+
+
+class TaskTerms(Terms):
+    """What is learnt, from which fields of a record."""
+
+    kind: Literal["text-classification", "causal-lm"]
+    labels: tuple[str, ...] = ()
+    max_tokens: Annotated[int, Field(ge=2, le=8192)] = 128
+
+    @model_validator(mode="after")
+    def _labels_fit_the_kind(self) -> "TaskTerms":
+        if self.kind == "text-classification" and len(self.labels) < 2:
+            raise ValueError("labels: a classification has at least two")
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError("labels: one occurs twice")
+        return self
+
+
+class AdapterTerms(Terms):
+    """Which low-rank tensors are trained, and which stay as they start.
+
+    `alpha` / `rank` scales the adapter in the forward pass, and with it the adapter's share of a
+    clipped gradient.
+    """
+
+    method: Literal["ffa-lora", "lora", "head-only"]
+    rank: Annotated[int, Field(ge=1, le=1024)] = 8
+    alpha: Positive = 8.0
+    target_modules: tuple[str, ...] = ()
+    layers: tuple[Annotated[int, Field(ge=0)], ...] = ()
+
+    @model_validator(mode="after")
+    def _targets_fit_the_method(self) -> "AdapterTerms":
+        if self.method != "head-only" and not (self.target_modules and self.layers):
+            raise ValueError(f"target_modules and layers: {self.method} needs both")
+        return self
+
+
+class PrivacyTerms(Terms):
+    """What one study may cost one privacy unit at each site, and the mechanism that costs it."""
+
+    mechanism: Literal["dp-sgd", "none"] = "dp-sgd"
+    without_dp: str = ""
+    unit: Literal["record"] = "record"
+    epsilon: Positive | None = None
+    delta: Annotated[float, Field(gt=0, lt=1)] = 1e-5
+    clipping_norm: Positive = 1.0
+    noise_multiplier: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    sampling_rate: Annotated[float, Field(gt=0, le=1)]
+
+    @model_validator(mode="after")
+    def _private_or_said_so(self) -> "PrivacyTerms":
+        if self.mechanism == "none" and self.without_dp != WITHOUT_DP:
+            raise ValueError(f'without_dp: mechanism "none" needs the words "{WITHOUT_DP}"')
+        if self.mechanism == "dp-sgd" and (self.epsilon is None or self.noise_multiplier == 0):
+            raise ValueError("epsilon and noise_multiplier: DP-SGD needs both above 0")
+        return self
+
+
+class TrainingTerms(Terms):
+    """How a site trains within a round, and how many rounds there are.
+
+    In the first `head_rounds` rounds only the head moves; the adapters join after them.
+    """
+
+    rounds: Annotated[int, Field(ge=1, le=100_000)]
+    local_steps: Annotated[int, Field(ge=1, le=100_000)]
+    head_rounds: Annotated[int, Field(ge=0)] = 0
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    learning_rate: Positive
+    head_learning_rate: Positive | None = None
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+class AggregationTerms(Terms):
+    """How the coordinator makes one update of many."""
+
+    weights: Literal["equal", "declared-records"] = "equal"
+    server_optimizer: Literal["fedavg", "fedavgm", "fedadam"] = "fedavg"
+    server_learning_rate: Positive = 1.0
+    server_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    minimum_cohort: Annotated[int, Field(ge=1)]
+    round_deadline_seconds: Positive = 3600.0
+    maximum_update_norm: Positive = 1e4
+
+
+class Participant(Terms):
+    """A site that takes part. `records` is the public, declared number of its privacy units."""
+
+    name: Name
+    records: Annotated[int, Field(ge=1, le=10**9)]
+
+
+class Charter(Terms):
+    """All terms of one study."""
+
+    version: Literal[1] = 1
+    study: Name
+    purpose: Annotated[str, Field(min_length=1)]
+    dataset: Name
+    base_model: BaseModelTerms
+    initial: Digest
+    task: TaskTerms
+    adapter: AdapterTerms
+    privacy: PrivacyTerms
+    training: TrainingTerms
+    aggregation: AggregationTerms
+    participants: tuple[Participant, ...]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Charter":
+        names = [participant.name for participant in self.participants]
+        if len(set(names)) != len(names):
+            raise ValueError("participants: one occurs twice")
+        if self.aggregation.minimum_cohort > len(names):
+            raise ValueError(
+                f"aggregation.minimum_cohort is {self.aggregation.minimum_cohort}, "
+                f"participants are {len(names)}"
+            )
+        return self
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the canonical JSON: the charter's identity."""
+        return canonical.digest(canonical.encode(self.model_dump(mode="json")))
+
+    def participant(self, site: str) -> Participant:
+        """The participant called `site`. Raises CharterError."""
+        for participant in self.participants:
+            if participant.name == site:
+                return participant
+        raise CharterError(f"charter {self.study}: {site} is not among the participants")
+
+    def plan(self, site: str) -> TrainingPlan:
+        """What `site` does in one round."""
+        return TrainingPlan(
+            mechanism=self.privacy.mechanism,
+            sampling_rate=self.privacy.sampling_rate,
+            noise_multiplier=self.privacy.noise_multiplier,
+            clipping_norm=self.privacy.clipping_norm,
+            steps=self.training.local_steps,
+            expected_batch=self.privacy.sampling_rate * self.participant(site).records,
+        )
+
+    @property
+    def schedule(self) -> list[Event]:
+        """What the whole study does at each site."""
+        return [self.plan(self.participants[0].name).event] * self.training.rounds
+
+    def check_privacy(self) -> None:
+        """Raises CharterError if the schedule costs more than the ε the charter states."""
+        if self.privacy.mechanism == "none":
+            return
+        cost = accountant.epsilon(self.schedule, self.privacy.delta)
+        if self.privacy.epsilon is None or cost > self.privacy.epsilon:
+            raise CharterError(
+                f"charter {self.study}: privacy.epsilon is {self.privacy.epsilon}, but "
+                f"{self.training.rounds} rounds of {self.training.local_steps} steps at "
+                f"q = {self.privacy.sampling_rate}, σ = {self.privacy.noise_multiplier} cost "
+                f"ε = {cost:.4f} at δ = {self.privacy.delta}"
+            )
+
+
+def load(folder: Path) -> tuple[Charter, tensors.Tensors]:
+    """The charter in `folder` and its initial tensors.
+
+    Raises CharterError, naming file and field, for a missing or malformed file, terms that cost more
+    than they state, or initial tensors that are not the ones named.
+    """
+    path = folder / CHARTER_FILE
+    try:
+        content = tomllib.loads(path.read_bytes().decode("utf-8"))
+    except FileNotFoundError as error:
+        raise CharterError(f"{path}: no such file") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise CharterError(f"{path}: not a TOML file: {error}") from error
+    charter = parse(content, str(path))
+    charter.check_privacy()
+    initial_path = folder / INITIAL_FILE
+    try:
+        data = initial_path.read_bytes()
+    except FileNotFoundError as error:
+        raise CharterError(f"{initial_path}: no such file") from error
+    if canonical.digest(data) != charter.initial:
+        raise CharterError(
+            f"{initial_path}: its digest is {canonical.digest(data)}, the charter names "
+            f"{charter.initial}"
+        )
+    return charter, tensors.decode(data, str(initial_path))
+
+
+def parse(content: object, origin: str) -> Charter:
+    """A charter of a JSON-like object. Raises CharterError that names each wrong field."""
+    try:
+        return Charter.model_validate(content)
+    except ValidationError as error:
+        raise CharterError(f"{origin}: {describe(error)}") from error
+
+
+def describe(error: ValidationError) -> str:
+    """One line that names every field a pydantic model refused, and why."""
+    return "; ".join(
+        f"{'.'.join(str(part) for part in item['loc']) or 'file'}: {item['msg']}"
+        for item in error.errors(include_url=False, include_input=False)
+    )
+
+
+def save(folder: Path, charter: Charter, initial: tensors.Tensors) -> None:
+    """Writes `initial.safetensors` and then `charter.toml`, which has to name its digest."""
+    data = tensors.encode(initial)
+    if canonical.digest(data) != charter.initial:
+        raise CharterError(f"charter {charter.study}: initial: not the digest of these tensors")
+    write_atomically(folder / INITIAL_FILE, data)
+    content = charter.model_dump(mode="json", exclude_none=True)
+    write_atomically(folder / CHARTER_FILE, tomli_w.dumps(content).encode())

@@ -1,0 +1,303 @@
+"""Small charts as inline SVG: no script, no style of their own, nothing fetched.
+
+Colours come from the page's style sheet through classes: `dp` and `open` tell a figure with
+differential privacy from one without, always together with a sign of its own (◆ filled, ○ hollow).
+Elements are built as a tree, so that every text in them is escaped. Lengths are SVG user units.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from xml.etree.ElementTree import Element, SubElement, tostring
+
+from markupsafe import Markup
+
+WIDTH, HEIGHT = 400, 248
+LEFT, RIGHT, TOP, BOTTOM = 44, 140, 10, 34
+LINE_HEIGHT = 14
+LABEL_CHARACTERS = 19
+DASHES = ("", "7 3", "2 3", "9 3 2 3")
+MARKERS_UP_TO = 24
+TITLES_UP_TO = 60
+LARGEST = 1e290
+"""Beyond this a value is drawn at the edge: sums of larger ones need not be finite."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """A line over rounds, its (round, value) points ascending; a `level` has one y everywhere.
+
+    `tone` is `dp`, `open` or `limit`; `dash` tells lines of the same tone apart.
+    """
+
+    label: str
+    points: tuple[tuple[float, float], ...]
+    tone: str
+    dash: int = 0
+    level: bool = False
+    labelled: bool = True
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """Where a value lies on the canvas."""
+
+    x_low: float
+    x_high: float
+    y_low: float
+    y_high: float
+
+    def x(self, value: float) -> float:
+        span = self.x_high - self.x_low
+        share = (value - self.x_low) / span if span else 0.5
+        return LEFT + share * (WIDTH - LEFT - RIGHT)
+
+    def y(self, value: float) -> float:
+        share = (value - self.y_low) / (self.y_high - self.y_low)
+        share = min(max(share, 0.0), 1.0)
+        return HEIGHT - BOTTOM - share * (HEIGHT - BOTTOM - TOP)
+
+
+def lines(
+    series: Sequence[Series],
+    *,
+    title: str,
+    write: Callable[[float], str],
+    tick: Callable[[float, float], str],
+    from_zero: bool = False,
+) -> Markup:
+    """Lines over the rounds, each named at its end; levels are thin and cross the whole width.
+
+    `write` words a value for the hover titles, `tick` words an axis value given the axis step.
+    """
+    curves = [item for item in series if not item.level]
+    xs = [x for item in curves for x, _ in item.points] or [0.0, 1.0]
+    ys = [y for item in series for _, y in item.points]
+    ticks, step = nice_ticks(min(0.0, *ys) if from_zero else min(ys), max(ys))
+    frame = _Frame(min(xs), max(xs), ticks[0], ticks[-1])
+    svg = _image(title, {"viewBox": f"0 0 {WIDTH} {HEIGHT}", "class": "chart"})
+    _axes(svg, frame, ticks, step, tick)
+    for item in sorted(series, key=lambda item: not item.level):
+        if item.level:
+            _level(svg, frame, item, write)
+        else:
+            _curve(svg, frame, item, write)
+    _end_labels(svg, frame, [item for item in series if item.labelled])
+    return _markup(svg)
+
+
+def nice_ticks(low: float, high: float, wanted: int = 4) -> tuple[list[float], float]:
+    """Round numbers that enclose `low` and `high`, about `wanted` steps apart, and the step."""
+    low, high = max(low, -LARGEST), min(high, LARGEST)
+    size = max(abs(high), abs(low))
+    if high - low <= size * 1e-9 or size < 1 / LARGEST:
+        margin = abs(high) * 0.1 if size > 1 / LARGEST else 1.0
+        low, high = low - (margin if low else 0), high + margin
+    rough = (high - low) / wanted
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= rough * 0.999999)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [float(index * step) for index in range(first, last + 1)], float(step)
+
+
+def _axes(
+    svg: Element,
+    frame: _Frame,
+    ticks: Sequence[float],
+    step: float,
+    tick: Callable[[float, float], str],
+) -> None:
+    right = WIDTH - RIGHT
+    for value in ticks:
+        y = frame.y(value)
+        _add(svg, "line", {"class": "grid", "x1": LEFT, "x2": right, "y1": y, "y2": y})
+        at = {"class": "tick", "x": LEFT - 7, "y": y + 4, "text-anchor": "end"}
+        _add(svg, "text", at, tick(value, step))
+    for value in _round_ticks(round(frame.x_low), round(frame.x_high)):
+        at = {"class": "tick", "x": frame.x(value), "y": HEIGHT - BOTTOM + 17}
+        _add(svg, "text", at | {"text-anchor": "middle"}, f"{value}")
+    at = {"class": "tick", "x": (LEFT + right) / 2, "y": HEIGHT - 2, "text-anchor": "middle"}
+    _add(svg, "text", at, "round")
+
+
+def _round_ticks(first: int, last: int) -> list[int]:
+    """The first and last round, and round numbers between them that stand clear of both."""
+    if first == last:
+        return [first]
+    between, step = nice_ticks(first, last)
+    clear = max(step * 0.6, 1.0)
+    whole = {int(v) for v in between if v.is_integer() and first + clear <= v <= last - clear}
+    return sorted(whole | {first, last})
+
+
+def _level(svg: Element, frame: _Frame, item: Series, write: Callable[[float], str]) -> None:
+    value = item.points[0][1]
+    y = frame.y(value)
+    line = {"class": f"level {item.tone}", "x1": LEFT, "x2": WIDTH - RIGHT, "y1": y, "y2": y}
+    _hover(_add(svg, "line", line), f"{item.label}: {write(value)}")
+
+
+def _curve(svg: Element, frame: _Frame, item: Series, write: Callable[[float], str]) -> None:
+    places = [(frame.x(x), frame.y(y)) for x, y in item.points]
+    path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
+    dash = DASHES[item.dash % len(DASHES)]
+    _add(svg, "path", {"class": f"curve {item.tone}", "d": path, "stroke-dasharray": dash})
+    few = len(places) <= MARKERS_UP_TO
+    every = math.ceil(len(places) / TITLES_UP_TO)
+    for index, (x, y) in enumerate(places):
+        last = index == len(places) - 1
+        if few or last:
+            _mark(svg, x, y, item.tone)
+        if index % every == 0 or last:
+            number, value = item.points[index]
+            spot = _add(svg, "circle", {"class": "spot", "cx": x, "cy": y, "r": 7})
+            _hover(spot, f"{item.label}, round {number:g}: {write(value)}")
+
+
+def _end_labels(svg: Element, frame: _Frame, series: Sequence[Series]) -> None:
+    """Each line's name to the right of its end, moved apart where they would touch."""
+    wrapped = [_wrap(item.label) for item in series]
+    if sum(len(lines) for lines in wrapped) * LINE_HEIGHT > HEIGHT - TOP:
+        wrapped = [[_shorten(item.label)] for item in series]
+    heights = [len(lines) * LINE_HEIGHT + 2 for lines in wrapped]
+    ends = [frame.y(item.points[-1][1]) for item in series]
+    for index, top in zip(range(len(series)), spread_out(ends, heights), strict=True):
+        item, text_lines, end = series[index], wrapped[index], ends[index]
+        middle = top + heights[index] / 2
+        end_x = WIDTH - RIGHT if item.level else frame.x(item.points[-1][0])
+        leader = {"x1": end_x + 5, "y1": end, "x2": WIDTH - RIGHT + 14, "y2": middle}
+        _add(svg, "line", leader | {"class": f"leader {item.tone}"})
+        for line, text in enumerate(text_lines):
+            y = top + (line + 1) * LINE_HEIGHT - 3
+            at = {"class": f"name {item.tone}", "x": WIDTH - RIGHT + 18, "y": y}
+            _add(svg, "text", at, text)
+
+
+def spread_out(
+    middles: Sequence[float], heights: Sequence[float], low: float = 0.0, high: float = HEIGHT - 14
+) -> list[float]:
+    """The tops of labels that want to be at `middles`, moved so that none covers another."""
+    tops = [middle - height / 2 for middle, height in zip(middles, heights, strict=True)]
+    order = sorted(range(len(tops)), key=lambda index: middles[index])
+    floor = low
+    for index in order:
+        tops[index] = max(tops[index], floor)
+        floor = tops[index] + heights[index]
+    ceiling = high
+    for index in reversed(order):
+        tops[index] = min(tops[index], ceiling - heights[index])
+        ceiling = tops[index]
+    return tops
+
+
+def bar(value: float, low: float, high: float, *, tone: str, spread: float, title: str) -> Markup:
+    """A bar from zero to `value` on a scale from `low` to `high`, with ± `spread` as a whisker."""
+    svg = _image(title, {"class": "bar", "height": 14})
+    zero, end = _share(0.0, low, high), _share(value, low, high)
+    box = {"x": f"{min(zero, end):.2f}%", "width": f"{abs(end - zero):.2f}%"}
+    _add(svg, "line", {"class": "track", "x1": "0", "x2": "100%", "y1": 12.5, "y2": 12.5})
+    _add(svg, "rect", {"class": f"fill {tone}", "y": 3, "height": 9} | box)
+    if spread > 0:
+        first, last = (_share(value + sign * spread, low, high) for sign in (-1, 1))
+        whisker = {"x1": f"{first:.2f}%", "x2": f"{last:.2f}%", "y1": 7, "y2": 7}
+        _add(svg, "line", whisker | {"class": "whisker"})
+        for end in (first, last):
+            cap = {"x1": f"{end:.2f}%", "x2": f"{end:.2f}%", "y1": 0, "y2": 14}
+            _add(svg, "line", cap | {"class": "whisker"})
+    return _markup(svg)
+
+
+def meter(spent: float, limit: float, *, title: str) -> Markup:
+    """How much of `limit` is `spent`; a spent share above the limit is marked."""
+    svg = _image(title, {"class": "meter", "height": 10})
+    share = min(spent / limit, 1.0) if limit > 0 else 1.0
+    tone = "over" if spent > limit else "dp"
+    _add(svg, "rect", {"class": "trough", "x": "0", "y": 1, "width": "100%", "height": 8})
+    fill = {"class": f"fill {tone}", "x": "0", "y": 1, "height": 8, "width": f"{share:.2%}"}
+    _add(svg, "rect", fill)
+    return _markup(svg)
+
+
+def pair(alone: float, joint: float, low: float, high: float, *, tone: str, title: str) -> Markup:
+    """Two values on one scale, joined: the hollow mark is a site alone, the filled one together."""
+    svg = _image(title, {"class": "pair", "height": 14})
+    first, last = (f"{4 + 0.92 * _share(value, low, high):.2f}%" for value in (alone, joint))
+    _add(svg, "line", {"class": "track", "x1": "0", "x2": "100%", "y1": 7, "y2": 7})
+    _add(svg, "line", {"class": f"link {tone}", "x1": first, "x2": last, "y1": 7, "y2": 7})
+    _add(svg, "circle", {"class": f"hollow {tone}", "cx": first, "cy": 7, "r": 4})
+    _add(svg, "circle", {"class": f"solid {tone}", "cx": last, "cy": 7, "r": 4.5})
+    return _markup(svg)
+
+
+def stack(parts: Sequence[tuple[str, int, str]], *, title: str) -> Markup:
+    """Shares of a whole side by side: (label, count, class) in the order given."""
+    svg = _image(title, {"class": "stack", "height": 14})
+    total = sum(amount for _, amount, _ in parts) or 1
+    start = 0.0
+    for label, amount, name in parts:
+        width = 100 * amount / total
+        box = {"x": f"{start:.3f}%", "width": f"{width:.3f}%", "y": 1, "height": 12}
+        _hover(_add(svg, "rect", box | {"class": f"part {name}"}), f"{label}: {amount:,}")
+        start += width
+    return _markup(svg)
+
+
+def sign(tone: str) -> Markup:
+    """The sign of a tone: ◆ filled for `dp`, ○ hollow for `open`; decoration beside a text."""
+    svg = Element("svg", {"class": "sign", "viewBox": "0 0 12 12", "aria-hidden": "true"})
+    _mark(svg, 6, 6, tone, 4.6)
+    return _markup(svg)
+
+
+def _mark(svg: Element, x: float, y: float, tone: str, radius: float = 3.2) -> None:
+    if tone == "dp":
+        corners = ((0, -radius), (radius, 0), (0, radius), (-radius, 0))
+        points = " ".join(f"{x + dx:.1f},{y + dy:.1f}" for dx, dy in corners)
+        _add(svg, "polygon", {"class": f"solid {tone}", "points": points})
+    else:
+        at = {"class": f"hollow {tone}", "cx": x, "cy": y, "r": radius - 0.4}
+        _add(svg, "circle", at)
+
+
+def _share(value: float, low: float, high: float) -> float:
+    span = high - low
+    return 100 * min(max((value - low) / span, 0.0), 1.0) if 0 < span < math.inf else 0.0
+
+
+def _wrap(text: str) -> list[str]:
+    """At most two lines of a label, of like length where it has words to break between."""
+    spaces = [index for index, letter in enumerate(text) if letter == " "]
+    if len(text) <= LABEL_CHARACTERS or not spaces:
+        return [_shorten(text)]
+    cut = min(spaces, key=lambda index: (abs(index - len(text) / 2), index))
+    return [_shorten(text[:cut]), _shorten(text[cut + 1 :])]
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= LABEL_CHARACTERS else f"{text[: LABEL_CHARACTERS - 1].rstrip()}…"
+
+
+def _image(title: str, attributes: dict[str, object]) -> Element:
+    svg = Element("svg", {"role": "img", "aria-label": title})
+    for name, value in attributes.items():
+        svg.set(name, str(value))
+    return svg
+
+
+def _add(parent: Element, tag: str, attributes: dict[str, object], text: str = "") -> Element:
+    element = SubElement(parent, tag)
+    for name, value in attributes.items():
+        shown = f"{value:.1f}".removesuffix(".0") if isinstance(value, float) else str(value)
+        if shown:
+            element.set(name, shown)
+    element.text = text or None
+    return element
+
+
+def _hover(element: Element, text: str) -> None:
+    SubElement(element, "title").text = text
+
+
+def _markup(svg: Element) -> Markup:
+    # ElementTree has escaped every text and attribute, so this is markup and nothing else.
+    return Markup(tostring(svg, encoding="unicode"))  # noqa: S704

@@ -1,0 +1,124 @@
+"""Every error fedward raises on purpose, and the exit code each gives the command line.
+
+FedwardError                    1
+├── UsageError                  2   an option or argument that cannot be
+├── DataError                   3   a data file: missing, empty, not UTF-8, unknown column, unknown label
+├── CharterError                4   a charter: a field that is wrong, or not the one that was approved
+├── ModelError                  5   a base model: missing, another SHA-256, wants remote code
+├── AdapterError                6   tensors: names, shapes, dtypes, NaN or infinity, norm
+├── PrivacyError                7   privacy terms that cannot be, or no DP where nobody agreed to that
+│   └── BudgetExceeded          7   a site's ε or δ is used up
+├── StateError                  8   a ledger, checkpoint or lock that is corrupt or held by another
+├── CohortError                 9   fewer sites than the charter's minimum
+├── TransportError             10   the SuperLink cannot be reached or refuses
+├── MissingExtra               11   an optional package is not installed
+└── Interrupted               130   Ctrl-C; what was finished is kept
+
+A message says what was wrong, where, and what to do about it. At a site, nothing of a message
+leaves: what crosses the wire is a :class:`RefusalCode`, which depends on the kind of the error alone.
+"""
+
+from enum import StrEnum
+from typing import ClassVar
+
+
+class RefusalCode(StrEnum):
+    """What a site tells the coordinator when it will not or cannot train.
+
+    Fixed words: none of them depends on a record, so sending one costs no privacy. A data problem is
+    reported as `data` whatever it was (an empty file, one class only, an unknown label).
+    """
+
+    DATA = "data"
+    CHARTER = "charter"
+    MODEL = "model"
+    ADAPTER = "adapter"
+    PRIVACY = "privacy"
+    BUDGET = "budget"
+    STATE = "state"
+    INTERNAL = "internal"
+
+
+class FedwardError(Exception):
+    """The root. `exit_code` is what `fedward` ends with; `refusal` is what a site sends."""
+
+    exit_code: ClassVar[int] = 1
+    refusal: ClassVar[RefusalCode] = RefusalCode.INTERNAL
+
+
+class UsageError(FedwardError):
+    """An option or argument that cannot be."""
+
+    exit_code = 2
+
+
+class DataError(FedwardError):
+    """A data file that cannot be used; the message names the file and the field."""
+
+    exit_code = 3
+    refusal = RefusalCode.DATA
+
+
+class CharterError(FedwardError):
+    """A charter with a wrong field, or one that this site has not approved."""
+
+    exit_code = 4
+    refusal = RefusalCode.CHARTER
+
+
+class ModelError(FedwardError):
+    """A base model that is missing, is not the one named, or wants to run its own code."""
+
+    exit_code = 5
+    refusal = RefusalCode.MODEL
+
+
+class AdapterError(FedwardError):
+    """Tensors that do not fit the charter's schema, or that hold NaN or infinity."""
+
+    exit_code = 6
+    refusal = RefusalCode.ADAPTER
+
+
+class PrivacyError(FedwardError):
+    """Privacy terms that cannot be met or that nobody agreed to."""
+
+    exit_code = 7
+    refusal = RefusalCode.PRIVACY
+
+
+class BudgetExceeded(PrivacyError):
+    """A site's ε or δ does not allow what was asked."""
+
+    refusal = RefusalCode.BUDGET
+
+
+class StateError(FedwardError):
+    """A ledger or checkpoint that is corrupt, or a folder that another process holds."""
+
+    exit_code = 8
+    refusal = RefusalCode.STATE
+
+
+class CohortError(FedwardError):
+    """Fewer sites than the charter's minimum."""
+
+    exit_code = 9
+
+
+class TransportError(FedwardError):
+    """The SuperLink cannot be reached, or refuses."""
+
+    exit_code = 10
+
+
+class MissingExtra(FedwardError):
+    """An optional package is not installed; the message says how to install it."""
+
+    exit_code = 11
+
+
+class Interrupted(FedwardError):
+    """The person pressed Ctrl-C; finished rounds are kept."""
+
+    exit_code = 130

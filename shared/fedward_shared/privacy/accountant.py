@@ -1,0 +1,82 @@
+"""ε of a sequence of mechanisms, by composing privacy-loss distributions (dp-accounting).
+
+ε is composed, never added. The discretisation is pessimistic: what is reported is never below the
+true value. Neighbouring datasets differ by adding or removing one privacy unit.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from functools import lru_cache
+
+import dp_accounting
+from dp_accounting.pld import PLDAccountant
+
+from fedward_shared.errors import PrivacyError
+from fedward_shared.privacy.plan import Event
+
+MAX_NOISE = 1e4
+TOLERANCE = 1e-3
+
+Mechanisms = tuple[tuple[float, float, int], ...]
+"""(sampling rate, noise multiplier, steps), one entry per distinct pair, sorted."""
+
+
+def epsilon(events: Iterable[Event], delta: float) -> float:
+    """ε at `delta` of all `events` together; 0 for none, infinity if one of them was not private."""
+    if not 0 < delta < 1:
+        raise PrivacyError(f"δ is {delta}, expected 0 < δ < 1")
+    steps: Counter[tuple[float, float]] = Counter()
+    for event in events:
+        if event.mechanism == "none":
+            return math.inf
+        steps[(event.sampling_rate, event.noise_multiplier)] += event.steps
+    return _compose(tuple(sorted((*pair, count) for pair, count in steps.items())), delta)
+
+
+@lru_cache(maxsize=4096)
+def _compose(mechanisms: Mechanisms, delta: float) -> float:
+    if not mechanisms:
+        return 0.0
+    # A privacy loss grows like 1/σ²: a finer grid than its size needs would only cost time.
+    smallest = min(noise for _, noise, _ in mechanisms)
+    accountant = PLDAccountant(
+        dp_accounting.NeighboringRelation.ADD_OR_REMOVE_ONE,
+        value_discretization_interval=1e-4 if smallest >= 0.7 else 1e-3,
+    )
+    for sampling_rate, noise_multiplier, count in mechanisms:
+        accountant.compose(
+            dp_accounting.PoissonSampledDpEvent(
+                sampling_rate, dp_accounting.GaussianDpEvent(noise_multiplier)
+            ),
+            count,
+        )
+    return float(accountant.get_epsilon(delta))
+
+
+def noise_for(sampling_rate: float, steps: int, target_epsilon: float, delta: float) -> float:
+    """The smallest noise multiplier σ (to 0.1 %) at which `steps` steps cost at most `target_epsilon`.
+
+    Raises PrivacyError for terms that no noise can meet.
+    """
+    if not (target_epsilon > 0 and math.isfinite(target_epsilon)):
+        raise PrivacyError(f"ε is {target_epsilon}, expected a finite number above 0")
+
+    def cost(noise: float) -> float:
+        return epsilon([Event("poisson-gaussian", sampling_rate, noise, steps)], delta)
+
+    high = 1.0
+    while cost(high) > target_epsilon:
+        high *= 2
+        if high > MAX_NOISE:
+            raise PrivacyError(
+                f"no σ up to {MAX_NOISE:g} gives ε ≤ {target_epsilon} at δ = {delta} over {steps} "
+                f"steps of q = {sampling_rate}: take fewer steps or a smaller sampling rate"
+            )
+    low = high / 2
+    while cost(low) <= target_epsilon:
+        low, high = low / 2, low
+    while high - low > TOLERANCE * high:
+        middle = (low + high) / 2
+        low, high = (middle, high) if cost(middle) > target_epsilon else (low, middle)
+    return math.ceil(high * 1e4) / 1e4

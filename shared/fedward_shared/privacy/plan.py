@@ -1,0 +1,89 @@
+"""One frozen object for what a private training does and what is claimed of it.
+
+Sampler, clipping, noise, steps and the accounting event come from the same fields, so they cannot
+disagree: whoever holds the plan draws its batches from it, takes σ and C from it, and books its event.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from fedward_shared.errors import PrivacyError
+from fedward_shared.privacy.randomness import Randomness
+
+
+@dataclass(frozen=True)
+class Event:
+    """What a mechanism did to the data, in the terms its accounting needs.
+
+    `poisson-gaussian`: `steps` times, each privacy unit enters with probability `sampling_rate`, the
+    sum of the clipped contributions gets Gaussian noise of `noise_multiplier` × the clipping norm
+    (Abadi et al. 2016). `none`: the data was used without privacy; no number bounds that.
+    """
+
+    mechanism: Literal["poisson-gaussian", "none"]
+    sampling_rate: float
+    noise_multiplier: float
+    steps: int
+
+    def as_json(self) -> dict[str, Any]:
+        """The JSON object that is stored and digested."""
+        return {
+            "mechanism": self.mechanism,
+            "sampling_rate": self.sampling_rate,
+            "noise_multiplier": self.noise_multiplier,
+            "steps": self.steps,
+        }
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """DP-SGD on one site for one round, or plain SGD where both sides agreed to no privacy.
+
+    `expected_batch` is the public number that sums are divided by: sampling rate × the number of
+    units which the charter declares for the site. The true number of units stays at the site.
+    """
+
+    mechanism: Literal["dp-sgd", "none"]
+    sampling_rate: float
+    noise_multiplier: float
+    clipping_norm: float
+    steps: int
+    expected_batch: float
+
+    def __post_init__(self) -> None:
+        """Raises PrivacyError for numbers that describe no mechanism."""
+        if not 0 < self.sampling_rate <= 1:
+            raise PrivacyError(f"sampling_rate is {self.sampling_rate}, expected 0 < q ≤ 1")
+        if self.steps < 1:
+            raise PrivacyError(f"steps is {self.steps}, expected at least 1")
+        if not self.expected_batch > 0:
+            raise PrivacyError(f"expected_batch is {self.expected_batch}, expected more than 0")
+        if self.mechanism == "dp-sgd":
+            for name in ("noise_multiplier", "clipping_norm"):
+                value = getattr(self, name)
+                if not (value > 0 and math.isfinite(value)):
+                    raise PrivacyError(f"{name} is {value}, expected a finite number above 0")
+
+    @property
+    def private(self) -> bool:
+        """Whether clipping and noise are applied."""
+        return self.mechanism == "dp-sgd"
+
+    @property
+    def event(self) -> Event:
+        """What a ledger books for this plan."""
+        if self.private:
+            return Event("poisson-gaussian", self.sampling_rate, self.noise_multiplier, self.steps)
+        return Event("none", self.sampling_rate, 0.0, self.steps)
+
+    def batches(self, units: int, randomness: Randomness) -> Iterator[np.ndarray]:
+        """`steps` Poisson samples of `range(units)`: each unit independently, with `sampling_rate`.
+
+        A sample may be empty; its noisy step is taken all the same.
+        """
+        for _ in range(self.steps):
+            yield np.flatnonzero(randomness.uniform(units) < self.sampling_rate)

@@ -1,0 +1,219 @@
+"""What the trainer and the evaluation know of a study's model."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from fedward_shared import adapters, tensors
+from fedward_shared.charter import AdapterTerms, TaskTerms
+from fedward_shared.errors import DataError
+from fedward_shared.tasks.examples import Batch, Examples
+from fedward_shared.tensors import Tensors
+
+Columns = Mapping[str, list[str]]
+"""Role → one string per record."""
+
+PREPARE_TOKENS = 8192
+
+
+class StudyModel(nn.Module, ABC):
+    """Base model, adapter and head, with the frozen lower layers run once per record.
+
+    Adapters sit in the layers from `first_layer` on and there is no dropout, so the hidden states
+    that enter that layer are constants of a record: `prepare` computes them, and training starts
+    there. That is exact.
+    """
+
+    roles: ClassVar[tuple[str, ...]]
+    """The fields of a record that the task reads."""
+
+    def __init__(
+        self, base: PreTrainedModel, tokenizer: Any, task: TaskTerms, adapter: AdapterTerms
+    ) -> None:
+        super().__init__()
+        self.task = task
+        self.method = adapter.method
+        self.tokenizer = tokenizer
+        self.body = adapters.attach(base, adapter)
+        self.layers = _layers(base)
+        self.first_layer = min(adapter.layers) if adapter.layers else len(self.layers)
+        self.eval()
+
+    # What crosses the wire
+
+    def named_tensors(self) -> dict[str, torch.Tensor]:
+        """Every tensor that belongs to the study and not to the base model."""
+        return {**adapters.adapter_parameters(self.body), **self.head_tensors()}
+
+    def head_tensors(self) -> dict[str, torch.Tensor]:
+        """The head's tensors; none where the base model has all that the task needs."""
+        return {}
+
+    def exchanged(self) -> Tensors:
+        """A copy of the tensors that train: what a round sends in both directions."""
+        return {
+            name: tensor.detach().clone()
+            for name, tensor in self.named_tensors().items()
+            if tensor.requires_grad
+        }
+
+    def load(self, values: Tensors, origin: str) -> None:
+        """Sets some or all of the study's tensors. Raises AdapterError for one that does not fit."""
+        own = self.named_tensors()
+        expected = {name: tuple(own[name].shape) for name in values if name in own}
+        tensors.check(values, expected, origin)
+        with torch.no_grad():
+            for name, value in values.items():
+                own[name].copy_(value)
+
+    # Records
+
+    @abstractmethod
+    def tokenise(self, columns: Columns) -> tuple[list[list[int]], list[Any]]:
+        """Token ids of each record, and its target (an int, or a list with one int per token).
+
+        Raises DataError for a record that the task cannot take.
+        """
+
+    @torch.no_grad()
+    def prepare(self, columns: Columns) -> Examples:
+        """Runs the frozen layers over all records, longest together. Raises DataError."""
+        tokens, targets = self.tokenise(columns)
+        if not tokens:
+            raise DataError("no records")
+        lengths = np.array([len(ids) for ids in tokens])
+        pieces: dict[int, torch.Tensor] = {}
+        for chunk in _chunks(np.argsort(lengths, kind="stable"), lengths):
+            longest = int(lengths[chunk].max())
+            ids_BT = torch.tensor([tokens[i] + [0] * (longest - lengths[i]) for i in chunk])
+            mask_BT = torch.arange(longest)[None, :] < torch.from_numpy(lengths[chunk])[:, None]
+            hidden_BTD = self.lower(ids_BT, mask_BT)
+            for row, i in enumerate(chunk):
+                pieces[int(i)] = hidden_BTD[row, : self.positions(int(lengths[i]))].clone()
+        counts = [len(pieces[i]) for i in range(len(tokens))]
+        offsets = np.concatenate([[0], np.cumsum(counts)])
+        flat = [t for target in targets for t in (target if isinstance(target, list) else [target])]
+        return Examples(
+            torch.cat([pieces[i] for i in range(len(tokens))]), offsets, torch.tensor(flat)
+        )
+
+    def positions(self, length: int) -> int:
+        """How many positions of a record of `length` tokens `lower` keeps."""
+        return length
+
+    def lower(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
+        """Hidden states that enter `first_layer`, [B, T, D]."""
+        stop = self.layers[self.first_layer].register_forward_pre_hook(_catch, with_kwargs=True)
+        try:
+            self.body(input_ids=ids_BT, attention_mask=mask_BT.long(), use_cache=False)
+        except _Caught as caught:
+            return caught.hidden_BTD
+        finally:
+            stop.remove()
+        raise AssertionError("the model never reached its first adapted layer")
+
+    def upper(self, hidden_BTD: torch.Tensor, mask_BT: torch.Tensor) -> Any:
+        """The body's output from the hidden states that enter `first_layer`."""
+        with _starting_at(self.body, self.layers, self.first_layer):
+            return self.body(
+                inputs_embeds=hidden_BTD, attention_mask=mask_BT.long(), use_cache=False
+            )
+
+    # Learning and scoring
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """Loss of each record, [B]."""
+
+    @abstractmethod
+    def evaluate(self, examples: Examples) -> dict[str, float]:
+        """Scores over all `examples`, by the names that reports use."""
+
+    def all_batches(self, examples: Examples) -> Iterator[tuple[np.ndarray, Batch]]:
+        """All examples in micro-batches, for evaluation."""
+        for indices in examples.micro_batches(np.arange(len(examples))):
+            yield indices, examples.batch(indices)
+
+
+class _Caught(Exception):
+    def __init__(self, hidden_BTD: torch.Tensor) -> None:
+        self.hidden_BTD = hidden_BTD
+
+
+def _catch(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    raise _Caught(args[0] if args else kwargs["hidden_states"])
+
+
+class _Layers(nn.ModuleList):
+    """A transformer's layers, of which the first `start` can be left out of an iteration.
+
+    Names and indices of the parameters stay as they are, so adapters keep the names that plain peft
+    expects.
+    """
+
+    start = 0
+
+    def __iter__(self) -> Iterator[nn.Module]:
+        return iter(list(self._modules.values())[self.start :])
+
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return list(self._modules.values())[index][self.start :]
+        return super().__getitem__(index)
+
+
+class _Embeddings(nn.Module):
+    """A BERT-type embedding block that lets given hidden states through while `given` is set."""
+
+    given = False
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return kwargs["inputs_embeds"] if self.given else self.block(*args, **kwargs)
+
+
+def _layers(base: PreTrainedModel) -> _Layers:
+    """Replaces the model's list of layers (and BERT-type embeddings) by ones that can be skipped."""
+    depth = base.config.num_hidden_layers
+    for module in list(base.modules()):
+        for name, child in list(module.named_children()):
+            if name == "embeddings" and not isinstance(child, _Embeddings):
+                setattr(module, name, _Embeddings(child))
+    for module in list(base.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, nn.ModuleList) and len(child) == depth:
+                layers = _Layers(child)
+                setattr(module, name, layers)
+                return layers
+    raise DataError(f"{type(base).__name__}: no list of {depth} layers found in it")
+
+
+@contextmanager
+def _starting_at(body: nn.Module, layers: _Layers, start: int) -> Iterator[None]:
+    embeddings = [module for module in body.modules() if isinstance(module, _Embeddings)]
+    layers.start = start
+    for block in embeddings:
+        block.given = True
+    try:
+        yield
+    finally:
+        layers.start = 0
+        for block in embeddings:
+            block.given = False
+
+
+def _chunks(order: np.ndarray, lengths: np.ndarray) -> Iterator[np.ndarray]:
+    start = 0
+    while start < len(order):
+        size = max(1, PREPARE_TOKENS // int(lengths[order[min(start + 255, len(order) - 1)]]))
+        yield order[start : start + min(size, 256)]
+        start += min(size, 256)

@@ -1,0 +1,84 @@
+"""A file of records as a study's model takes them, kept so that each record is encoded once.
+
+In memory for as long as the process lives and, where a folder is given, on disk, because in
+deployment every message starts a process. Such a file holds activations of the records: at a site it
+lies where the ledger lies, readable by the site's user alone.
+"""
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from fedward_shared import canonical, records, tensors
+from fedward_shared.errors import AdapterError, DataError
+from fedward_shared.files import write_atomically
+from fedward_shared.tasks.base import Columns, StudyModel
+from fedward_shared.tasks.examples import Examples
+
+KEPT_IN_MEMORY = 16
+
+_memory: OrderedDict[str, Examples] = OrderedDict()
+
+
+def prepared(
+    model: StudyModel, base_model: str, path: Path, columns: Mapping[str, str], folder: Path | None
+) -> Examples:
+    """The records in `path`, encoded by the frozen part of `model` over the base model of that digest.
+
+    Raises DataError, naming the file, for records that cannot be read or that the task cannot take.
+    """
+    content = records.read_bytes(path)
+    key = canonical.digest(
+        canonical.encode(
+            {
+                "records": canonical.digest(content),
+                "columns": dict(columns),
+                "base_model": base_model,
+                "task": model.task.model_dump(mode="json"),
+                "first_layer": model.first_layer,
+                "pooled": model.method == "head-only",
+            }
+        )
+    )
+    if key in _memory:
+        _memory.move_to_end(key)
+        return _memory[key]
+    place = folder and folder / f"{path.stem}.{model.first_layer}.safetensors"
+    examples = place and _from_file(place, key)
+    if not examples:
+        examples = _encode(model, path, records.parse(path, content, model.roles, columns))
+        if place:
+            _to_file(place, key, examples)
+    _memory[key] = examples
+    while len(_memory) > KEPT_IN_MEMORY:
+        _memory.popitem(last=False)
+    return examples
+
+
+def _encode(model: StudyModel, path: Path, columns: Columns) -> Examples:
+    try:
+        return model.prepare(columns)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def _from_file(place: Path, key: str) -> Examples | None:
+    """What `place` keeps for `key`; None if it is absent, older or damaged, and made anew then."""
+    try:
+        content, kept = tensors.decode_with_note(place.read_bytes(), str(place))
+    except (FileNotFoundError, AdapterError):
+        return None
+    if kept != key:
+        return None
+    return Examples(content["hidden"], content["offsets"].numpy(), content["targets"])
+
+
+def _to_file(place: Path, key: str, examples: Examples) -> None:
+    content = {
+        "hidden": examples.hidden_PD,
+        "offsets": torch.from_numpy(examples.offsets),
+        "targets": examples.targets,
+    }
+    write_atomically(place, tensors.encode(content, note=key), mode=0o600)

@@ -1,0 +1,1 @@
+"""Whole studies on one machine, with the code that is deployed."""

@@ -1,0 +1,233 @@
+"""A consortium on one machine: writes the folders that a coordinator and its sites would have, has
+every site approve the charter, and runs the study with the code that is deployed."""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import tomli_w
+
+from fedward_client.charters import ApprovedCharters
+from fedward_client.settings import SETTINGS_FILE
+from fedward_client.site import CHARTERS_FOLDER
+from fedward_server.app import Observer
+from fedward_server.studies import STUDY_FILE, Study
+from fedward_shared import adapters, base_models, records, tasks, tensors
+from fedward_shared import charter as charters
+from fedward_shared.charter import (
+    WITHOUT_DP,
+    AdapterTerms,
+    AggregationTerms,
+    BaseModelTerms,
+    Charter,
+    Participant,
+    PrivacyTerms,
+    TaskTerms,
+    TrainingTerms,
+)
+from fedward_shared.files import write_atomically
+from fedward_shared.privacy import accountant
+from fedward_shared.report import RoundRecord
+from fedward_shared.tasks.base import Columns, StudyModel
+from fedward_shared.tasks.classification import TextClassifier
+from fedward_simulations import federation
+from fedward_simulations.federation import Engine
+
+DATASET = "records"
+RECORDS_FILE = "records.jsonl"
+EVALUATION_FILE = "evaluation.jsonl"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a study trains: everything of a charter that is a choice and not a fact."""
+
+    adapter: AdapterTerms
+    training: TrainingTerms
+    sampling_rate: float
+    clipping_norm: float = 1.0
+    server_optimizer: str = "fedavg"
+    server_learning_rate: float = 1.0
+    server_momentum: float = 0.0
+
+
+@dataclass(frozen=True)
+class World:
+    """Who holds what: the facts that every study of a scenario shares.
+
+    `public` is text that belongs to nobody; feature statistics come from it. `folder` receives one
+    folder for each study.
+    """
+
+    folder: Path
+    base_model: Path
+    task: TaskTerms
+    sites: Mapping[str, Columns]
+    evaluation: Columns
+    public: Columns | None
+    purpose: str
+    delta: float
+    seed: int
+    threads: int
+    engine: Engine
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one study came to. `epsilon` is the largest that a site's ledger shows, None without DP."""
+
+    study: Study
+    records: list[RoundRecord]
+    metrics: dict[str, float]
+    epsilon: float | None
+    sites: list[Path] = field(default_factory=list)
+
+    @property
+    def seconds(self) -> float:
+        """Time of all rounds."""
+        return sum(record.seconds for record in self.records)
+
+
+def size(columns: Columns) -> int:
+    """How many records `columns` hold."""
+    return len(next(iter(columns.values())))
+
+
+class Consortium:
+    """Runs studies of one world."""
+
+    def __init__(self, world: World, observer: Observer) -> None:
+        self.world = world
+        self.observer = observer
+
+    def run(
+        self,
+        name: str,
+        recipe: Recipe,
+        epsilon: float | None,
+        sites: Mapping[str, Columns] | None = None,
+        every_round: bool = True,
+    ) -> Outcome:
+        """Runs the study `name`, or what is left of it, among `sites` (all of the world's).
+
+        `epsilon` is each site's budget for the whole study, None for a study without DP.
+        """
+        holders = self.world.sites if sites is None else sites
+        folder = self.world.folder / name
+        coordinator = folder / "coordinator"
+        if not (coordinator / STUDY_FILE).is_file():
+            shutil.rmtree(folder, ignore_errors=True)
+            self._prepare(folder, coordinator, name, recipe, epsilon, holders, every_round)
+        settings = [folder / "sites" / site / SETTINGS_FILE for site in holders]
+        study = Study(coordinator)
+        study.read()
+        if not study.is_complete:
+            federation.run(coordinator, settings, self.world.seed, self.observer, self.world.engine)
+            study.read()
+        spent = [e for e in study.records[-1].epsilon.values() if e is not None]
+        return Outcome(
+            study, study.records, study.records[-1].metrics, max(spent) if spent else None, settings
+        )
+
+    def model(self, outcome: Outcome) -> StudyModel:
+        """The model a study ended with."""
+        charter = outcome.study.charter
+        model = tasks.build(self.world.base_model, charter.task, charter.adapter)
+        model.load(outcome.study.initial, "initial tensors")
+        model.load(outcome.study.adapter, "final adapter")
+        return model
+
+    def _prepare(
+        self,
+        folder: Path,
+        coordinator: Path,
+        name: str,
+        recipe: Recipe,
+        epsilon: float | None,
+        holders: Mapping[str, Columns],
+        every_round: bool,
+    ) -> None:
+        world = self.world
+        initial = self._initial(recipe)
+        charter = Charter(
+            study=name,
+            purpose=world.purpose,
+            dataset=DATASET,
+            base_model=BaseModelTerms(digest=base_models.digest(world.base_model)),
+            initial=tensors.digest(initial),
+            task=world.task,
+            adapter=recipe.adapter,
+            privacy=_privacy(recipe, epsilon, world.delta),
+            training=recipe.training,
+            aggregation=AggregationTerms(
+                minimum_cohort=len(holders),
+                server_optimizer=recipe.server_optimizer,  # type: ignore[arg-type]  # validated
+                server_learning_rate=recipe.server_learning_rate,
+                server_momentum=recipe.server_momentum,
+            ),
+            participants=tuple(
+                Participant(name=site, records=size(columns)) for site, columns in holders.items()
+            ),
+        )
+        for site, columns in holders.items():
+            self._write_site(folder / "sites" / site, site, columns, epsilon, len(holders))
+        charters.save(coordinator, charter, initial)
+        records.write_jsonl(coordinator / EVALUATION_FILE, world.evaluation)
+        for site in holders:
+            approved = ApprovedCharters(folder / "sites" / site / "state" / CHARTERS_FOLDER)
+            approved.approve(coordinator)
+        settings = {
+            "base_model": str(world.base_model.resolve()),
+            "evaluation": EVALUATION_FILE,
+            "evaluate": "every-round" if every_round else "last-round",
+            "threads": world.threads,
+            "poll_seconds": 0.01,
+        }
+        # Last, and atomically: a folder with this file in it is whole.
+        write_atomically(coordinator / STUDY_FILE, tomli_w.dumps(settings).encode())
+
+    def _initial(self, recipe: Recipe) -> tensors.Tensors:
+        model = tasks.build(self.world.base_model, self.world.task, recipe.adapter)
+        model.load(adapters.initial(model.body, self.world.seed), "initial adapter")
+        if isinstance(model, TextClassifier) and self.world.public is not None:
+            model.measure(model.prepare(self.world.public))
+        return {name: tensor.detach() for name, tensor in model.named_tensors().items()}
+
+    def _write_site(
+        self, folder: Path, name: str, columns: Columns, epsilon: float | None, cohort: int
+    ) -> None:
+        world = self.world
+        records.write_jsonl(folder / RECORDS_FILE, columns)
+        settings = {
+            "name": name,
+            "base_models": [str(world.base_model.resolve())],
+            "threads": world.threads,
+            "minimum_cohort": cohort,
+            "without_dp": WITHOUT_DP if epsilon is None else "",
+            "keep_prepared": world.engine == "flower",
+            "datasets": {
+                DATASET: {
+                    "path": RECORDS_FILE,
+                    "account": DATASET,
+                    "epsilon": epsilon or 1.0,
+                    "delta": world.delta,
+                }
+            },
+        }
+        write_atomically(folder / SETTINGS_FILE, tomli_w.dumps(settings).encode())
+
+
+def _privacy(recipe: Recipe, epsilon: float | None, delta: float) -> PrivacyTerms:
+    if epsilon is None:
+        return PrivacyTerms(
+            mechanism="none", without_dp=WITHOUT_DP, sampling_rate=recipe.sampling_rate
+        )
+    steps = recipe.training.rounds * recipe.training.local_steps
+    return PrivacyTerms(
+        epsilon=epsilon,
+        delta=delta,
+        clipping_norm=recipe.clipping_norm,
+        noise_multiplier=accountant.noise_for(recipe.sampling_rate, steps, epsilon, delta),
+        sampling_rate=recipe.sampling_rate,
+    )

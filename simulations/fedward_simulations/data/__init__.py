@@ -1,0 +1,1 @@
+"""The records that scenarios train on: real or synthetic, from installed packages."""
