@@ -6,9 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers.utils import logging
 
 from fedward_shared import canonical
 from fedward_shared.errors import ModelError
+
+# A bar for each of a study's models would tear the live view apart.
+logging.disable_progress_bar()
 
 WEIGHTS = "*.safetensors"
 TEXT_FILES = ("config.json", "tokenizer.json", "vocab.txt", "merges.txt", "tokenizer_config.json")

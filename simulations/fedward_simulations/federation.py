@@ -29,6 +29,7 @@ from fedward_shared.errors import MissingExtra
 from fedward_shared.privacy.randomness import Randomness
 
 Engine = Literal["in-process", "flower"]
+ENGINES: dict[str, Engine] = {"in-process": "in-process", "flower": "flower"}
 
 PARTITION = "partition-id"
 """Flower's simulation engine numbers its nodes under this key of their configuration."""

@@ -214,6 +214,10 @@ class Federation:
         process.wait(timeout=30)
         self._kill_group(f"supernode-{index}")
 
+    def kill_clientapp(self, index: int) -> list[int]:
+        """SIGKILL a site's ClientApp; its SuperNode reports it (error 8) some 60 s later."""
+        return self._kill_command("flwr-clientapp", f"supernode-{index}")
+
     def sign_off(self, index: int) -> None:
         """Tell the SuperLink, with the site's own key, that its SuperNode is gone.
 

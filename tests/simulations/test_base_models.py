@@ -2,7 +2,6 @@
 
 import hashlib
 import importlib.util
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -108,11 +107,7 @@ def test_without_a_package_the_extra_is_named(
         base_models.minilm()
     with pytest.raises(MissingExtra, match=r"SmolLM2.*fedward-simulations\[data\]"):
         base_models.smollm2(tmp_path)
-
-
-def test_without_icd_10_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "simple_icd_10_cm", None)
-    with pytest.raises(MissingExtra, match=r"fedward-simulations\[data\]"):
+    with pytest.raises(MissingExtra, match=r"ICD-10-CM.*fedward-simulations\[data\]"):
         base_models.tiny_bert(tmp_path / "bert", 0)
 
 
@@ -125,6 +120,6 @@ def test_smollm2_converts_and_speaks(tmp_path: Path) -> None:
     assert tokenizer.eos_token == "<|im_end|>"
     model = AutoModelForCausalLM.from_pretrained(folder)
     assert model.dtype == torch.float32
-    inputs = tokenizer("Water is made of hydrogen and", return_tensors="pt")
+    inputs = tokenizer("One, two, three,", return_tensors="pt")
     output = model.generate(**inputs, max_new_tokens=1, do_sample=False)
-    assert tokenizer.decode(output[0]).endswith(" oxygen")
+    assert tokenizer.decode(output[0]).endswith(" four")

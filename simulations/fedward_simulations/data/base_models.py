@@ -6,6 +6,7 @@ network. What it builds it builds beside the folder and then renames: a folder i
 
 import contextlib
 import importlib.util
+import re
 import shutil
 import tempfile
 from collections import Counter
@@ -203,14 +204,9 @@ def _package(module: str, what: str) -> Path:
 
 
 def _icd_descriptions() -> list[str]:
-    """Every 25th description of ICD-10-CM, read from its package's own data."""
-    try:
-        import simple_icd_10_cm as icd
-    except ImportError as error:
-        raise MissingExtra(
-            "ICD-10-CM is not installed: pip install 'fedward-simulations[data]'"
-        ) from error
-    return [str(icd.get_description(code)) for code in icd.get_all_codes()[::25]]
+    """Every 25th description of ICD-10-CM, from its package's data: its own reader takes 5 s."""
+    [tabular] = (_package("simple_icd_10_cm", "ICD-10-CM") / "data").glob("icd10c-tabular*.xml")
+    return re.findall(r"<desc>([^<]+)</desc>", tabular.read_text(encoding="utf-8"))[::25]
 
 
 @contextlib.contextmanager

@@ -1,0 +1,100 @@
+"""`fedward simulate`: whole studies on one machine."""
+
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+from rich.console import Console
+
+from fedward_shared.errors import UsageError
+from fedward_shared.report import REPORT_FILE, headline
+from fedward_simulations.federation import ENGINES
+from fedward_simulations.scenarios import hospitals as hospitals_scenario
+
+LOG_FILE = "log.jsonl"
+FULL_SIZES = (5000, 17_000)
+
+simulate = typer.Typer(
+    help="Run a whole study on this machine, with the code that is deployed.", no_args_is_help=True
+)
+
+
+@simulate.callback()
+def _group() -> None:
+    """Keeps `simulate NAME` a command with sub-commands whatever their number."""
+
+
+@simulate.command()
+def hospitals(
+    out: Annotated[Path, typer.Option(help="Folder for report, result and adapter.")],
+    records: Annotated[int, typer.Option(min=10, help="Records of each site.")] = 5000,
+    evaluation: Annotated[int, typer.Option(min=10, help="Held-out texts to score on.")] = 4000,
+    sites: Annotated[int | None, typer.Option(min=1, help="How many sites.")] = None,
+    rounds: Annotated[int | None, typer.Option(min=1, help="How many rounds.")] = None,
+    epsilon: Annotated[float, typer.Option(help="ε of each site for the whole study.")] = 1.0,
+    partition: Annotated[
+        str, typer.Option(help="iid, dirichlet:ALPHA or column:NAME.")
+    ] = "dirichlet:0.5",
+    seed: Annotated[int, typer.Option(help="The same seed gives the same adapter.")] = 0,
+    model: Annotated[Path | None, typer.Option(help="Folder of another base model.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="JSONL, CSV or Parquet instead of ICD-10.")
+    ] = None,
+    text_column: Annotated[str, typer.Option(help="Its column of texts.")] = "text",
+    label_column: Annotated[str, typer.Option(help="Its column of labels.")] = "label",
+    engine: Annotated[str, typer.Option(help=" or ".join(ENGINES) + ".")] = "in-process",
+    threads: Annotated[int, typer.Option(min=1, help="Processor threads.")] = 2,
+    full: Annotated[
+        bool, typer.Option("--full", help="The whole table, with 5,000 and 17,000 records a site.")
+    ] = False,
+) -> None:
+    """Four hospitals learn to code diagnoses together, under differential privacy."""
+    if not epsilon > 0:
+        raise UsageError(f"--epsilon: it is {epsilon}, and has to be more than 0")
+    if engine not in ENGINES:
+        raise UsageError(f"--engine: {engine!r} is none of {', '.join(ENGINES)}")
+    sizes = FULL_SIZES if full and data is None else (records,)
+    for count in sizes:
+        folder = out if count == sizes[0] else out / f"records-{count}"
+        options = hospitals_scenario.Options(
+            out=folder,
+            records=count,
+            evaluation=evaluation,
+            sites=sites,
+            rounds=rounds,
+            epsilon=epsilon,
+            partition=partition,
+            seed=seed,
+            model=model,
+            data=data,
+            text_column=text_column,
+            label_column=label_column,
+            engine=ENGINES[engine],
+            threads=threads,
+            whole_table=full,
+        )
+        console = Console(highlight=False)
+        log_to(folder / LOG_FILE)
+        result = hospitals_scenario.run(options, console)
+        for row in result.rows:
+            values = ", ".join(
+                f"{name} {value:.3f}" for name, value in row.metrics.items() if value
+            )
+            console.print(f"{row.label:34} {values}")
+        console.print(headline(result))
+        console.print(f"{folder / REPORT_FILE}")
+
+
+def log_to(path: Path) -> None:
+    """Sends the log to a file, one JSON object a line, so that it does not disturb the view."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.WriteLoggerFactory(file=path.open("a", encoding="utf-8")),
+    )

@@ -1,0 +1,317 @@
+"""Four hospitals code diagnoses: text classification over ICD-10-CM, or over a file of one's own."""
+
+import shutil
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+
+from fedward_shared import canonical, release, report
+from fedward_shared.charter import AdapterTerms, TaskTerms, TrainingTerms
+from fedward_shared.errors import UsageError
+from fedward_shared.files import write_atomically
+from fedward_shared.report import Result, Row
+from fedward_shared.tasks.base import Columns
+from fedward_shared.tasks.classification import macro_f1
+from fedward_simulations.comparison import CLASSIFICATION, Comparison, Entry, Report, jobs, now
+from fedward_simulations.consortium import Recipe, World, size
+from fedward_simulations.data import base_models, icd10, own
+from fedward_simulations.data.own import Corpus
+from fedward_simulations.federation import Engine
+from fedward_simulations.partition import Scheme, partition
+from fedward_simulations.view import LiveView
+
+NAMES = ("north", "east", "south", "west")
+STUDIES_FOLDER = "studies"
+ADAPTER_FOLDER = "adapter"
+RUN_FILE = "run.json"
+MAX_TOKENS = 64
+DELTA = 1e-5
+
+# The recipes, and what did not work, are in docs/explanation/recipe.md.
+LORA = Recipe(
+    adapter=AdapterTerms(
+        method="ffa-lora", rank=4, alpha=0.4, target_modules=("query", "value"), layers=(5,)
+    ),
+    training=TrainingTerms(rounds=10, local_steps=5, learning_rate=8.0, head_learning_rate=8.0),
+    sampling_rate=0.1,
+)
+PROBE = replace(LORA, adapter=AdapterTerms(method="head-only"))
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a person may choose on the command line."""
+
+    out: Path
+    records: int = 5000
+    evaluation: int = 4000
+    sites: int | None = None
+    rounds: int | None = None
+    epsilon: float = 1.0
+    partition: str = "dirichlet:0.5"
+    seed: int = 0
+    model: Path | None = None
+    data: Path | None = None
+    text_column: str = "text"
+    label_column: str = "label"
+    engine: Engine = "in-process"
+    threads: int = 2
+    whole_table: bool = False
+
+
+def run(options: Options, console: Console) -> Result:
+    """Runs the scenario into `options.out`, or goes on where an interrupted run of it stopped."""
+    started, clock = now()
+    corpus = _corpus(options)
+    world = _world(options, corpus)
+    resumed = _claim(options)
+    entries = _entries(options, world)
+    title = f"{len(world.sites)} hospitals, one model" if options.data is None else "One model"
+    with LiveView(console, jobs(entries), title, options.epsilon) as view:
+        if resumed:
+            console.print("going on where the interrupted run stopped")
+        comparison = Comparison(world, entries, view)
+        comparison.run()
+    alone = {
+        site: study
+        for study in comparison.outcomes
+        for site in world.sites
+        if study == f"alone-{site}"
+    }
+    said = Report(
+        scenario="hospitals",
+        title=title,
+        question="What does federation under differential privacy buy each hospital?",
+        command=_command(options),
+        settings=_settings(options, world),
+        notes=[*corpus.notes, *_notes(world, alone)],
+    )
+    result = comparison.result(
+        said,
+        CLASSIFICATION,
+        [_majority(world)],
+        "federated-dp",
+        alone,
+        started,
+        now()[1] - clock,
+    )
+    federated = comparison.outcomes["federated-dp"]
+    release.write(
+        comparison.consortium.model(federated),
+        federated.study.charter,
+        federated.epsilon,
+        options.out / ADAPTER_FOLDER,
+    )
+    report.write(result, options.out)
+    return result
+
+
+def _corpus(options: Options) -> Corpus:
+    scheme = _scheme(options)
+    if options.data is not None:
+        columns = {"text": options.text_column, "label": options.label_column}
+        if scheme.kind == "column":
+            columns[own.GROUP] = scheme.column
+        return own.load(options.data, columns, options.evaluation, options.seed)
+    if scheme.kind == "column":
+        raise UsageError("--partition column:NAME: ICD-10-CM has no such column; give --data FILE")
+    split = icd10.load(options.seed)
+    chosen = np.random.default_rng(options.seed).permutation(len(split.test))[: options.evaluation]
+    return Corpus(
+        train=_columns(split.train),
+        groups=[],
+        evaluation=_columns([split.test[i] for i in sorted(chosen)]),
+        public=_columns(split.tuning),
+        labels=tuple(split.labels),
+        notes=(
+            "Texts are the leaf descriptions of ICD-10-CM, labels its 22 chapters. Whole "
+            "three-character categories are held out, so that no sibling of a test text was "
+            "trained on.",
+            "The head's feature statistics come from the tuning texts, which are public here.",
+        ),
+    )
+
+
+def _scheme(options: Options) -> Scheme:
+    try:
+        return Scheme.parse(options.partition)
+    except ValueError as error:
+        raise UsageError(f"--partition: {error}") from error
+
+
+def _columns(rows: list[icd10.Record]) -> Columns:
+    return {"text": [row.text for row in rows], "label": [row.label for row in rows]}
+
+
+def _world(options: Options, corpus: Corpus) -> World:
+    scheme = _scheme(options)
+    groups = corpus.groups if scheme.kind == "column" else corpus.train["label"]
+    count = options.sites or (len(set(groups)) if scheme.kind == "column" else len(NAMES))
+    available = size(corpus.train) // count
+    per_site = min(options.records, available) if options.data else options.records
+    try:
+        parts = partition(
+            groups, count, None if scheme.kind == "column" else per_site, scheme, options.seed
+        )
+    except ValueError as error:
+        raise UsageError(f"--partition, --sites, --records: {error}") from error
+    names = NAMES if count <= len(NAMES) else [f"site-{n:03d}" for n in range(1, count + 1)]
+    sites = {
+        name: {role: [values[i] for i in part] for role, values in corpus.train.items()}
+        for name, part in zip(names, parts, strict=False)
+    }
+    return World(
+        folder=options.out / STUDIES_FOLDER,
+        base_model=options.model or base_models.minilm(),
+        task=TaskTerms(kind="text-classification", labels=corpus.labels, max_tokens=MAX_TOKENS),
+        sites=sites,
+        evaluation=corpus.evaluation,
+        public=corpus.public,
+        purpose="Suggest the ICD-10-CM chapter of a diagnosis to the people who code it",
+        delta=DELTA,
+        seed=options.seed,
+        threads=options.threads,
+        engine=options.engine,
+    )
+
+
+def _entries(options: Options, world: World) -> list[Entry]:
+    """The rows that are trained, the main one first."""
+    lora, probe = (_with_rounds(recipe, options.rounds) for recipe in (LORA, PROBE))
+    everyone, budget = dict(world.sites), options.epsilon
+    alone = dict(list(everyone.items())[: None if options.whole_table else 1])
+    entries = [
+        Entry("federated-dp", "Federated with DP", lora, budget, {"federated-dp": everyone}),
+        Entry(
+            "probe-dp",
+            "Federated linear probe with DP",
+            probe,
+            budget,
+            {"probe-dp": everyone},
+            cost=0.2,
+        ),
+        Entry(
+            "alone",
+            "One site alone with DP",
+            lora,
+            budget,
+            {f"alone-{name}": {name: columns} for name, columns in alone.items()},
+        ),
+    ]
+    if options.whole_table:
+        pooled = {
+            role: [value for columns in everyone.values() for value in columns[role]]
+            for role in ("text", "label")
+        }
+        entries += [
+            Entry("federated", "Federated without DP", lora, None, {"federated": everyone}),
+            Entry(
+                "pooled",
+                "All data pooled, without DP",
+                lora,
+                None,
+                {"pooled": {"pooled": pooled}},
+                cost=float(len(everyone)),
+            ),
+        ]
+    return entries
+
+
+def _with_rounds(recipe: Recipe, rounds: int | None) -> Recipe:
+    if rounds is None:
+        return recipe
+    return replace(recipe, training=recipe.training.model_copy(update={"rounds": rounds}))
+
+
+def _majority(world: World) -> Row:
+    """Always the label that is commonest at the sites."""
+    counts = Counter(label for columns in world.sites.values() for label in columns["label"])
+    labels = list(world.task.labels)
+    true = np.array([labels.index(label) for label in world.evaluation["label"]])
+    guess = np.full_like(true, labels.index(counts.most_common(1)[0][0]))
+    return Row.of(
+        "majority",
+        "Always the commonest label",
+        {"accuracy": float((true == guess).mean()), "macro_f1": macro_f1(true, guess)},
+        private=False,
+    )
+
+
+def _notes(world: World, alone: Mapping[str, str]) -> list[str]:
+    return [
+        "Each row is a study of its own with ledgers of its own: the rows' ε are alternatives, "
+        "they do not add up.",
+        f"The row of one site alone is the mean of {len(alone)} of {len(world.sites)} sites.",
+        f"Scored on {size(world.evaluation)} held-out texts; macro-F1 is over the labels that "
+        "occur in them.",
+    ]
+
+
+def _settings(options: Options, world: World) -> dict[str, str | int | float | bool | None]:
+    return {
+        "sites": len(world.sites),
+        "records a site": max(size(columns) for columns in world.sites.values()),
+        "partition": options.partition,
+        "ε": options.epsilon,
+        "δ": world.delta,
+        "rounds": options.rounds or LORA.training.rounds,
+        "local steps a round": LORA.training.local_steps,
+        "sampling rate": LORA.sampling_rate,
+        "adapter": f"{LORA.adapter.method}, rank {LORA.adapter.rank}",
+        "base model": world.base_model.parent.name if options.model is None else options.model.name,
+        "engine": options.engine,
+        "threads": options.threads,
+    }
+
+
+def _command(options: Options) -> str:
+    given = ["fedward simulate hospitals"]
+    default = Options(out=options.out)
+    for name in (
+        "records",
+        "evaluation",
+        "sites",
+        "rounds",
+        "epsilon",
+        "partition",
+        "seed",
+        "model",
+        "data",
+        "text_column",
+        "label_column",
+        "engine",
+        "threads",
+    ):
+        value = getattr(options, name)
+        if value != getattr(default, name):
+            given.append(f"--{name.replace('_', '-')} {value}")
+    if options.whole_table:
+        given.append("--full")
+    return " ".join(given)
+
+
+def _claim(options: Options) -> bool:
+    """Takes the folder for this run; says whether an interrupted run with these options goes on.
+
+    A finished run is replaced. Raises UsageError if an interrupted run with other options lies there.
+    """
+    marker = options.out / RUN_FILE
+    key = canonical.digest(_command(options).encode() + torch.__version__.encode())
+    studies = options.out / STUDIES_FOLDER
+    finished = (options.out / report.RESULT_FILE).is_file()
+    if studies.is_dir() and not finished and marker.is_file():
+        if marker.read_text("utf-8") == key:
+            return True
+        raise UsageError(
+            f"{options.out}: an interrupted run with other options lies here; choose another --out, "
+            "or delete the folder"
+        )
+    shutil.rmtree(studies, ignore_errors=True)
+    (options.out / report.RESULT_FILE).unlink(missing_ok=True)
+    write_atomically(marker, key.encode())
+    return False
