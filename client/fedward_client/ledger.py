@@ -195,17 +195,16 @@ class Ledger:
         return None if row is None else bytes(row[0])
 
     def spending(self, account: str) -> Spending:
-        """What `account` has spent so far; zero for one that was never used. Raises KeyError."""
+        """What `account` has spent so far. One that was never used has spent nothing, at no δ yet."""
         row = self._db.execute("SELECT delta FROM accounts WHERE name = ?", (account,)).fetchone()
         if row is None:
-            raise KeyError(account)
+            return Spending(account, 0.0, 0.0, 0, 0)
         events = self._events(account)
         (still_open,) = self._db.execute(
             "SELECT count(*) FROM bookings WHERE account = ? AND closed_at IS NULL", (account,)
         ).fetchone()
-        return Spending(
-            account, accountant.epsilon(events, row[0]), row[0], len(events), still_open
-        )
+        epsilon = accountant.epsilon(events, row[0])
+        return Spending(account, epsilon, row[0], len(events), still_open)
 
     def _events(self, account: str, charter: str | None = None) -> list[Event]:
         rows = self._db.execute(

@@ -62,7 +62,7 @@ def create_app(open_study: Callable[[Context], Study], observer: Observer) -> Se
     @server.main()
     def main(grid: Grid, context: Context) -> None:
         study = open_study(context)
-        with StudyLock(study.folder):
+        with StudyLock(study.folder, study.settings.lock_seconds):
             try:
                 Coordination(study, grid, observer).run()
             except FedwardError as error:
@@ -134,22 +134,25 @@ class Coordination:
     def _gather(self, patience: float) -> None:
         """Greets nodes that are new; waits up to `patience` seconds for all participants."""
         until = time.monotonic() + patience
-        waiting: set[str] = set()
+        waiting: dict[str, int] = {}
         greetings_end = math.inf
         while True:
             new = set(self.grid.get_node_ids()) - self._greeted
             if new:
                 self._greeted |= new
                 hello = Hello(self.charter.digest).to_record()
-                waiting |= set(
-                    self.grid.push_messages(
-                        [self._message(hello, HELLO, node, "0") for node in sorted(new)]
-                    )
+                nodes = sorted(new)
+                ids = self.grid.push_messages(
+                    [self._message(hello, HELLO, node, "0") for node in nodes]
                 )
+                waiting |= dict(zip(ids, nodes, strict=True))
                 greetings_end = time.monotonic() + self.study.settings.gather_seconds
             for reply in self.grid.pull_messages(sorted(waiting)) if waiting else ():
-                waiting.discard(reply.metadata.reply_to_message_id)
-                self._welcome(reply)
+                node = waiting.pop(reply.metadata.reply_to_message_id, None)
+                if node is not None and reply.has_error():
+                    self._greeted.discard(node)  # its process failed: it is greeted again
+                elif node is not None:
+                    self._welcome(reply, node)
             known = self.nodes.keys() | self.refused.keys()
             complete = known >= {participant.name for participant in self.charter.participants}
             now = time.monotonic()
@@ -158,7 +161,7 @@ class Coordination:
             time.sleep(self.study.settings.poll_seconds)
         self.observer.gathered(sorted(self.nodes), self.refused)
 
-    def _welcome(self, reply: Message) -> None:
+    def _welcome(self, reply: Message, node: int) -> None:
         answer = _answer(reply)
         names = {participant.name for participant in self.charter.participants}
         if answer is None or answer.site not in names:
@@ -166,12 +169,12 @@ class Coordination:
         if isinstance(answer, Refusal):
             self.refused[answer.site] = f"refused: {answer.code.value}"
             log.warning("site refused", site=answer.site, code=answer.code.value)
-        elif answer.site in self.nodes and self.nodes[answer.site] != reply.metadata.src_node_id:
+        elif answer.site in self.nodes and self.nodes[answer.site] != node:
             # Two nodes with one name: which of them is the site cannot be told, so neither is.
             del self.nodes[answer.site]
             self.refused[answer.site] = "two nodes claim this name"
         elif answer.site not in self.refused:
-            self.nodes[answer.site] = reply.metadata.src_node_id
+            self.nodes[answer.site] = node
 
     # A round
 

@@ -12,6 +12,7 @@ tensors. Round 0 is the start.
 import fcntl
 import json
 import os
+import time
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
@@ -29,6 +30,7 @@ from fedward_shared.tensors import Tensors
 STUDY_FILE = "study.toml"
 OUTCOME_FILE = "outcome.json"
 LOCK_FILE = "lock"
+LOCK_POLL_SECONDS = 0.2
 ADAPTER = "adapter."
 OPTIMIZER = "optimizer."
 
@@ -44,6 +46,7 @@ class StudySettings(BaseModel):
     threads: Annotated[int, Field(ge=1, le=1024)] = 1
     poll_seconds: Annotated[float, Field(gt=0)] = 1.0
     gather_seconds: Annotated[float, Field(ge=0)] = 60.0
+    lock_seconds: Annotated[float, Field(ge=0)] = 30.0
 
 
 class Checkpoint(BaseModel):
@@ -187,18 +190,30 @@ class Study:
 
 
 class StudyLock:
-    """One coordinating process for each study. Raises StateError if another one holds it."""
+    """One coordinating process for each study.
 
-    def __init__(self, folder: Path) -> None:
+    Waits a while for the process before it: a ServerApp that was stopped lives on for some seconds.
+    Raises StateError if another one still holds it then.
+    """
+
+    def __init__(self, folder: Path, patience: float) -> None:
         self._path = folder / LOCK_FILE
+        self._patience = patience
 
     def __enter__(self) -> None:
         self._file = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o644)
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(self._file)
-            raise StateError(f"{self._path}: another process coordinates this study") from error
+        until = time.monotonic() + self._patience
+        while True:
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError as error:
+                if time.monotonic() >= until:
+                    os.close(self._file)
+                    raise StateError(
+                        f"{self._path}: another process coordinates this study"
+                    ) from error
+            time.sleep(LOCK_POLL_SECONDS)
 
     def __exit__(self, *_: object) -> None:
         os.close(self._file)

@@ -8,7 +8,7 @@ seconds to start. None of that happens here: nothing is written, no process is s
 
 Errors:
 
-    SuperLinkError
+    SuperLinkError (a TransportError)
     ├── BundleError              the bundle carries code, or Flower rejects its pyproject.toml
     ├── UnreachableError         no answer: down, wrong address or certificate
     └── RefusedError             answered, and refused; `code` is Flower's own number
@@ -45,6 +45,8 @@ from flwr.supercore.fab import Fab
 from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 
+from fedward_shared.errors import TransportError
+
 ConfigValue = str | int | float | bool
 
 # What a bundle may hold. A bundle's folder comes first on `sys.path`, so one stray module in it
@@ -52,7 +54,7 @@ ConfigValue = str | int | float | bool
 BUNDLE_FILES = frozenset({"pyproject.toml", ".info/CONTENT"})
 
 
-class SuperLinkError(Exception):
+class SuperLinkError(TransportError):
     """The SuperLink could not do what was asked."""
 
 

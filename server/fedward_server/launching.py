@@ -1,0 +1,81 @@
+"""A study on a running SuperLink: submit it, watch its checkpoints, tell how it ended."""
+
+import json
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from fedward_server.app import STUDY_KEY
+from fedward_server.studies import OUTCOME_FILE, Study
+from fedward_server.superlink import SuperLink, UnknownRunError, UnreachableError
+from fedward_shared.errors import FedwardError, TransportError, UsageError
+from fedward_shared.files import write_atomically
+
+RUN_FILE = "run.json"
+POLL_SECONDS = 0.5
+
+
+def run(
+    folder: Path, bundle: Path, address: str, ca: Path, resume: bool, say: Callable[[str], None]
+) -> None:
+    """Runs the study in `folder` to its end on the SuperLink at `address`.
+
+    With `resume`, a run that may still be under way is stopped first and the study goes on after its
+    last checkpoint. Raises FedwardError for a study that did not end well, with its own exit code.
+    """
+    study = Study(folder)
+    study.read()
+    if study.history and not resume:
+        raise UsageError(f"{folder}: the study has begun; `fedward study resume` goes on with it")
+    superlink = SuperLink(address, ca)
+    marker = folder / RUN_FILE
+    if resume and marker.is_file():
+        _stop(superlink, json.loads(marker.read_text("utf-8"))["run_id"])
+    (folder / OUTCOME_FILE).unlink(missing_ok=True)
+    run_id = superlink.submit(bundle, {STUDY_KEY: str(folder.resolve())})
+    write_atomically(marker, json.dumps({"run_id": run_id}).encode())
+    say(f"{study.charter.study}: run {run_id}")
+    _watch(superlink, run_id, study, say)
+    _conclude(folder, superlink, run_id, say)
+
+
+def _stop(superlink: SuperLink, run_id: int) -> None:
+    try:
+        superlink.stop(run_id)
+    except UnknownRunError:
+        return
+
+
+def _watch(superlink: SuperLink, run_id: int, study: Study, say: Callable[[str], None]) -> None:
+    told = study.rounds_done
+    finished = False
+    while not finished:
+        # Unreachable, it is asked again: one that comes back takes the run up where it was.
+        with suppress(UnreachableError):
+            finished = superlink.status(run_id).finished
+        study.read()
+        for record in study.records[told:]:
+            scores = ", ".join(f"{name} {value:.3f}" for name, value in record.metrics.items())
+            say(f"  round {record.round}: {', '.join(record.cohort)}; {scores}")
+            for site, reason in record.missing.items():
+                say(f"    {site}: {reason}")
+        told = study.rounds_done
+        if not finished:
+            time.sleep(POLL_SECONDS)
+
+
+def _conclude(folder: Path, superlink: SuperLink, run_id: int, say: Callable[[str], None]) -> None:
+    try:
+        content = json.loads((folder / OUTCOME_FILE).read_text("utf-8"))
+    except FileNotFoundError as error:
+        details = superlink.status(run_id).details
+        raise TransportError(
+            f"run {run_id} ended without an outcome ({details}); `fedward study resume` goes on"
+        ) from error
+    if content["exit_code"] == 0:
+        say(content["outcome"])
+        return
+    subclasses: list[type[FedwardError]] = FedwardError.__subclasses__()
+    kinds = {kind.exit_code: kind for kind in subclasses}
+    raise kinds.get(content["exit_code"], FedwardError)(content["outcome"])
