@@ -81,10 +81,16 @@ class TextClassifier(StudyModel):
 
     @torch.no_grad()
     def measure(self, examples: Examples) -> None:
-        """Sets mean and scale from `examples`, which have to be public."""
+        """Sets mean and scale from `examples`, which have to be public.
+
+        Features are standardised and then divided by their mean length, so that a record's features
+        weigh as much as the head's bias in its clipped gradient.
+        """
         pooled_ND = torch.cat([self.pooled(batch) for _, batch in self.all_batches(examples)])
         self.get_buffer("mean").copy_(pooled_ND.mean(dim=0))
-        self.get_buffer("scale").copy_(pooled_ND.std(dim=0).clamp_min(SMALLEST_SCALE))
+        deviation_D = pooled_ND.std(dim=0).clamp_min(SMALLEST_SCALE)
+        standard_ND = (pooled_ND - pooled_ND.mean(dim=0)) / deviation_D
+        self.get_buffer("scale").copy_(deviation_D * standard_ND.norm(dim=1).mean())
 
     @torch.no_grad()
     def predict(self, examples: Examples) -> np.ndarray:
