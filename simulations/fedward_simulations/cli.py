@@ -1,5 +1,6 @@
 """`fedward simulate`: whole studies on one machine."""
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -8,12 +9,12 @@ import typer
 from rich.console import Console
 
 from fedward_shared.errors import UsageError
-from fedward_shared.report import REPORT_FILE, headline
-from fedward_simulations.federation import ENGINES
-from fedward_simulations.scenarios import hospitals as hospitals_scenario
+from fedward_shared.report import REPORT_FILE, Result, headline
+from fedward_simulations.engines import ENGINES
 
 LOG_FILE = "log.jsonl"
 FULL_SIZES = (5000, 17_000)
+FULL_EVALUATION = 4000
 
 simulate = typer.Typer(
     help="Run a whole study on this machine, with the code that is deployed.", no_args_is_help=True
@@ -28,8 +29,8 @@ def _group() -> None:
 @simulate.command()
 def hospitals(
     out: Annotated[Path, typer.Option(help="Folder for report, result and adapter.")],
-    records: Annotated[int, typer.Option(min=10, help="Records of each site.")] = 5000,
-    evaluation: Annotated[int, typer.Option(min=10, help="Held-out texts to score on.")] = 4000,
+    records: Annotated[int, typer.Option(min=10, help="Records of each site.")] = 2000,
+    evaluation: Annotated[int, typer.Option(min=10, help="Held-out texts to score on.")] = 2000,
     sites: Annotated[int | None, typer.Option(min=1, help="How many sites.")] = None,
     rounds: Annotated[int | None, typer.Option(min=1, help="How many rounds.")] = None,
     epsilon: Annotated[float, typer.Option(help="ε of each site for the whole study.")] = 1.0,
@@ -50,17 +51,16 @@ def hospitals(
     ] = False,
 ) -> None:
     """Four hospitals learn to code diagnoses together, under differential privacy."""
-    if not epsilon > 0:
-        raise UsageError(f"--epsilon: it is {epsilon}, and has to be more than 0")
-    if engine not in ENGINES:
-        raise UsageError(f"--engine: {engine!r} is none of {', '.join(ENGINES)}")
+    from fedward_simulations.scenarios import hospitals as hospitals_scenario
+
+    _check(epsilon, engine)
     sizes = FULL_SIZES if full and data is None else (records,)
     for count in sizes:
         folder = out if count == sizes[0] else out / f"records-{count}"
         options = hospitals_scenario.Options(
             out=folder,
             records=count,
-            evaluation=evaluation,
+            evaluation=FULL_EVALUATION if full else evaluation,
             sites=sites,
             rounds=rounds,
             epsilon=epsilon,
@@ -74,16 +74,58 @@ def hospitals(
             threads=threads,
             whole_table=full,
         )
-        console = Console(highlight=False)
         log_to(folder / LOG_FILE)
-        result = hospitals_scenario.run(options, console)
-        for row in result.rows:
-            values = ", ".join(
-                f"{name} {value:.3f}" for name, value in row.metrics.items() if value
-            )
-            console.print(f"{row.label:34} {values}")
-        console.print(headline(result))
-        console.print(f"{folder / REPORT_FILE}")
+        console = Console(highlight=False, soft_wrap=True)
+        _tell(hospitals_scenario.run(options, console), folder, console)
+
+
+@simulate.command()
+def notes(
+    out: Annotated[Path, typer.Option(help="Folder for report, result and adapter.")],
+    records: Annotated[int, typer.Option(min=10, help="Patients of each site.")] = 256,
+    evaluation: Annotated[int, typer.Option(min=4, help="Held-out visits to score on.")] = 64,
+    rounds: Annotated[int | None, typer.Option(min=1, help="How many rounds.")] = None,
+    epsilon: Annotated[float, typer.Option(help="ε of each site for the whole study.")] = 8.0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same adapter.")] = 0,
+    tiny: Annotated[
+        bool, typer.Option("--tiny", help="A tiny Llama with random weights instead of SmolLM2.")
+    ] = False,
+    engine: Annotated[str, typer.Option(help=" or ".join(ENGINES) + ".")] = "in-process",
+    threads: Annotated[int, typer.Option(min=1, help="Processor threads.")] = 2,
+) -> None:
+    """Three clinics teach a language model to assess a visit, on synthetic notes."""
+    from fedward_simulations.scenarios import notes as notes_scenario
+
+    _check(epsilon, engine)
+    log_to(out / LOG_FILE)
+    console = Console(highlight=False, soft_wrap=True)
+    options = notes_scenario.Options(
+        out=out,
+        records=records,
+        evaluation=evaluation,
+        rounds=rounds,
+        epsilon=epsilon,
+        seed=seed,
+        tiny=tiny,
+        engine=ENGINES[engine],
+        threads=threads,
+    )
+    _tell(notes_scenario.run(options, console), out, console)
+
+
+def _check(epsilon: float, engine: str) -> None:
+    if not (epsilon > 0 and math.isfinite(epsilon)):
+        raise UsageError(f"--epsilon: it is {epsilon}, and has to be a finite number above 0")
+    if engine not in ENGINES:
+        raise UsageError(f"--engine: {engine!r} is none of {', '.join(ENGINES)}")
+
+
+def _tell(result: Result, folder: Path, console: Console) -> None:
+    for row in result.rows:
+        values = (f"{name} {value:.3f}" for name, value in row.metrics.items() if value is not None)
+        console.print(f"{row.label:34} {', '.join(values)}")
+    console.print(headline(result))
+    console.print(str(folder / REPORT_FILE))
 
 
 def log_to(path: Path) -> None:

@@ -32,7 +32,7 @@ from fedward_shared.report import RoundRecord
 from fedward_shared.tasks.base import Columns, StudyModel
 from fedward_shared.tasks.classification import TextClassifier
 from fedward_simulations import federation
-from fedward_simulations.federation import Engine
+from fedward_simulations.engines import Engine
 
 DATASET = "records"
 RECORDS_FILE = "records.jsonl"

@@ -9,7 +9,6 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 from uuid import uuid4
 
 from flwr.app import Context, Message, RecordDict, UserConfig
@@ -27,9 +26,7 @@ from fedward_server.app import create_app as create_server_app
 from fedward_server.studies import Study
 from fedward_shared.errors import MissingExtra
 from fedward_shared.privacy.randomness import Randomness
-
-Engine = Literal["in-process", "flower"]
-ENGINES: dict[str, Engine] = {"in-process": "in-process", "flower": "flower"}
+from fedward_simulations.engines import Engine
 
 PARTITION = "partition-id"
 """Flower's simulation engine numbers its nodes under this key of their configuration."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-MICRO_BATCH_TOKENS = 4096
+MICRO_BATCH_TOKENS = 2048
 
 
 @dataclass(frozen=True)

@@ -1,34 +1,29 @@
 """Four hospitals code diagnoses: text classification over ICD-10-CM, or over a file of one's own."""
 
-import shutil
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from rich.console import Console
 
-from fedward_shared import canonical, release, report
+from fedward_shared import release, report
 from fedward_shared.charter import AdapterTerms, TaskTerms, TrainingTerms
 from fedward_shared.errors import UsageError
-from fedward_shared.files import write_atomically
 from fedward_shared.report import Result, Row
 from fedward_shared.tasks.base import Columns
 from fedward_shared.tasks.classification import macro_f1
+from fedward_simulations import runs
 from fedward_simulations.comparison import CLASSIFICATION, Comparison, Entry, Report, jobs, now
 from fedward_simulations.consortium import Recipe, World, size
 from fedward_simulations.data import base_models, icd10, own
 from fedward_simulations.data.own import Corpus
-from fedward_simulations.federation import Engine
+from fedward_simulations.engines import Engine
 from fedward_simulations.partition import Scheme, partition
 from fedward_simulations.view import LiveView
 
 NAMES = ("north", "east", "south", "west")
-STUDIES_FOLDER = "studies"
-ADAPTER_FOLDER = "adapter"
-RUN_FILE = "run.json"
 MAX_TOKENS = 64
 DELTA = 1e-5
 
@@ -48,8 +43,8 @@ class Options:
     """What a person may choose on the command line."""
 
     out: Path
-    records: int = 5000
-    evaluation: int = 4000
+    records: int = 2000
+    evaluation: int = 2000
     sites: int | None = None
     rounds: int | None = None
     epsilon: float = 1.0
@@ -69,7 +64,7 @@ def run(options: Options, console: Console) -> Result:
     started, clock = now()
     corpus = _corpus(options)
     world = _world(options, corpus)
-    resumed = _claim(options)
+    resumed = runs.claim(options.out, _command(options))
     entries = _entries(options, world)
     title = f"{len(world.sites)} hospitals, one model" if options.data is None else "One model"
     with LiveView(console, jobs(entries), title, options.epsilon) as view:
@@ -105,7 +100,7 @@ def run(options: Options, console: Console) -> Result:
         comparison.consortium.model(federated),
         federated.study.charter,
         federated.epsilon,
-        options.out / ADAPTER_FOLDER,
+        options.out / runs.ADAPTER_FOLDER,
     )
     report.write(result, options.out)
     return result
@@ -166,7 +161,7 @@ def _world(options: Options, corpus: Corpus) -> World:
         for name, part in zip(names, parts, strict=False)
     }
     return World(
-        folder=options.out / STUDIES_FOLDER,
+        folder=options.out / runs.STUDIES_FOLDER,
         base_model=options.model or base_models.minilm(),
         task=TaskTerms(kind="text-classification", labels=corpus.labels, max_tokens=MAX_TOKENS),
         sites=sites,
@@ -293,25 +288,3 @@ def _command(options: Options) -> str:
     if options.whole_table:
         given.append("--full")
     return " ".join(given)
-
-
-def _claim(options: Options) -> bool:
-    """Takes the folder for this run; says whether an interrupted run with these options goes on.
-
-    A finished run is replaced. Raises UsageError if an interrupted run with other options lies there.
-    """
-    marker = options.out / RUN_FILE
-    key = canonical.digest(_command(options).encode() + torch.__version__.encode())
-    studies = options.out / STUDIES_FOLDER
-    finished = (options.out / report.RESULT_FILE).is_file()
-    if studies.is_dir() and not finished and marker.is_file():
-        if marker.read_text("utf-8") == key:
-            return True
-        raise UsageError(
-            f"{options.out}: an interrupted run with other options lies here; choose another --out, "
-            "or delete the folder"
-        )
-    shutil.rmtree(studies, ignore_errors=True)
-    (options.out / report.RESULT_FILE).unlink(missing_ok=True)
-    write_atomically(marker, key.encode())
-    return False

@@ -1,0 +1,36 @@
+"""The folder of a run: what lies in it, and whether a run in it goes on or starts anew."""
+
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+
+from fedward_shared import canonical
+from fedward_shared.errors import UsageError
+from fedward_shared.files import write_atomically
+from fedward_shared.report import REPORT_FILE, RESULT_FILE
+
+STUDIES_FOLDER = "studies"
+ADAPTER_FOLDER = "adapter"
+RUN_FILE = "run.txt"
+
+
+def claim(out: Path, command: str) -> bool:
+    """Takes the folder `out` for `command`; says whether an interrupted run of it goes on there.
+
+    A finished run is replaced. Raises UsageError if an interrupted run of another command, or of
+    another release, lies there.
+    """
+    key = canonical.digest(f"{command} {version('fedward-simulations')}".encode())
+    studies, marker = out / STUDIES_FOLDER, out / RUN_FILE
+    if studies.is_dir() and not (out / RESULT_FILE).is_file():
+        if marker.is_file() and marker.read_text("utf-8") == key:
+            return True
+        raise UsageError(
+            f"{out}: an unfinished run with other options lies here; choose another --out, or delete "
+            "the folder"
+        )
+    shutil.rmtree(studies, ignore_errors=True)
+    for name in (RESULT_FILE, REPORT_FILE):
+        (out / name).unlink(missing_ok=True)
+    write_atomically(marker, key.encode())
+    return False
