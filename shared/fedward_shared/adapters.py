@@ -6,6 +6,7 @@ mean and half of the bytes suffice (Sun et al. 2024, "Improving LoRA in Privacy-
 Learning"); `lora` trains both; `head-only` attaches nothing.
 """
 
+import warnings
 from pathlib import Path
 from typing import cast
 
@@ -17,6 +18,9 @@ from transformers import PreTrainedModel
 from fedward_shared.charter import AdapterTerms
 from fedward_shared.errors import CharterError
 from fedward_shared.tensors import Tensors
+
+# peft asks transformers under a name that is on its way out; nobody here can act on that.
+warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")
 
 FROZEN_MARK = ".lora_A."
 TRAINED_MARK = ".lora_B."

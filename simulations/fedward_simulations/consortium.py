@@ -183,6 +183,7 @@ class Consortium:
             "evaluate": "every-round" if every_round else "last-round",
             "threads": world.threads,
             "poll_seconds": 0.01,
+            "gather_seconds": 600.0,  # Ray takes its time to start
         }
         # Last, and atomically: a folder with this file in it is whole.
         write_atomically(coordinator / STUDY_FILE, tomli_w.dumps(settings).encode())

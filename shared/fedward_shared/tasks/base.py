@@ -41,9 +41,18 @@ class StudyModel(nn.Module, ABC):
         self.method = adapter.method
         self.tokenizer = tokenizer
         self.body = adapters.attach(base, adapter)
-        self.layers = _layers(base)
+        _make_skippable(base)
         self.first_layer = min(adapter.layers) if adapter.layers else len(self.layers)
         self.eval()
+
+    @property
+    def layers(self) -> "_Layers":
+        """The body's transformer layers.
+
+        Looked up and not kept: a second path to them would make Opacus hook each layer twice, and
+        double the adapter's gradient samples.
+        """
+        return next(module for module in self.body.modules() if isinstance(module, _Layers))
 
     # What crosses the wire
 
@@ -181,7 +190,7 @@ class _Embeddings(nn.Module):
         return kwargs["inputs_embeds"] if self.given else self.block(*args, **kwargs)
 
 
-def _layers(base: PreTrainedModel) -> _Layers:
+def _make_skippable(base: PreTrainedModel) -> None:
     """Replaces the model's list of layers (and BERT-type embeddings) by ones that can be skipped."""
     depth = base.config.num_hidden_layers
     for module in list(base.modules()):
@@ -191,9 +200,8 @@ def _layers(base: PreTrainedModel) -> _Layers:
     for module in list(base.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, nn.ModuleList) and len(child) == depth:
-                layers = _Layers(child)
-                setattr(module, name, layers)
-                return layers
+                setattr(module, name, _Layers(child))
+                return
     raise DataError(f"{type(base).__name__}: no list of {depth} layers found in it")
 
 

@@ -1,0 +1,155 @@
+"""The ledger: spent before the data is touched, never given back, never started afresh."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from fedward_client.ledger import Ledger, Limit
+from fedward_shared.errors import BudgetExceeded, PrivacyError, StateError
+from fedward_shared.privacy import accountant
+from fedward_shared.privacy.plan import Event
+
+EVENT = Event("poisson-gaussian", 0.1, 4.0, 10)
+DELTA = 1e-5
+
+
+def limit(name: str, epsilon: float, delta: float = DELTA) -> Limit:
+    return Limit(name, "site.toml", epsilon, delta)
+
+
+def reserve(ledger: Ledger, round_number: int = 1, request: str = "r", budget: float = 8.0) -> int:
+    return ledger.reserve(
+        limit("records", budget), limit("charter", 8.0), round_number, request, EVENT
+    )
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """Reserves, answers and crashes in any order; the oracle is the list of what was reserved."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = TemporaryDirectory()
+        self.path = Path(self.folder.name) / "ledger.sqlite"
+        self.ledger = Ledger(self.path)
+        self.reserved: list[Event] = []
+        self.last = 0.0
+
+    @rule(round_number=st.integers(1, 3), answered=st.booleans())
+    def book(self, round_number: int, answered: bool) -> None:
+        would_cost = accountant.epsilon([*self.reserved, EVENT], DELTA)
+        if would_cost > 2.0:
+            with pytest.raises(BudgetExceeded):
+                reserve(self.ledger, round_number, budget=2.0)
+            return
+        booking = reserve(self.ledger, round_number, budget=2.0)
+        self.reserved.append(EVENT)
+        if answered:
+            answer = f"update {booking}".encode()
+            self.ledger.complete(booking, answer)
+            assert self.ledger.answer("charter", round_number, "r") == answer
+
+    @rule()
+    def crash_and_reopen(self) -> None:
+        self.ledger = Ledger(self.path)
+
+    @invariant()
+    def spent_is_what_was_reserved(self) -> None:
+        spent = self.ledger.spending("records").epsilon
+        assert spent == accountant.epsilon(self.reserved, DELTA)
+        assert spent >= self.last
+        self.last = spent
+
+    def teardown(self) -> None:
+        self.ledger.close()
+        self.folder.cleanup()
+
+
+LedgerMachine.TestCase.settings = settings(max_examples=12, stateful_step_count=8, deadline=None)
+TestLedgerMachine = LedgerMachine.TestCase
+
+
+def test_an_answer_is_for_its_own_request_only(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "l.sqlite")
+    ledger.complete(reserve(ledger, 1, "a"), b"update")
+    assert ledger.answer("charter", 1, "a") == b"update"
+    assert ledger.answer("charter", 2, "a") is None
+    assert ledger.answer("charter", 1, "b") is None
+    assert ledger.answer("other", 1, "a") is None
+
+
+def test_the_charters_own_limit_holds_too(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "l.sqlite")
+    with pytest.raises(BudgetExceeded, match="the charter allows"):
+        ledger.reserve(limit("records", 8.0), Limit("c", "the charter", 0.01, DELTA), 1, "r", EVENT)
+    assert ledger.spending("records").bookings == 0
+
+
+def test_an_accounts_delta_stays(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "l.sqlite")
+    reserve(ledger)
+    with pytest.raises(PrivacyError, match="δ"):
+        ledger.reserve(limit("records", 8.0, 1e-6), limit("charter", 8.0), 1, "r", EVENT)
+
+
+def test_a_killed_process_has_spent_what_it_reserved(tmp_path: Path) -> None:
+    script = (
+        "import sys, time; sys.path[:0] = sys.argv[2:]\n"
+        "from pathlib import Path\n"
+        "from fedward_client.ledger import Ledger, Limit\n"
+        "from fedward_shared.privacy.plan import Event\n"
+        "l = Ledger(Path(sys.argv[1]))\n"
+        "limits = [Limit(n, 'site.toml', 8.0, 1e-5) for n in ('records', 'charter')]\n"
+        "l.reserve(*limits, 1, 'r', Event('poisson-gaussian', 0.1, 4.0, 10))\n"
+        "print('reserved', flush=True); time.sleep(60)\n"
+    )
+    path = tmp_path / "l.sqlite"
+    child = subprocess.Popen(
+        [sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "reserved\n"
+    finally:
+        os.kill(child.pid, signal.SIGKILL)
+        child.wait()
+    spending = Ledger(path).spending("records")
+    assert (spending.bookings, spending.open_bookings) == (1, 1)
+    assert spending.epsilon == accountant.epsilon([EVENT], DELTA)
+
+
+@pytest.mark.parametrize("damage", ["garbage", "truncated", "version"])
+def test_a_damaged_ledger_is_refused_and_left_alone(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "l.sqlite"
+    ledger = Ledger(path)
+    for number in range(40):
+        reserve(ledger, number)
+    ledger.close()
+    if damage == "garbage":
+        path.write_bytes(b"no ledger" * 1000)
+    elif damage == "truncated":
+        path.write_bytes(path.read_bytes()[:-4096])
+    else:
+        db = sqlite3.connect(path)
+        db.execute("PRAGMA user_version=99")
+        db.commit()
+        db.close()
+    before = path.read_bytes()
+    with pytest.raises(StateError, match=r"l\.sqlite"):
+        Ledger(path)
+    assert path.read_bytes() == before
+
+
+def test_an_emptied_ledger_is_no_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "l.sqlite"
+    path.write_bytes(b"")
+    with pytest.raises(StateError):
+        Ledger(path)

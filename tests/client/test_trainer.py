@@ -1,0 +1,140 @@
+"""DP-SGD against a by-hand oracle: clipping, noise and sampling are those of the plan."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import texts
+
+from fedward_client.training.trainer import train
+from fedward_shared import adapters, tasks, tensors
+from fedward_shared.charter import AdapterTerms, TaskTerms, TrainingTerms
+from fedward_shared.privacy.plan import TrainingPlan
+from fedward_shared.privacy.randomness import Randomness
+from fedward_shared.tasks.base import StudyModel
+from fedward_shared.tasks.examples import Examples
+
+PLAN = TrainingPlan("dp-sgd", 0.5, 1e-6, 0.05, 1, 7.0)
+TERMS = TrainingTerms(rounds=1, local_steps=1, learning_rate=1.0)
+
+
+def model_and_examples(
+    folder: Path, task: TaskTerms, adapter: AdapterTerms
+) -> tuple[StudyModel, Examples]:
+    model = tasks.build(folder, task, adapter)
+    model.load(adapters.initial(model.body, 0), "initial")
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name, tensor in model.named_tensors().items():
+            if tensor.requires_grad:
+                tensor.copy_(0.3 * torch.randn(tensor.shape, generator=generator))
+            del name
+    return model, model.prepare(texts(20))
+
+
+def run(
+    model: StudyModel,
+    examples: Examples,
+    plan: TrainingPlan,
+    seed: int = 0,
+    terms: TrainingTerms = TERMS,
+) -> tensors.Tensors:
+    """The change that one round makes."""
+    before = model.exchanged()
+    train(model, examples, plan, terms, 1, Randomness.from_seed(seed, "t"), lambda _a, _b: None)
+    after = model.exchanged()
+    model.load(before, "before")
+    return {name: after[name] - before[name] for name in before}
+
+
+def clipped_sum(
+    model: StudyModel, examples: Examples, indices: np.ndarray, bound: float
+) -> tensors.Tensors:
+    """Each record's gradient by plain autograd, clipped, and summed."""
+    trained = {n: t for n, t in model.named_tensors().items() if t.requires_grad}
+    total = {name: torch.zeros_like(t) for name, t in trained.items()}
+    for index in indices:
+        loss = model(examples.batch(np.array([index]))).sum()
+        grads = dict(zip(trained, torch.autograd.grad(loss, list(trained.values())), strict=True))
+        factor = min(1.0, bound / tensors.norm(grads))
+        for name, grad in grads.items():
+            total[name] += factor * grad
+    return total
+
+
+@pytest.fixture
+def setup(
+    tiny_bert_folder: Path, task: TaskTerms, adapter: AdapterTerms
+) -> tuple[StudyModel, Examples]:
+    return model_and_examples(tiny_bert_folder, task, adapter)
+
+
+def test_a_step_is_the_clipped_sum_over_the_expected_batch(
+    setup: tuple[StudyModel, Examples],
+) -> None:
+    model, examples = setup
+    (sample,) = PLAN.batches(len(examples), Randomness.from_seed(0, "t"))
+    assert 0 < len(sample) != PLAN.expected_batch
+    expected = clipped_sum(model, examples, sample, PLAN.clipping_norm)
+    change = run(model, examples, PLAN)
+    for name, total in expected.items():
+        torch.testing.assert_close(change[name], -total / PLAN.expected_batch, atol=2e-6, rtol=1e-4)
+
+
+def test_one_record_moves_the_update_by_at_most_the_clipping_norm(
+    setup: tuple[StudyModel, Examples],
+) -> None:
+    model, examples = setup
+    everyone = replace(PLAN, sampling_rate=1.0)
+    whole = run(model, examples, everyone)
+    offsets = examples.offsets[:-1]
+    fewer = Examples(examples.hidden_PD[: offsets[-1]], offsets, examples.targets[:-1])
+    without = run(model, fewer, everyone)
+    moved = tensors.norm({n: (whole[n] - without[n]) * PLAN.expected_batch for n in whole})
+    assert 0 < moved <= PLAN.clipping_norm * 1.001
+
+
+def test_noise_has_the_plans_deviation_even_without_a_record(
+    setup: tuple[StudyModel, Examples],
+) -> None:
+    model, examples = setup
+    plan = replace(PLAN, noise_multiplier=3.0, sampling_rate=1e-9, steps=50)
+    change = run(model, examples, plan)
+    numbers = torch.cat([t.flatten() for t in change.values()])
+    expected = 3.0 * PLAN.clipping_norm / PLAN.expected_batch * 50**0.5
+    assert float(numbers.std()) == pytest.approx(expected, rel=0.15)
+
+
+def test_a_seed_decides_everything(setup: tuple[StudyModel, Examples]) -> None:
+    model, examples = setup
+    plan = replace(PLAN, noise_multiplier=1.0, steps=3)
+    first, again, other = (run(model, examples, plan, seed) for seed in (0, 0, 1))
+    assert tensors.digest(first) == tensors.digest(again) != tensors.digest(other)
+
+
+def test_frozen_tensors_stay(setup: tuple[StudyModel, Examples]) -> None:
+    model, examples = setup
+    frozen = {n: p.detach().clone() for n, p in model.named_parameters() if not p.requires_grad}
+    run(model, examples, replace(PLAN, noise_multiplier=1.0))
+    assert all(torch.equal(p, frozen[n]) for n, p in model.named_parameters() if n in frozen)
+    assert any("lora_A" in name for name in frozen)
+
+
+def test_head_rounds_train_the_head_alone(setup: tuple[StudyModel, Examples]) -> None:
+    model, examples = setup
+    terms = TERMS.model_copy(update={"head_rounds": 1})
+    change = run(model, examples, replace(PLAN, noise_multiplier=1.0), terms=terms)
+    moved = {name for name, tensor in change.items() if bool(tensor.count_nonzero())}
+    assert moved == {"head.weight", "head.bias"}
+
+
+def test_without_dp_a_step_is_the_plain_sum(setup: tuple[StudyModel, Examples]) -> None:
+    model, examples = setup
+    plan = TrainingPlan("none", 0.5, 0.0, 1.0, 1, 7.0)
+    (sample,) = plan.batches(len(examples), Randomness.from_seed(0, "t"))
+    expected = clipped_sum(model, examples, sample, float("inf"))
+    change = run(model, examples, plan)
+    for name, total in expected.items():
+        torch.testing.assert_close(change[name], -total / 7.0, atol=1e-6, rtol=1e-4)

@@ -1,0 +1,69 @@
+"""Fixtures that several packages' tests share: tiny models, and consortia of tiny sites."""
+
+from pathlib import Path
+
+import pytest
+
+from fedward_shared.charter import AdapterTerms, TaskTerms, TrainingTerms
+from fedward_simulations.consortium import Recipe, World
+from fedward_simulations.data import base_models
+
+LABELS = ("bone", "heart")
+TEXTS = {"bone": "fracture of the left femur", "heart": "acute infarction of the heart"}
+
+
+@pytest.fixture(scope="session")
+def tiny_bert_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return base_models.tiny_bert(tmp_path_factory.mktemp("bert"), 0, TEXTS.values())
+
+
+@pytest.fixture(scope="session")
+def tiny_llama_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return base_models.tiny_llama(tmp_path_factory.mktemp("llama"), 0, TEXTS.values())
+
+
+@pytest.fixture
+def task() -> TaskTerms:
+    return TaskTerms(kind="text-classification", labels=LABELS, max_tokens=16)
+
+
+@pytest.fixture
+def adapter() -> AdapterTerms:
+    return AdapterTerms(
+        method="ffa-lora", rank=2, alpha=2.0, target_modules=("query", "value"), layers=(1,)
+    )
+
+
+def texts(count: int, offset: int = 0) -> dict[str, list[str]]:
+    """`count` records, both labels in turn, no two texts alike."""
+    labels = [LABELS[i % 2] for i in range(count)]
+    return {
+        "text": [f"{TEXTS[label]} {i + offset}" for i, label in enumerate(labels)],
+        "label": labels,
+    }
+
+
+@pytest.fixture
+def recipe(adapter: AdapterTerms) -> Recipe:
+    return Recipe(
+        adapter=adapter,
+        training=TrainingTerms(rounds=2, local_steps=2, learning_rate=0.5),
+        sampling_rate=0.5,
+    )
+
+
+@pytest.fixture
+def world(tmp_path: Path, tiny_bert_folder: Path, task: TaskTerms) -> World:
+    return World(
+        folder=tmp_path / "studies",
+        base_model=tiny_bert_folder,
+        task=task,
+        sites={"north": texts(24), "south": texts(20, 100)},
+        evaluation=texts(10, 200),
+        public=texts(10, 300),
+        purpose="test",
+        delta=1e-5,
+        seed=0,
+        threads=1,
+        engine="in-process",
+    )
