@@ -62,3 +62,7 @@ def main() -> None:
     except KeyboardInterrupt:
         print("fedward: interrupted; the same command goes on where it stopped", file=sys.stderr)
         sys.exit(Interrupted.exit_code)
+
+
+if __name__ == "__main__":
+    main()

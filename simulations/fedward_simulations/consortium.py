@@ -113,13 +113,7 @@ class Consortium:
 
         `epsilon` is each site's budget for the whole study, None for a study without DP.
         """
-        holders = self.world.sites if sites is None else sites
-        folder = self.world.folder / name
-        coordinator = folder / "coordinator"
-        if not (coordinator / STUDY_FILE).is_file():
-            shutil.rmtree(folder, ignore_errors=True)
-            self._prepare(folder, coordinator, name, recipe, epsilon, holders, every_round)
-        settings = [folder / "sites" / site / SETTINGS_FILE for site in holders]
+        coordinator, settings = self.prepare(name, recipe, epsilon, sites, every_round)
         study = Study(coordinator)
         study.read()
         if not study.is_complete:
@@ -130,6 +124,23 @@ class Consortium:
             study, study.records, study.records[-1].metrics, max(spent) if spent else None, settings
         )
 
+    def prepare(
+        self,
+        name: str,
+        recipe: Recipe,
+        epsilon: float | None,
+        sites: Mapping[str, Columns] | None = None,
+        every_round: bool = True,
+    ) -> tuple[Path, list[Path]]:
+        """The study's folder and the `site.toml` of each site, written unless they are there."""
+        holders = self.world.sites if sites is None else sites
+        folder = self.world.folder / name
+        coordinator = folder / "coordinator"
+        if not (coordinator / STUDY_FILE).is_file():
+            shutil.rmtree(folder, ignore_errors=True)
+            self._write(folder, coordinator, name, recipe, epsilon, holders, every_round)
+        return coordinator, [folder / "sites" / site / SETTINGS_FILE for site in holders]
+
     def model(self, outcome: Outcome) -> StudyModel:
         """The model a study ended with."""
         charter = outcome.study.charter
@@ -138,7 +149,7 @@ class Consortium:
         model.load(outcome.study.adapter, "final adapter")
         return model
 
-    def _prepare(
+    def _write(
         self,
         folder: Path,
         coordinator: Path,

@@ -32,9 +32,7 @@ LORA = Recipe(
     adapter=AdapterTerms(
         method="ffa-lora", rank=4, alpha=0.28, target_modules=("value",), layers=(5,)
     ),
-    training=TrainingTerms(
-        rounds=10, local_steps=6, learning_rate=30.0, head_learning_rate=128.0
-    ),
+    training=TrainingTerms(rounds=10, local_steps=6, learning_rate=30.0, head_learning_rate=128.0),
     sampling_rate=0.2,
     clipping_norm=0.5,
 )

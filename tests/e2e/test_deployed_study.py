@@ -1,0 +1,99 @@
+"""The study of the simulation on real processes: SuperLink, SuperNodes, and what kills them."""
+
+import json
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from conftest import texts
+from e2e.federation import BUNDLE, Federation
+
+from fedward_client.site import Site
+from fedward_server.app import Observer
+from fedward_server.studies import Study
+from fedward_shared import tensors
+from fedward_shared.privacy import accountant
+from fedward_simulations.consortium import Consortium, Recipe, World
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(420)]
+
+EPSILON = 8.0
+SITES = ("north", "south", "west")
+
+
+@pytest.fixture
+def deployed(world: World) -> World:
+    sites = {name: texts(24, 100 * n) for n, name in enumerate(SITES)}
+    return replace(world, sites=sites)
+
+
+def bookings(settings: Path) -> int:
+    site = Site.open(settings)
+    try:
+        return site.ledger.spending("records").bookings
+    finally:
+        site.close()
+
+
+def check_whole(folder: Path, settings: list[Path]) -> Study:
+    """Every round is there with every site, each update once, and the ledgers say what that cost."""
+    study = Study(folder)
+    study.read()
+    assert study.is_complete
+    assert json.loads((folder / "outcome.json").read_text())["exit_code"] == 0
+    assert [record.cohort for record in study.records] == [sorted(SITES)] * 2
+    applied = [digest for kept in study.history for digest in kept.updates.values()]
+    assert len(applied) == len(set(applied)) == 2 * len(SITES)
+    cost = accountant.epsilon(study.charter.schedule, study.charter.privacy.delta)
+    for path in settings:
+        site = Site.open(path)
+        spending = site.ledger.spending("records")
+        site.close()
+        assert (spending.bookings, spending.open_bookings) == (2, 0)
+        assert spending.epsilon == pytest.approx(cost)
+    return study
+
+
+def until(condition: object, seconds: float, federation: Federation) -> None:
+    end = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < end, federation.log_tails()
+        time.sleep(0.1)
+
+
+def test_a_study_survives_the_kill_of_its_superlink_and_of_its_serverapp(
+    tmp_path: Path, deployed: World, recipe: Recipe
+) -> None:
+    consortium = Consortium(deployed, Observer())
+    folder, settings = consortium.prepare("killed-link", recipe, EPSILON)
+    with Federation(tmp_path / "flower", settings) as federation:
+        run_id = federation.run(study=str(folder))
+        until(lambda: any(bookings(path) for path in settings), 90, federation)
+        federation.kill_superlink()
+        time.sleep(2)
+        federation.start_superlink()
+        status = federation.wait(run_id, 180)
+        assert status.succeeded, federation.log_tails()
+        first = check_whole(folder, settings)
+
+        # The same sites in a second study, whose ServerApp is killed after its first round.
+        second, same_sites = consortium.prepare("killed-app", recipe, EPSILON)
+        for old, new in zip(settings, same_sites, strict=True):
+            new.rename(new.with_suffix(".own"))
+            (old.parent / "state").rename(old.parent / "state-of-the-first")
+            (new.parent / "state").rename(old.parent / "state")
+        federation.run(study=str(second))
+        until(lambda: (second / "rounds" / "0001.json").is_file(), 120, federation)
+        federation.kill_serverapp()
+        command = [sys.executable, "-m", "fedward_shared.cli", "study", "resume", str(second)]
+        link = federation.superlink
+        command += ["--bundle", str(BUNDLE), "--superlink", link.address, "--ca", str(link.ca_cert)]
+        resumed = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+        assert resumed.returncode == 0, resumed.stdout + resumed.stderr + federation.log_tails()
+        again = check_whole(second, settings)
+        # Deployed sites draw from the operating system: nothing repeats.
+        assert tensors.digest(first.adapter) != tensors.digest(again.adapter)
+    assert federation.processes() == {}
