@@ -36,6 +36,7 @@ LORA = Recipe(
     sampling_rate=0.2,
     clipping_norm=0.5,
 )
+RECIPE_RECORDS = 5000
 PROBE = replace(LORA, adapter=AdapterTerms(method="head-only"))
 
 
@@ -178,7 +179,7 @@ def _world(options: Options, corpus: Corpus) -> World:
 
 def _entries(options: Options, world: World) -> list[Entry]:
     """The rows that are trained, the main one first."""
-    lora, probe = (_with_rounds(recipe, options.rounds) for recipe in (LORA, PROBE))
+    lora, probe = (_fitted(recipe, options, world) for recipe in (LORA, PROBE))
     everyone, budget = dict(world.sites), options.epsilon
     alone = dict(list(everyone.items())[: None if options.whole_table else 1])
     entries = [
@@ -218,10 +219,26 @@ def _entries(options: Options, world: World) -> list[Entry]:
     return entries
 
 
-def _with_rounds(recipe: Recipe, rounds: int | None) -> Recipe:
-    if rounds is None:
-        return recipe
-    return replace(recipe, training=recipe.training.model_copy(update={"rounds": rounds}))
+def _fitted(recipe: Recipe, options: Options, world: World) -> Recipe:
+    """`recipe` for this many rounds and records.
+
+    A step's noise is σ·C / (q·N): sites with fewer records than the recipe was chosen for take
+    smaller steps in proportion.
+    """
+    records = min(size(columns) for columns in world.sites.values())
+    scale = min(1.0, records / RECIPE_RECORDS)
+    training = recipe.training
+    head_rate = training.head_learning_rate or training.learning_rate
+    return replace(
+        recipe,
+        training=training.model_copy(
+            update={
+                "rounds": options.rounds or training.rounds,
+                "learning_rate": training.learning_rate * scale,
+                "head_learning_rate": head_rate * scale,
+            }
+        ),
+    )
 
 
 def _majority(world: World) -> Row:

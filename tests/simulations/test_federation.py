@@ -1,0 +1,168 @@
+"""Whole studies through the in-process federation: the deployed apps, real bytes, real ledgers."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from fedward_client import site as sites
+from fedward_client.site import Site
+from fedward_server.app import Observer
+from fedward_server.studies import Study
+from fedward_shared import records, tensors
+from fedward_shared.errors import CohortError, StateError
+from fedward_shared.report import RoundRecord
+from fedward_simulations import federation
+from fedward_simulations.consortium import Consortium, Outcome, Recipe, World
+
+
+def run(world: World, recipe: Recipe, epsilon: float | None = 8.0, name: str = "study") -> Outcome:
+    return Consortium(world, Observer()).run(name, recipe, epsilon)
+
+
+def digest(outcome: Outcome) -> str:
+    return tensors.digest(outcome.study.adapter)
+
+
+def test_a_seed_gives_one_adapter_in_whatever_order_sites_answer(
+    world: World, recipe: Recipe, tmp_path: Path
+) -> None:
+    first = run(world, recipe)
+    turned = replace(world, folder=tmp_path / "turned", seed=world.seed)
+    coordinator, settings = Consortium(turned, Observer()).prepare("study", recipe, 8.0)
+    federation.run(coordinator, list(reversed(settings)), world.seed, Observer(), "in-process")
+    study = Study(coordinator)
+    study.read()
+    assert tensors.digest(study.adapter) == digest(first)
+    other = run(replace(world, folder=tmp_path / "other", seed=1), recipe)
+    assert digest(other) != digest(first)
+
+
+def test_a_study_that_was_cut_off_ends_with_the_same_adapter(
+    world: World, recipe: Recipe, tmp_path: Path
+) -> None:
+    class PullsThePlug(Observer):
+        def round_closed(self, record: RoundRecord) -> None:
+            raise KeyboardInterrupt
+
+    whole = run(world, recipe)
+    cut = replace(world, folder=tmp_path / "cut")
+    with pytest.raises(KeyboardInterrupt):
+        Consortium(cut, PullsThePlug()).run("study", recipe, 8.0)
+    resumed = run(cut, recipe)
+    assert digest(resumed) == digest(whole)
+    assert len(resumed.records) == 2
+
+
+def test_a_damaged_checkpoint_is_refused_and_left_alone(world: World, recipe: Recipe) -> None:
+    outcome = run(world, recipe)
+    path = outcome.study.folder / "rounds" / "0002.safetensors"
+    damaged = path.read_bytes()[:-1] + b"\x00"
+    path.write_bytes(damaged)
+    with pytest.raises(StateError, match=r"0002\.safetensors"):
+        Study(outcome.study.folder).read()
+    assert path.read_bytes() == damaged
+    (outcome.study.folder / "rounds" / "0001.json").unlink()
+    with pytest.raises(StateError, match=r"0001\.json"):
+        Study(outcome.study.folder).read()
+
+
+def test_too_few_sites_end_the_study_and_it_says_so(world: World, recipe: Recipe) -> None:
+    coordinator, settings = Consortium(world, Observer()).prepare("study", recipe, 8.0)
+    data = settings[0].parent / "records.jsonl"
+    records.write_jsonl(data, {"text": ["a", "b"], "label": ["bone", "bone"]})
+    with pytest.raises(CohortError, match="north: refused: data"):
+        federation.run(coordinator, settings, 0, Observer(), "in-process")
+    assert json.loads((coordinator / "outcome.json").read_text())["exit_code"] == 9
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"text": ["a", "b"], "label": ["bone", "bone"]},
+        {"text": ["a", "b"], "label": ["bone", "liver"]},
+        {"words": ["a", "b"], "label": ["bone", "heart"]},
+    ],
+)
+def test_whatever_is_wrong_with_the_data_one_word_leaves(
+    world: World, recipe: Recipe, content: dict[str, list[str]]
+) -> None:
+    coordinator, settings = Consortium(world, Observer()).prepare("study", recipe, 8.0)
+    records.write_jsonl(settings[0].parent / "records.jsonl", content)
+    with pytest.raises(CohortError) as caught:
+        federation.run(coordinator, settings, 0, Observer(), "in-process")
+    assert "(north: refused: data)" in str(caught.value)
+
+
+def test_the_booking_is_on_disk_before_the_data_is_opened(
+    world: World, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coordinator, settings = Consortium(world, Observer()).prepare("study", recipe, 8.0)
+    real = records.read_bytes
+    seen = []
+
+    def watched(path: Path) -> bytes:
+        if path.name == "records.jsonl":
+            site = Site.open(path.parent / "site.toml")
+            seen.append(site.ledger.spending("records").bookings)
+            site.close()
+        return real(path)
+
+    monkeypatch.setattr(records, "read_bytes", watched)
+    federation.run(coordinator, settings, 0, Observer(), "in-process")
+    assert seen == [1, 1, 2, 2]
+
+
+def test_a_used_up_budget_refuses_before_the_data_is_opened(
+    world: World, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coordinator, settings = Consortium(world, Observer()).prepare("study", recipe, 8.0)
+    for path in settings:
+        path.write_text(path.read_text().replace("epsilon = 8.0", "epsilon = 0.01"))
+    real = records.read_bytes
+    opened = []
+    monkeypatch.setattr(records, "read_bytes", lambda p: opened.append(p.name) or real(p))
+    with pytest.raises(CohortError, match="refused: budget"):
+        federation.run(coordinator, settings, 0, Observer(), "in-process")
+    assert "records.jsonl" not in opened
+
+
+def test_a_charter_that_was_not_approved_does_not_run(world: World, recipe: Recipe) -> None:
+    coordinator, settings = Consortium(world, Observer()).prepare("study", recipe, 8.0)
+    for path in (settings[0].parent / "state" / "charters").glob("*/charter.toml"):
+        path.unlink()
+    with pytest.raises(CohortError, match="north: refused: charter"):
+        federation.run(coordinator, settings, 0, Observer(), "in-process")
+
+
+def test_without_dp_only_where_the_site_says_so_too(world: World, recipe: Recipe) -> None:
+    coordinator, settings = Consortium(world, Observer()).prepare("study", recipe, None)
+    settings[0].write_text(
+        "\n".join(
+            line for line in settings[0].read_text().splitlines() if "without_dp" not in line
+        )
+    )
+    with pytest.raises(CohortError, match="north: refused: privacy"):
+        federation.run(coordinator, settings, 0, Observer(), "in-process")
+
+
+def test_a_deployed_site_has_no_seed() -> None:
+    from fedward_client import app
+
+    assert app.Site.open.__defaults__ == (sites.from_os,)
+    assert not any("seed" in name for name in app.Site.__init__.__annotations__)
+
+
+@pytest.mark.timeout(280)
+def test_flowers_own_engine_gives_the_same_adapter_bit_for_bit(
+    world: World, recipe: Recipe, tmp_path: Path
+) -> None:
+    pytest.importorskip("ray")
+    ours = run(world, recipe)
+    flowers = run(replace(world, folder=tmp_path / "ray", engine="flower"), recipe)
+    assert digest(flowers) == digest(ours)
+    assert [p for p in psutil.Process().children(recursive=True) if "ray" in p.name()] == []
+
+
