@@ -140,9 +140,7 @@ def test_a_charter_that_was_not_approved_does_not_run(world: World, recipe: Reci
 def test_without_dp_only_where_the_site_says_so_too(world: World, recipe: Recipe) -> None:
     coordinator, settings = Consortium(world, Observer()).prepare("study", recipe, None)
     settings[0].write_text(
-        "\n".join(
-            line for line in settings[0].read_text().splitlines() if "without_dp" not in line
-        )
+        "\n".join(line for line in settings[0].read_text().splitlines() if "without_dp" not in line)
     )
     with pytest.raises(CohortError, match="north: refused: privacy"):
         federation.run(coordinator, settings, 0, Observer(), "in-process")
@@ -164,5 +162,3 @@ def test_flowers_own_engine_gives_the_same_adapter_bit_for_bit(
     flowers = run(replace(world, folder=tmp_path / "ray", engine="flower"), recipe)
     assert digest(flowers) == digest(ours)
     assert [p for p in psutil.Process().children(recursive=True) if "ray" in p.name()] == []
-
-
