@@ -1,0 +1,119 @@
+"""The round: each participant is in the sum once or named as missing, in whatever order."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedward_server.fold import Fold
+from fedward_server.rounds import NO_REPLY, Round
+from fedward_shared import tensors
+from fedward_shared.charter import (
+    AdapterTerms,
+    AggregationTerms,
+    BaseModelTerms,
+    Charter,
+    Participant,
+    PrivacyTerms,
+    TaskTerms,
+    TrainingTerms,
+)
+from fedward_shared.errors import AdapterError, RefusalCode
+from fedward_shared.messages import Answer, Refusal, Update
+
+SITES = ("east", "north", "south")
+SCHEMA = {"w": (3,)}
+DIGEST = "sha256:" + "0" * 64
+CHARTER = Charter(
+    study="test",
+    purpose="test",
+    dataset="records",
+    base_model=BaseModelTerms(digest=DIGEST),
+    initial=DIGEST,
+    task=TaskTerms(kind="text-classification", labels=("a", "b")),
+    adapter=AdapterTerms(method="head-only"),
+    privacy=PrivacyTerms(epsilon=1.0, noise_multiplier=4.0, sampling_rate=0.1),
+    training=TrainingTerms(rounds=1, local_steps=1, learning_rate=1.0),
+    aggregation=AggregationTerms(
+        minimum_cohort=2, maximum_update_norm=100.0, round_deadline_seconds=10.0
+    ),
+    participants=tuple(Participant(name=name, records=100) for name in SITES),
+)
+
+
+def opened() -> Round:
+    return Round(1, CHARTER, SCHEMA, 0.0, frozenset(SITES))
+
+
+def update(site: str, values: list[float], number: int = 1, epsilon: float = 0.5) -> Update:
+    content = tensors.encode({"w": torch.tensor(values)})
+    return Update(site, number, epsilon, 1e-5, content)
+
+
+answers = st.sampled_from(SITES).flatmap(
+    lambda site: st.tuples(
+        st.just(site),
+        st.one_of(
+            st.builds(update, st.just(site), st.lists(st.floats(-9, 9, width=32), min_size=3, max_size=3)),
+            st.just(update(site, [math.nan, 0, 0])),
+            st.just(update(site, [0.0])),
+            st.just(update(site, [1e3, 0, 0])),
+            st.just(update(site, [1.0, 1.0, 1.0], number=2)),
+            st.just(update("another", [1.0, 1.0, 1.0])),
+            st.just(Update(site, 1, 0.5, 1e-5, b"garbage")),
+            st.just(Refusal(site, RefusalCode.BUDGET)),
+        ),
+    )
+)
+
+
+@given(st.lists(answers, max_size=12))
+def test_each_participant_is_in_the_sum_once_or_named(sent: list[tuple[str, Answer]]) -> None:
+    round_ = opened()
+    first: dict[str, Answer] = {}
+    for site, answer in sent:
+        round_.offer(site, answer)
+        first.setdefault(site, answer)
+    round_.tick(11.0)
+    assert round_.closed
+    assert round_.updates.keys() | round_.missing.keys() == set(SITES)
+    assert not round_.updates.keys() & round_.missing.keys()
+    assert round_.fold.total_weight == len(round_.updates)
+    assert all(round_.missing[site] == NO_REPLY for site in set(SITES) - first.keys())
+    for site in round_.updates:
+        good = first[site]
+        assert isinstance(good, Update)
+        tensors.check(tensors.decode(good.update, site), SCHEMA, site)
+    assert round_.sufficient == (len(round_.updates) >= 2)
+
+
+@given(st.permutations(range(6)), st.lists(st.lists(st.floats(-9, 9, width=32), min_size=3, max_size=3), min_size=6, max_size=6))
+def test_the_order_of_arrival_changes_no_bit(order: list[int], values: list[list[float]]) -> None:
+    sums = []
+    for sequence in (range(6), order):
+        fold = Fold(SCHEMA)
+        for i in sequence:
+            fold.add({"w": torch.tensor(values[i])}, 1 + i)
+        sums.append(fold.mean())
+    assert tensors.digest(sums[0]) == tensors.digest(sums[1])
+    weights = torch.arange(1, 7, dtype=torch.float64)
+    plain = (torch.tensor(values, dtype=torch.float64) * weights[:, None]).sum(0) / weights.sum()
+    torch.testing.assert_close(sums[0]["w"].double(), plain, atol=1e-6, rtol=1e-6)
+
+
+def test_what_could_overflow_is_refused_and_nothing_is_added() -> None:
+    fold = Fold({"a": (1,), "b": (1,)})
+    with pytest.raises(AdapterError, match="b holds a number"):
+        fold.add({"a": torch.ones(1), "b": torch.tensor([1e6])}, 1)
+    fold.add({"a": torch.zeros(1), "b": torch.zeros(1)}, 1)
+    assert float(fold.mean()["a"]) == 0
+
+
+def test_a_sites_claims_do_not_change_its_weight() -> None:
+    modest, boastful = opened(), opened()
+    for round_, claimed in ((modest, 0.1), (boastful, 1e9)):
+        round_.offer("north", update("north", [1.0, 2.0, 3.0], epsilon=claimed))
+        round_.offer("south", update("south", [0.0, 0.0, 0.0]))
+    assert tensors.digest(modest.mean()) == tensors.digest(boastful.mean())
