@@ -56,7 +56,9 @@ answers = st.sampled_from(SITES).flatmap(
     lambda site: st.tuples(
         st.just(site),
         st.one_of(
-            st.builds(update, st.just(site), st.lists(st.floats(-9, 9, width=32), min_size=3, max_size=3)),
+            st.builds(
+                update, st.just(site), st.lists(st.floats(-9, 9, width=32), min_size=3, max_size=3)
+            ),
             st.just(update(site, [math.nan, 0, 0])),
             st.just(update(site, [0.0])),
             st.just(update(site, [1e3, 0, 0])),
@@ -89,7 +91,10 @@ def test_each_participant_is_in_the_sum_once_or_named(sent: list[tuple[str, Answ
     assert round_.sufficient == (len(round_.updates) >= 2)
 
 
-@given(st.permutations(range(6)), st.lists(st.lists(st.floats(-9, 9, width=32), min_size=3, max_size=3), min_size=6, max_size=6))
+@given(
+    st.permutations(range(6)),
+    st.lists(st.lists(st.floats(-9, 9, width=32), min_size=3, max_size=3), min_size=6, max_size=6),
+)
 def test_the_order_of_arrival_changes_no_bit(order: list[int], values: list[list[float]]) -> None:
     sums = []
     for sequence in (range(6), order):
