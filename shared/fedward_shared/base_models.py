@@ -25,8 +25,7 @@ def digest(folder: Path) -> str:
     Raises ModelError if the folder holds no model, or one whose configuration asks for code of its
     own (`auto_map`): such code is never run.
     """
-    for name in ("config.json", "tokenizer_config.json"):
-        _refuse_code(folder / name)
+    _refuse_code(folder)
     if not (folder / "config.json").is_file():
         raise ModelError(
             f"{folder}/config.json: no such file; a base model is a Hugging Face folder"
@@ -38,7 +37,12 @@ def digest(folder: Path) -> str:
     return canonical.digest(canonical.encode({file.name: _file_digest(file) for file in files}))
 
 
-def _refuse_code(file: Path) -> None:
+def _refuse_code(folder: Path) -> None:
+    for name in ("config.json", "tokenizer_config.json"):
+        _refuse_code_of(folder / name)
+
+
+def _refuse_code_of(file: Path) -> None:
     if not file.is_file():
         return
     try:
@@ -83,6 +87,7 @@ def load_tokenizer(folder: Path) -> Any:
 
 
 def _load(kind: Any, folder: Path) -> PreTrainedModel:
+    _refuse_code(folder)
     try:
         model = kind.from_pretrained(
             folder,
