@@ -4,8 +4,13 @@
 and the only way in which, seeded randomness gets in.
 """
 
-from collections.abc import Callable
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from types import FrameType
 
 import structlog
 import torch
@@ -13,11 +18,13 @@ from flwr.app import Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
 from fedward_client import egress, policy
-from fedward_client.site import Site
+from fedward_client import settings as site_settings
+from fedward_client.settings import SiteSettings
+from fedward_client.site import RandomnessSource, Site, from_os
 from fedward_client.training.trainer import train
 from fedward_shared import canonical, tasks, tensors
 from fedward_shared.charter import Charter
-from fedward_shared.errors import DataError, FedwardError, RefusalCode
+from fedward_shared.errors import CharterError, DataError, FedwardError, RefusalCode
 from fedward_shared.messages import HELLO, TRAIN, Hello, Refusal, TrainRequest, Update, Welcome
 from fedward_shared.tasks.examples import Examples
 from fedward_shared.tasks.prepared import prepared
@@ -25,22 +32,26 @@ from fedward_shared.tasks.prepared import prepared
 SITE_KEY = "site"
 """The SuperNode's node configuration names the path of `site.toml` under this key."""
 
+WAITING = b"\nfedward: the site finishes its round first, which is booked; again stops at once\n"
+
 log = structlog.get_logger()
 
 Answer = Welcome | Update | Refusal
 
 
-def create_app(open_site: Callable[[Context], Site]) -> ClientApp:
-    """The ClientApp of the site that `open_site` opens for a message."""
+def create_app(
+    settings_of: Callable[[Context], SiteSettings], randomness: RandomnessSource = from_os
+) -> ClientApp:
+    """The ClientApp of the site whose settings `settings_of` reads for a message."""
     client = ClientApp()
 
     @client.query(HELLO.partition(".")[2])
     def hello(message: Message, context: Context) -> Message:
-        return _reply(message, context, open_site, answer_hello)
+        return _reply(message, context, settings_of, randomness, answer_hello)
 
     @client.train(TRAIN.partition(".")[2])
     def train_round(message: Message, context: Context) -> Message:
-        return _reply(message, context, open_site, answer_train)
+        return _reply(message, context, settings_of, randomness, answer_train)
 
     return client
 
@@ -48,18 +59,17 @@ def create_app(open_site: Callable[[Context], Site]) -> ClientApp:
 def _reply(
     message: Message,
     context: Context,
-    open_site: Callable[[Context], Site],
+    settings_of: Callable[[Context], SiteSettings],
+    randomness: RandomnessSource,
     answer: Callable[[Site, RecordDict], Answer],
 ) -> Message:
     """What is said of a failure is a fixed code; its text stays in the site's log."""
     name = ""
     try:
-        site = open_site(context)
-        name = site.name
-        try:
+        settings = settings_of(context)
+        name = settings.name  # from here on a refusal has it, that of a corrupt ledger too
+        with closing(Site(settings, randomness)) as site:
             result = answer(site, message.content)
-        finally:
-            site.close()
     except FedwardError as error:
         log.error("refused", site=name, code=error.refusal.value, reason=str(error))
         result = Refusal(name, error.refusal)
@@ -76,11 +86,37 @@ def answer_hello(site: Site, record: RecordDict) -> Welcome:
     return Welcome(site.name)
 
 
+@contextmanager
+def _finished_first() -> Iterator[None]:
+    """Holds the first Ctrl-C back to the end: a round cut off once booked would be booked again."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's
+        return
+    before = signal.getsignal(signal.SIGINT)
+    held = False
+
+    def hold(_number: int, _frame: FrameType | None) -> None:
+        nonlocal held
+        held = True
+        signal.signal(signal.SIGINT, before)
+        os.write(2, WAITING)
+
+    signal.signal(signal.SIGINT, hold)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if held:
+            signal.raise_signal(signal.SIGINT)
+
+
+@_finished_first()
 def answer_train(site: Site, record: RecordDict) -> Update:
     """One round of local training. Raises FedwardError; nothing has left by then."""
     request = TrainRequest.from_record(record)
     charter, initial = site.charters.load(request.charter)
     permission = policy.permit(charter, site.settings)
+    _check_round(request.round, charter)
 
     torch.set_num_threads(site.settings.threads)
     model = tasks.build(permission.base_model, charter.task, charter.adapter)
@@ -89,6 +125,7 @@ def answer_train(site: Site, record: RecordDict) -> Update:
     received = tensors.decode(request.adapter, "global adapter")
     tensors.check(received, schema, "global adapter")
     model.load(received, "global adapter")
+    model.enter_round(request.round, charter.training)
 
     digest = canonical.digest(request.adapter)
     kept = site.ledger.answer(charter.digest, request.round, digest)
@@ -108,7 +145,6 @@ def answer_train(site: Site, record: RecordDict) -> Update:
         examples,
         permission.plan,
         charter.training,
-        request.round,
         site.randomness(label),
         _no_progress,
     )
@@ -117,6 +153,14 @@ def answer_train(site: Site, record: RecordDict) -> Update:
     cleared = egress.clear(update, schema, charter.aggregation.maximum_update_norm, site.name)
     site.ledger.complete(booking, cleared)
     return _update(site, charter, request.round, cleared)
+
+
+def _check_round(number: int, charter: Charter) -> None:
+    if not 1 <= number <= charter.training.rounds:
+        raise CharterError(
+            f"charter {charter.study}: training.rounds is {charter.training.rounds}, the request is "
+            f"for round {number}"
+        )
 
 
 def _check_classes(examples: Examples, charter: Charter, path: Path) -> None:
@@ -134,8 +178,8 @@ def _no_progress(_done: int, _of: int) -> None:
     """A deployed site's progress is in its log."""
 
 
-def _open_deployed(context: Context) -> Site:
-    return Site.open(Path(str(context.node_config[SITE_KEY])))
+def _deployed_settings(context: Context) -> SiteSettings:
+    return site_settings.load(Path(str(context.node_config[SITE_KEY])))
 
 
-app = create_app(_open_deployed)
+app = create_app(_deployed_settings)

@@ -23,6 +23,11 @@ class ApprovedCharters:
         write_atomically(target / CHARTER_FILE, (source / CHARTER_FILE).read_bytes())
         return charter
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was ever approved here."""
+        return not any(self._folder.glob("*"))
+
     def load(self, digest: str) -> tuple[Charter, Tensors]:
         """The approved charter with this digest and its initial tensors.
 

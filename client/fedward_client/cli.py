@@ -1,5 +1,6 @@
 """`fedward site`: what people at an institution do. Heavy imports wait until a command runs."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -14,14 +15,14 @@ DEFAULT_SETTINGS = Path("site.toml")
 
 TEMPLATE = """\
 # What this institution decides about itself. Only people here write this file.
-name = "{name}"
+name = {name}
 state = "state"                 # ledger, approved charters, prepared records
-base_models = ["{base_model}"]  # folders of models that charters may name by digest
+base_models = [{base_model}]  # folders of models that charters may name by digest
 threads = 1
 minimum_cohort = 2              # with fewer sites than that, this one does not train
 
 [datasets.{dataset}]
-path = "{data}"
+path = {data}
 account = "{dataset}"           # datasets of one population share one account
 epsilon = {epsilon}             # lifetime budget of the account, over all studies
 delta = 1e-5
@@ -46,20 +47,30 @@ def init(
     if site.exists():
         raise UsageError(f"{site}: is there already and was left as it is")
     text = TEMPLATE.format(
-        name=name,
-        base_model=base_model.resolve(),
-        data=data.resolve(),
+        name=_quoted(name),
+        base_model=_quoted(base_model.resolve()),
+        data=_quoted(data.resolve()),
         dataset=dataset,
         epsilon=epsilon,
     )
     draft = site.with_name(f".{site.name}.draft")
-    write_atomically(draft, text.encode())
+    try:
+        write_atomically(draft, text.encode())
+    except OSError as error:
+        raise UsageError(f"{site}: cannot be written: {error.strerror}") from error
     try:
         settings.load(draft)
         draft.rename(site)
+    except UsageError as error:
+        raise UsageError(str(error).replace(str(draft), str(site))) from error
     finally:
         draft.unlink(missing_ok=True)
     typer.echo(f"wrote {site}")
+
+
+def _quoted(value: str | Path) -> str:
+    """A TOML string; JSON's quoting is TOML's, too."""
+    return json.dumps(str(value), ensure_ascii=False)
 
 
 @site.command()

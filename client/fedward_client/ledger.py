@@ -88,8 +88,8 @@ class Ledger:
         self.path = path
         self._clock = clock
         new = not path.exists()
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, isolation_level=None, timeout=30)
             # WAL with synchronous=FULL: a committed booking survives a power cut.
             self._db.execute("PRAGMA journal_mode=WAL")
@@ -102,7 +102,7 @@ class Ledger:
                     self._db.execute(f"PRAGMA user_version={VERSION:d}")
                 path.chmod(0o600)
             self._check()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise StateError(
                 f"{path}: the ledger cannot be read ({error}); nothing was changed. Restore it from "
                 "a backup, or ask the data-protection officer before any new one is begun"

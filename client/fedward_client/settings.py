@@ -1,10 +1,11 @@
 """`site.toml`: what an institution decides about itself. Only people at the site write it."""
 
 import tomllib
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from fedward_shared.charter import Name, describe
 from fedward_shared.errors import UsageError
@@ -22,7 +23,8 @@ class DatasetSettings(Section):
     """A data file, which of its columns plays which role, and its lifetime privacy budget.
 
     `columns` maps a task's role (text, label, prompt, completion) to a column; a role that is not
-    named has the column of its own name. Datasets of the same `account` share one budget.
+    named has the column of its own name. Datasets of the same `account` share one budget, and state
+    the same `epsilon` and `delta`.
     """
 
     path: Path
@@ -49,6 +51,20 @@ class SiteSettings(Section):
     keep_prepared: bool = True
     datasets: dict[Name, DatasetSettings]
 
+    @field_validator("datasets")
+    @classmethod
+    def _one_budget_an_account(
+        cls, datasets: dict[str, DatasetSettings]
+    ) -> dict[str, DatasetSettings]:
+        for (one, this), (another, that) in combinations(datasets.items(), 2):
+            same = (this.epsilon, this.delta) == (that.epsilon, that.delta)
+            if this.account == that.account and not same:
+                raise ValueError(
+                    f"{one} and {another} share the account {this.account} and have to state the "
+                    "same epsilon and delta"
+                )
+        return datasets
+
 
 def load(path: Path) -> SiteSettings:
     """The settings in `path`; relative paths in it are relative to its folder.
@@ -60,6 +76,8 @@ def load(path: Path) -> SiteSettings:
         settings = SiteSettings.model_validate(content)
     except FileNotFoundError as error:
         raise UsageError(f"{path}: no such file; `fedward site init` makes one") from error
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{path}: not a TOML file: {error}") from error
     except ValidationError as error:

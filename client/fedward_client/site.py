@@ -7,6 +7,7 @@ from fedward_client import settings as site_settings
 from fedward_client.charters import ApprovedCharters
 from fedward_client.ledger import Ledger
 from fedward_client.settings import SiteSettings
+from fedward_shared.errors import StateError
 from fedward_shared.privacy.randomness import Randomness
 
 LEDGER_FILE = "ledger.sqlite"
@@ -23,13 +24,26 @@ def from_os(_label: str) -> Randomness:
 
 
 class Site:
-    """Opened from its `site.toml`. Raises UsageError or StateError."""
+    """Opened from its `site.toml`. Raises UsageError or StateError.
+
+    A ledger is begun before the first charter is approved, and never after.
+    """
 
     def __init__(self, settings: SiteSettings, randomness: RandomnessSource = from_os) -> None:
         self.settings = settings
         self.randomness = randomness
-        self.ledger = Ledger(settings.state / LEDGER_FILE)
         self.charters = ApprovedCharters(settings.state / CHARTERS_FOLDER)
+        self.ledger = self._open_ledger(settings.state / LEDGER_FILE)
+
+    def _open_ledger(self, path: Path) -> Ledger:
+        if not path.exists() and not self.charters.is_empty:
+            raise StateError(
+                f"{path}: the ledger is gone, but charters were approved here, so what was spent is "
+                "unknown. Restore it from a backup; if there is none, ask the data-protection "
+                f"officer before you move {path.parent} away, which forgets all approvals and all "
+                "that was spent"
+            )
+        return Ledger(path)
 
     @classmethod
     def open(cls, path: Path, randomness: RandomnessSource = from_os) -> "Site":

@@ -96,7 +96,8 @@ class Coordination:
         model = tasks.build(self.study.settings.base_model, self.charter.task, self.charter.adapter)
         model.load(self.study.initial, "initial tensors")
         self.study.start(model.exchanged())
-        evaluation = self._evaluation(model)
+        model.enter_round(self.study.rounds_done + 1, self.charter.training)
+        self._evaluation(model)  # a file that cannot be used ends the study before a site is asked
         for number in range(self.study.rounds_done + 1, self.charter.training.rounds + 1):
             started = time.monotonic()
             self._gather(self.study.settings.gather_seconds if not self._greeted else 0.0)
@@ -112,12 +113,10 @@ class Coordination:
             model.load(adapter, "aggregate")
             last = number == self.charter.training.rounds
             every = self.study.settings.evaluate == "every-round"
-            scored = evaluation is not None and (every or last)
-            record = self._record(
-                round_,
-                model.evaluate(evaluation) if scored and evaluation else {},
-                time.monotonic() - started,
-            )
+            model.enter_round(number, self.charter.training)
+            evaluation = self._evaluation(model) if every or last else None
+            scores = model.evaluate(evaluation) if evaluation else {}
+            record = self._record(round_, scores, time.monotonic() - started)
             self.study.finish_round(adapter, state, record, round_.updates)
             self.observer.round_closed(record)
 

@@ -118,12 +118,20 @@ class Study:
         starts afresh instead.
         """
         self.history = []
-        for number, path in enumerate(sorted(self._folder.glob("*.json"))):
-            if path != self._path(number, ".json"):
-                raise StateError(f"{self._path(number, '.json')}: this checkpoint is missing")
+        for number in range(self._last_round() + 1):
+            path = self._path(number, ".json")
+            if not path.is_file():
+                raise StateError(f"{path}: this checkpoint is missing")
             self.history.append(self._read(path))
         if self.history:
             self._load_tensors(len(self.history) - 1)
+
+    def _last_round(self) -> int:
+        """The last round whose record has to be there, -1 for none: its tensors come before it."""
+        files = [path for path in self._folder.glob("[0-9]*") if path.stem.isdigit()]
+        records = [int(path.stem) for path in files if path.suffix == ".json"]
+        content = [int(path.stem) for path in files if path.suffix == ".safetensors"]
+        return max([*records, *(number - 1 for number in content)], default=-1)
 
     @property
     def is_complete(self) -> bool:

@@ -1,7 +1,9 @@
 """Base models: folders of safetensors that a charter names by digest. Nothing of them is executed."""
 
+import copy
 import hashlib
 import json
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,19 @@ from fedward_shared.errors import ModelError
 logging.disable_progress_bar()
 
 WEIGHTS = "*.safetensors"
-TEXT_FILES = ("config.json", "tokenizer.json", "vocab.txt", "merges.txt", "tokenizer_config.json")
+TEXT_FILES = (
+    "config.json",
+    "generation_config.json",
+    "model.safetensors.index.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+)
 """The files besides the weights that decide what the model computes."""
 
 
@@ -57,6 +71,13 @@ def _refuse_code_of(file: Path) -> None:
 
 
 def _file_digest(file: Path) -> str:
+    state = file.stat()
+    return _digest_of_state(file, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _digest_of_state(file: Path, _size: int, _changed: int) -> str:
+    """In a simulation one process asks hundreds of times for the digest of the same file."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -70,24 +91,30 @@ def check(folder: Path, expected: str) -> None:
 
 def load_encoder(folder: Path) -> PreTrainedModel:
     """The bare transformer of `folder`, in fp32 and evaluation mode."""
-    return _load(AutoModel, folder)
+    return copy.deepcopy(_load(AutoModel, folder, digest(folder)))
 
 
 def load_causal_lm(folder: Path) -> PreTrainedModel:
     """The causal language model of `folder`, in fp32 and evaluation mode."""
-    return _load(AutoModelForCausalLM, folder)
+    return copy.deepcopy(_load(AutoModelForCausalLM, folder, digest(folder)))
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """The tokenizer of `folder`."""
+    """The tokenizer of `folder`, the same object for whoever asks."""
+    return _load_tokenizer(folder, digest(folder))
+
+
+@lru_cache(maxsize=2)
+def _load_tokenizer(folder: Path, _digest: str) -> Any:
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # what a damaged file raises there has no common class
         raise ModelError(f"{folder}: the tokenizer cannot be loaded: {error}") from error
 
 
-def _load(kind: Any, folder: Path) -> PreTrainedModel:
-    _refuse_code(folder)
+@lru_cache(maxsize=2)
+def _load(kind: Any, folder: Path, _digest: str) -> PreTrainedModel:
+    """Read once by a process; whoever asks gets a copy. Its digest refused a model with code."""
     try:
         model = kind.from_pretrained(
             folder,
@@ -96,6 +123,6 @@ def _load(kind: Any, folder: Path) -> PreTrainedModel:
             use_safetensors=True,
             dtype="float32",
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # what a damaged file raises there has no common class
         raise ModelError(f"{folder}: the model cannot be loaded: {error}") from error
     return model.eval().requires_grad_(False)

@@ -68,7 +68,7 @@ class AdapterTerms(Terms):
     rank: Annotated[int, Field(ge=1, le=1024)] = 8
     alpha: Positive = 8.0
     target_modules: tuple[str, ...] = ()
-    layers: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    layers: tuple[Annotated[int, Field(ge=0, le=10_000)], ...] = ()
 
     @model_validator(mode="after")
     def _targets_fit_the_method(self) -> "AdapterTerms":
@@ -106,7 +106,7 @@ class TrainingTerms(Terms):
 
     rounds: Annotated[int, Field(ge=1, le=100_000)]
     local_steps: Annotated[int, Field(ge=1, le=100_000)]
-    head_rounds: Annotated[int, Field(ge=0)] = 0
+    head_rounds: Annotated[int, Field(ge=0, le=100_000)] = 0
     optimizer: Literal["sgd", "adam"] = "sgd"
     learning_rate: Positive
     head_learning_rate: Positive | None = None
@@ -153,6 +153,8 @@ class Charter(Terms):
         names = [participant.name for participant in self.participants]
         if len(set(names)) != len(names):
             raise ValueError("participants: one occurs twice")
+        if self.training.head_rounds and self.task.kind == "causal-lm":
+            raise ValueError("training.head_rounds: a causal language model has no head")
         if self.aggregation.minimum_cohort > len(names):
             raise ValueError(
                 f"aggregation.minimum_cohort is {self.aggregation.minimum_cohort}, "
@@ -205,29 +207,36 @@ class Charter(Terms):
 def load(folder: Path) -> tuple[Charter, tensors.Tensors]:
     """The charter in `folder` and its initial tensors.
 
-    Raises CharterError, naming file and field, for a missing or malformed file, terms that cost more
-    than they state, or initial tensors that are not the ones named.
+    Raises CharterError, naming file and field, for a file that is missing, malformed or cannot be
+    read, terms that cost more than they state, or initial tensors that are not the ones named.
     """
     path = folder / CHARTER_FILE
     try:
-        content = tomllib.loads(path.read_bytes().decode("utf-8"))
-    except FileNotFoundError as error:
-        raise CharterError(f"{path}: no such file") from error
+        content = tomllib.loads(_read(path).decode("utf-8"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise CharterError(f"{path}: not a TOML file: {error}") from error
     charter = parse(content, str(path))
-    charter.check_privacy()
-    initial_path = folder / INITIAL_FILE
     try:
-        data = initial_path.read_bytes()
-    except FileNotFoundError as error:
-        raise CharterError(f"{initial_path}: no such file") from error
+        charter.check_privacy()
+    except CharterError as error:
+        raise CharterError(f"{path}: {error}") from error
+    initial_path = folder / INITIAL_FILE
+    data = _read(initial_path)
     if canonical.digest(data) != charter.initial:
         raise CharterError(
             f"{initial_path}: its digest is {canonical.digest(data)}, the charter names "
             f"{charter.initial}"
         )
     return charter, tensors.decode(data, str(initial_path))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise CharterError(f"{path}: no such file") from error
+    except OSError as error:
+        raise CharterError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def parse(content: object, origin: str) -> Charter:

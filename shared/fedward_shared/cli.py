@@ -59,7 +59,10 @@ def main() -> None:
             f"fedward: {error}", style="red", markup=False, highlight=False
         )
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as end:
+        # Within a command Typer makes of Ctrl-C an exit with this code, and says nothing.
+        if isinstance(end, SystemExit) and end.code != Interrupted.exit_code:
+            raise
         print("fedward: interrupted; the same command goes on where it stopped", file=sys.stderr)
         sys.exit(Interrupted.exit_code)
 

@@ -44,7 +44,7 @@ def parse(
     """The column of each role in `content`, the bytes of `path`; `columns` maps roles to columns.
 
     Raises DataError that names the file and the field for bytes that are not UTF-8 or not of the
-    file's kind, a column that is not there, or a value that is missing.
+    file's kind, a column that is not there or holds no text, or a value that is missing.
     """
     kind = path.suffix.lower()
     if kind != ".parquet":
@@ -63,12 +63,22 @@ def parse(
             raise DataError(
                 f"{path}: no column {column!r} (for {role}); it has {', '.join(table.columns)}"
             )
-        values = table[column].cast(pl.String, strict=False)
+        values = _as_text(path, table[column])
         if values.null_count():
             row = int(values.is_null().arg_max() or 0) + 1
             raise DataError(f"{path}: column {column!r} has no text in record {row}")
         found[role] = values.to_list()
     return found
+
+
+def _as_text(path: Path, column: pl.Series) -> pl.Series:
+    refusal = DataError(f"{path}: column {column.name!r} holds {column.dtype}, which is no text")
+    if column.dtype.is_nested():
+        raise refusal  # some of these polars would write down in a notation of its own
+    try:
+        return column.cast(pl.String, strict=False)
+    except pl.exceptions.PolarsError as error:
+        raise refusal from error
 
 
 def _check_utf8(path: Path, content: bytes) -> None:

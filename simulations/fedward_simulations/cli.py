@@ -132,8 +132,15 @@ def _tell(result: Result, folder: Path, console: Console) -> None:
 
 
 def log_to(path: Path) -> None:
-    """Sends the log to a file, one JSON object a line, so that it does not disturb the view."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Sends the log to a file, one JSON object a line, so that it does not disturb the view.
+
+    Raises UsageError if `path` cannot be written: it is the first file in the folder of a run.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"--out {path.parent}: cannot be written to: {error.strerror}") from error
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -141,5 +148,5 @@ def log_to(path: Path) -> None:
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(),
         ],
-        logger_factory=structlog.WriteLoggerFactory(file=path.open("a", encoding="utf-8")),
+        logger_factory=structlog.WriteLoggerFactory(file=file),
     )

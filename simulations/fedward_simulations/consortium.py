@@ -3,14 +3,15 @@ every site approve the charter, and runs the study with the code that is deploye
 
 import shutil
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import tomli_w
+import torch
 
-from fedward_client.charters import ApprovedCharters
 from fedward_client.settings import SETTINGS_FILE
-from fedward_client.site import CHARTERS_FOLDER
+from fedward_client.site import Site
 from fedward_server.app import Observer
 from fedward_server.studies import STUDY_FILE, Study
 from fedward_shared import adapters, base_models, records, tasks, tensors
@@ -41,7 +42,10 @@ EVALUATION_FILE = "evaluation.jsonl"
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a study trains: everything of a charter that is a choice and not a fact."""
+    """How a study trains: everything of a charter that is a choice and not a fact.
+
+    `name_length`: the head starts at the names of the labels, each row of that length (0: at zero).
+    """
 
     adapter: AdapterTerms
     training: TrainingTerms
@@ -50,6 +54,7 @@ class Recipe:
     server_optimizer: str = "fedavg"
     server_learning_rate: float = 1.0
     server_momentum: float = 0.0
+    name_length: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -133,6 +138,8 @@ class Consortium:
         every_round: bool = True,
     ) -> tuple[Path, list[Path]]:
         """The study's folder and the `site.toml` of each site, written unless they are there."""
+        # Before the first tensor: the initial ones, and so the charter's digest, may depend on it.
+        torch.set_num_threads(self.world.threads)
         holders = self.world.sites if sites is None else sites
         folder = self.world.folder / name
         coordinator = folder / "coordinator"
@@ -186,8 +193,8 @@ class Consortium:
         charters.save(coordinator, charter, initial)
         records.write_jsonl(coordinator / EVALUATION_FILE, world.evaluation)
         for site in holders:
-            approved = ApprovedCharters(folder / "sites" / site / "state" / CHARTERS_FOLDER)
-            approved.approve(coordinator)
+            with closing(Site.open(folder / "sites" / site / SETTINGS_FILE)) as opened:
+                opened.charters.approve(coordinator)
         settings = {
             "base_model": str(world.base_model.resolve()),
             "evaluation": EVALUATION_FILE,
@@ -204,6 +211,8 @@ class Consortium:
         model.load(adapters.initial(model.body, self.world.seed), "initial adapter")
         if isinstance(model, TextClassifier) and self.world.public is not None:
             model.measure(model.prepare(self.world.public))
+            if recipe.name_length:
+                model.start_at_names(recipe.name_length)
         return {name: tensor.detach() for name, tensor in model.named_tensors().items()}
 
     def _write_site(

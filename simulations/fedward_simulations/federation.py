@@ -19,8 +19,9 @@ from flwr.serverapp import Grid, ServerApp
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
+from fedward_client import settings as site_settings
 from fedward_client.app import create_app as create_client_app
-from fedward_client.site import Site
+from fedward_client.settings import SiteSettings
 from fedward_server.app import Observer
 from fedward_server.app import create_app as create_server_app
 from fedward_server.studies import Study
@@ -34,16 +35,17 @@ PARTITION = "partition-id"
 
 @dataclass(frozen=True)
 class SimulatedSites:
-    """Opens the site of a node, with the randomness of the simulation's seed in it."""
+    """The settings of each node's site, and randomness that comes from the simulation's seed."""
 
     settings: tuple[Path, ...]
     seed: int
 
-    def __call__(self, context: Context) -> Site:
-        """The site that the node's configuration numbers."""
-        return Site.open(self.settings[int(context.node_config[PARTITION])], self._randomness)
+    def settings_of(self, context: Context) -> SiteSettings:
+        """Those of the site that the node's configuration numbers."""
+        return site_settings.load(self.settings[int(context.node_config[PARTITION])])
 
-    def _randomness(self, label: str) -> Randomness:
+    def randomness(self, label: str) -> Randomness:
+        """The same stream for the same seed and label."""
         return Randomness.from_seed(self.seed, label)
 
 
@@ -52,13 +54,13 @@ def run(study: Path, sites: Iterable[Path], seed: int, observer: Observer, engin
 
     Raises what the ServerApp raises.
     """
-    opener = SimulatedSites(tuple(sites), seed)
-    client = create_client_app(opener)
+    simulated = SimulatedSites(tuple(sites), seed)
+    client = create_client_app(simulated.settings_of, simulated.randomness)
     server = create_server_app(lambda _: Study(study), observer)
     if engine == "flower":
-        _run_flower(server, client, len(opener.settings))
+        _run_flower(server, client, len(simulated.settings))
     else:
-        nodes = {index + 1: client for index in range(len(opener.settings))}
+        nodes = {index + 1: client for index in range(len(simulated.settings))}
         server(InProcessGrid(nodes), _context(0, {}))
 
 

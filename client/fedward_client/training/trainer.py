@@ -30,15 +30,14 @@ def train(
     examples: Examples,
     plan: TrainingPlan,
     terms: TrainingTerms,
-    round_number: int,
     randomness: Randomness,
     progress: Progress,
 ) -> None:
-    """Trains `model` in place for one round (numbered from 1) by `plan`.
+    """Trains `model` in place for one round by `plan`.
 
     Raises AdapterError if a trained tensor is not finite afterwards.
     """
-    trained = _trained(model, head_only=round_number <= terms.head_rounds)
+    trained = _trained(model)
     optimizer = _optimizer(trained, terms)
     run = _private_steps if plan.private else _plain_steps
     frozen = [p for p in model.parameters() if p.requires_grad and not _among(p, trained)]
@@ -59,13 +58,13 @@ def _among(parameter: nn.Parameter, trained: dict[str, nn.Parameter]) -> bool:
     return any(parameter is other for other in trained.values())
 
 
-def _trained(model: StudyModel, head_only: bool) -> dict[str, nn.Parameter]:
+def _trained(model: StudyModel) -> dict[str, nn.Parameter]:
     return {
         name: tensor
         for name, tensor in model.named_tensors().items()
         if isinstance(tensor, nn.Parameter)
         and tensor.requires_grad
-        and (name.startswith(HEAD_MARK) or not head_only)
+        and (name.startswith(HEAD_MARK) or not model.head_only)
     }
 
 

@@ -11,8 +11,8 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from fedward_shared import adapters, tensors
-from fedward_shared.charter import AdapterTerms, TaskTerms
-from fedward_shared.errors import DataError
+from fedward_shared.charter import AdapterTerms, TaskTerms, TrainingTerms
+from fedward_shared.errors import DataError, ModelError
 from fedward_shared.tasks.examples import Batch, Examples
 from fedward_shared.tensors import Tensors
 
@@ -20,6 +20,8 @@ Columns = Mapping[str, list[str]]
 """Role → one string per record."""
 
 PREPARE_TOKENS = 8192
+PROBE_TOKENS = 16
+PROBE_TOLERANCE = 1e-3
 
 
 class StudyModel(nn.Module, ABC):
@@ -27,7 +29,7 @@ class StudyModel(nn.Module, ABC):
 
     Adapters sit in the layers from `first_layer` on and there is no dropout, so the hidden states
     that enter that layer are constants of a record: `prepare` computes them, and training starts
-    there. That is exact.
+    there. That is exact; a base model with which it would not be is refused.
     """
 
     roles: ClassVar[tuple[str, ...]]
@@ -38,12 +40,38 @@ class StudyModel(nn.Module, ABC):
     ) -> None:
         super().__init__()
         self.task = task
-        self.method = adapter.method
+        self.has_adapter = adapter.method != "head-only"
+        self.head_only = not self.has_adapter
+        """Whether the whole body is frozen, so that `prepare` runs all of it."""
         self.tokenizer = tokenizer
         self.body = adapters.attach(base, adapter)
         _make_skippable(base)
         self.first_layer = min(adapter.layers) if adapter.layers else len(self.layers)
         self.eval()
+        if not self.head_only:
+            self._check_entry(base)
+
+    @torch.no_grad()
+    def _check_entry(self, base: PreTrainedModel) -> None:
+        """Raises ModelError unless the body computes the same when entered at `first_layer`.
+
+        GPT-2 adds positions to whatever enters; where kinds of layers alternate, leaving out the
+        lower ones gives those above another kind.
+        """
+        name = type(base).__name__
+        if self.first_layer and len(set(getattr(base.config, "layer_types", None) or [])) > 1:
+            raise ModelError(f"{name}: layers of several kinds; adapter.layers has to begin at 0")
+        ids_BT = torch.arange(PROBE_TOKENS)[None, :] % base.config.vocab_size
+        mask_BT = torch.ones_like(ids_BT, dtype=torch.bool)
+        try:
+            entered = self.upper(StudyModel.lower(self, ids_BT, mask_BT), mask_BT)[0]
+        except (KeyError, RuntimeError) as error:
+            raise ModelError(f"{name}: its layers cannot be entered from outside") from error
+        whole = self.body(input_ids=ids_BT, attention_mask=mask_BT.long(), use_cache=False)[0]
+        if not torch.allclose(entered, whole, atol=PROBE_TOLERANCE, rtol=PROBE_TOLERANCE):
+            raise ModelError(
+                f"{name}: entered at layer {self.first_layer} it computes other values"
+            )
 
     @property
     def layers(self) -> "_Layers":
@@ -53,6 +81,17 @@ class StudyModel(nn.Module, ABC):
         double the adapter's gradient samples.
         """
         return next(module for module in self.body.modules() if isinstance(module, _Layers))
+
+    def enter_round(self, number: int, training: TrainingTerms) -> None:
+        """In the first `head_rounds` rounds the adapter is as frozen as the base model."""
+        self.head_only = not self.has_adapter or number <= training.head_rounds
+
+    def frozen_digest(self) -> str:
+        """Digest of the adapter that `prepare` runs over; empty for one that changes nothing."""
+        adapter = adapters.adapter_parameters(self.body) if self.head_only else {}
+        if not any(adapters.TRAINED_MARK in n and bool(t.any()) for n, t in adapter.items()):
+            return ""
+        return tensors.digest({name: tensor.detach() for name, tensor in adapter.items()})
 
     # What crosses the wire
 
@@ -93,9 +132,9 @@ class StudyModel(nn.Module, ABC):
     @torch.no_grad()
     def prepare(self, columns: Columns) -> Examples:
         """Runs the frozen layers over all records, longest together. Raises DataError."""
-        tokens, targets = self.tokenise(columns)
-        if not tokens:
+        if not columns[self.roles[0]]:
             raise DataError("no records")
+        tokens, targets = self.tokenise(columns)
         lengths = np.array([len(ids) for ids in tokens])
         pieces: dict[int, torch.Tensor] = {}
         for chunk in _chunks(np.argsort(lengths, kind="stable"), lengths):
@@ -202,7 +241,7 @@ def _make_skippable(base: PreTrainedModel) -> None:
             if isinstance(child, nn.ModuleList) and len(child) == depth:
                 setattr(module, name, _Layers(child))
                 return
-    raise DataError(f"{type(base).__name__}: no list of {depth} layers found in it")
+    raise ModelError(f"{type(base).__name__}: no list of {depth} layers found in it")
 
 
 @contextmanager

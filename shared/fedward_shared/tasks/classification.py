@@ -55,10 +55,10 @@ class TextClassifier(StudyModel):
         return tokens, [index[label] for label in columns["label"]]
 
     def positions(self, length: int) -> int:
-        return length if self.method != "head-only" else 1
+        return 1 if self.head_only else length
 
     def lower(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> torch.Tensor:
-        if self.method != "head-only":
+        if not self.head_only:
             return super().lower(ids_BT, mask_BT)
         hidden_BTD = self.body(input_ids=ids_BT, attention_mask=mask_BT.long()).last_hidden_state
         return _mean(hidden_BTD, mask_BT)[:, None, :]
@@ -66,7 +66,7 @@ class TextClassifier(StudyModel):
     def pooled(self, batch: Batch) -> torch.Tensor:
         """Mean over the positions of the last hidden states, [B, D]."""
         hidden_BTD = batch.hidden_BTD
-        if self.method != "head-only":
+        if not self.head_only:
             hidden_BTD = self.upper(hidden_BTD, batch.mask_BT).last_hidden_state
         return _mean(hidden_BTD, batch.mask_BT)
 
@@ -91,6 +91,18 @@ class TextClassifier(StudyModel):
         deviation_D = pooled_ND.std(dim=0).clamp_min(SMALLEST_SCALE)
         standard_ND = (pooled_ND - pooled_ND.mean(dim=0)) / deviation_D
         self.get_buffer("scale").copy_(deviation_D * standard_ND.norm(dim=1).mean())
+
+    @torch.no_grad()
+    def start_at_names(self, length: float) -> None:
+        """Starts each label's row of the head at the features of the label's name, `length` long.
+
+        The names are public, so this costs no privacy; `measure` has to come first.
+        """
+        labels = list(self.task.labels)
+        names = self.prepare({"text": labels, "label": labels})
+        pooled_KD = self.pooled(names.batch(np.arange(len(labels))))
+        features_KD = (pooled_KD - self.get_buffer("mean")) / self.get_buffer("scale")
+        self.head.weight.copy_(length * F.normalize(features_KD - features_KD.mean(dim=0), dim=1))
 
     @torch.no_grad()
     def predict(self, examples: Examples) -> np.ndarray:

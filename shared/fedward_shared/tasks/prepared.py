@@ -37,15 +37,16 @@ def prepared(
                 "columns": dict(columns),
                 "base_model": base_model,
                 "task": model.task.model_dump(mode="json"),
-                "first_layer": model.first_layer,
-                "pooled": model.method == "head-only",
+                "first_layer": None if model.head_only else model.first_layer,
+                "adapter": model.frozen_digest(),
             }
         )
     )
     if key in _memory:
         _memory.move_to_end(key)
         return _memory[key]
-    place = folder and folder / f"{path.stem}.{model.first_layer}.safetensors"
+    kind = "whole" if model.head_only else f"{model.first_layer}"
+    place = folder and folder / f"{path.stem}.{kind}.safetensors"
     examples = place and _from_file(place, key)
     if not examples:
         examples = _encode(model, path, records.parse(path, content, model.roles, columns))

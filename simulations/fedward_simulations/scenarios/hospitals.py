@@ -9,6 +9,7 @@ import numpy as np
 from rich.console import Console
 
 from fedward_shared import release, report
+from fedward_shared.base_models import digest
 from fedward_shared.charter import AdapterTerms, TaskTerms, TrainingTerms
 from fedward_shared.errors import UsageError
 from fedward_shared.report import Result, Row
@@ -66,6 +67,7 @@ def run(options: Options, console: Console) -> Result:
     started, clock = now()
     corpus = _corpus(options)
     world = _world(options, corpus)
+    digest(world.base_model)  # a folder that holds no model costs nobody a finished run
     resumed = runs.claim(options.out, _command(options))
     entries = _entries(options, world)
     title = f"{len(world.sites)} hospitals, one model" if options.data is None else "One model"
