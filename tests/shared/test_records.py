@@ -1,6 +1,7 @@
 """Files of records: what cannot be used is refused, naming the file and the field."""
 
 import tempfile
+from datetime import timedelta
 from pathlib import Path
 
 import polars as pl
@@ -47,6 +48,15 @@ def test_what_cannot_be_used_is_named(
     with pytest.raises(DataError, match=named) as caught:
         records.read(tmp_path / name, ROLES, {})
     assert name in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "values", [[["a"], ["b"]], [{"a": "b"}] * 2, [b"\xff"] * 2, [timedelta(1)] * 2], ids=str
+)
+def test_a_column_without_text_is_named(tmp_path: Path, values: list[object]) -> None:
+    pl.DataFrame({"note": values, "label": ["a", "b"]}).write_parquet(tmp_path / "r.parquet")
+    with pytest.raises(DataError, match=r"r\.parquet: column 'note' holds \w+.*, which is no text"):
+        records.read(tmp_path / "r.parquet", ROLES, {"text": "note"})
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -1,0 +1,143 @@
+"""Prepared records are kept for exactly what they were made of, and made anew for anything else."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import texts
+
+from fedward_shared import base_models, records, tasks
+from fedward_shared.charter import AdapterTerms, TaskTerms
+from fedward_shared.errors import DataError
+from fedward_shared.tasks import prepared as module
+from fedward_shared.tasks.base import Columns, StudyModel
+from fedward_shared.tasks.examples import Examples
+from fedward_shared.tasks.prepared import prepared
+
+
+@pytest.fixture(autouse=True)
+def as_in_a_new_process() -> Iterator[None]:
+    module._memory.clear()
+    yield
+    module._memory.clear()
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    path = tmp_path / "records.jsonl"
+    records.write_jsonl(path, texts(6))
+    return path
+
+
+@pytest.fixture
+def model(tiny_bert_folder: Path, task: TaskTerms, adapter: AdapterTerms) -> StudyModel:
+    return tasks.build(tiny_bert_folder, task, adapter)
+
+
+@pytest.fixture
+def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of records of each time that a model encoded some."""
+    counts: list[int] = []
+    real = StudyModel.prepare
+
+    def counted(self: StudyModel, columns: Columns) -> Examples:
+        counts.append(len(columns["label"]))
+        return real(self, columns)
+
+    monkeypatch.setattr(StudyModel, "prepare", counted)
+    return counts
+
+
+def same(a: Examples, b: Examples) -> bool:
+    return (
+        torch.equal(a.hidden_PD, b.hidden_PD)
+        and list(a.offsets) == list(b.offsets)
+        and torch.equal(a.targets, b.targets)
+    )
+
+
+def test_the_second_call_encodes_nothing(model: StudyModel, data: Path, encoded: list[int]) -> None:
+    first = prepared(model, "base", data, {}, None)
+    assert prepared(model, "base", data, {}, None) is first
+    assert encoded == [6]
+
+
+def test_another_process_reads_the_file(
+    model: StudyModel, data: Path, encoded: list[int], tmp_path: Path
+) -> None:
+    first = prepared(model, "base", data, {}, tmp_path / "cache")
+    module._memory.clear()
+    assert same(prepared(model, "base", data, {}, tmp_path / "cache"), first)
+    assert encoded == [6]
+    (kept,) = (tmp_path / "cache").iterdir()
+    assert kept.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_is_kept_is_not_taken_for_anything_else(
+    model: StudyModel,
+    data: Path,
+    encoded: list[int],
+    tmp_path: Path,
+    tiny_bert_folder: Path,
+    task: TaskTerms,
+    adapter: AdapterTerms,
+) -> None:
+    cache = tmp_path / "cache"
+    prepared(model, "base", data, {}, cache)
+    lower = adapter.model_copy(update={"layers": (0, 1)})
+    head_only = AdapterTerms(method="head-only", layers=(1,))
+    shorter = task.model_copy(update={"max_tokens": 4})
+    turned = task.model_copy(update={"labels": ("heart", "bone")})
+    for number, other in enumerate(
+        (
+            tasks.build(tiny_bert_folder, task, lower),
+            tasks.build(tiny_bert_folder, task, head_only),
+            tasks.build(tiny_bert_folder, shorter, adapter),
+            tasks.build(tiny_bert_folder, turned, adapter),
+        ),
+        start=2,
+    ):
+        prepared(other, "base", data, {}, cache)
+        assert len(encoded) == number
+    prepared(model, base_models.digest(tiny_bert_folder), data, {}, cache)
+    prepared(model, "base", data, {"text": "text"}, cache)
+    assert len(encoded) == 7
+
+
+def test_changed_records_are_encoded_anew(
+    model: StudyModel, data: Path, encoded: list[int], tmp_path: Path
+) -> None:
+    for count in (6, 5):
+        records.write_jsonl(data, texts(count))
+        module._memory.clear()
+        assert len(prepared(model, "base", data, {}, tmp_path / "cache")) == count
+    assert encoded == [6, 5]
+
+
+@pytest.mark.parametrize("damage", [b"", b"garbage", None])
+def test_a_damaged_file_is_made_anew(
+    damage: bytes | None, model: StudyModel, data: Path, encoded: list[int], tmp_path: Path
+) -> None:
+    first = prepared(model, "base", data, {}, tmp_path / "cache")
+    (kept,) = (tmp_path / "cache").iterdir()
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[:-1] if damage is None else damage)
+    module._memory.clear()
+    assert same(prepared(model, "base", data, {}, tmp_path / "cache"), first)
+    assert encoded == [6, 6]
+    assert kept.read_bytes() == whole
+
+
+def test_a_record_that_the_task_cannot_take_names_the_file(model: StudyModel, data: Path) -> None:
+    records.write_jsonl(data, {"text": ["a"], "label": ["liver"]})
+    with pytest.raises(DataError, match=r"records\.jsonl: label: 'liver'"):
+        prepared(model, "base", data, {}, None)
+
+
+def test_only_the_last_files_stay_in_memory(model: StudyModel, tmp_path: Path) -> None:
+    for number in range(module.KEPT_IN_MEMORY + 3):
+        path = tmp_path / f"{number}.jsonl"
+        records.write_jsonl(path, texts(2, number))
+        prepared(model, "base", path, {}, None)
+    assert len(module._memory) == module.KEPT_IN_MEMORY

@@ -1,0 +1,124 @@
+"""Adapters: which tensors train, where they start, and that they change nothing before they do."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from fedward_shared import adapters, base_models, tensors
+from fedward_shared.charter import AdapterTerms
+from fedward_shared.errors import CharterError
+
+
+def terms(
+    method: str = "ffa-lora",
+    modules: tuple[str, ...] = ("query", "value"),
+    layers: tuple[int, ...] = (0, 1),
+    rank: int = 4,
+) -> AdapterTerms:
+    fields = {"method": method, "rank": rank, "target_modules": modules, "layers": layers}
+    return AdapterTerms.model_validate(fields)
+
+
+def trained(model: torch.nn.Module) -> set[str]:
+    return {name for name, p in model.named_parameters() if p.requires_grad}
+
+
+def attached(folder: Path, wanted: AdapterTerms) -> torch.nn.Module:
+    return adapters.attach(base_models.load_encoder(folder), wanted)
+
+
+def test_ffa_lora_trains_b_alone(tiny_bert_folder: Path) -> None:
+    names = trained(attached(tiny_bert_folder, terms("ffa-lora")))
+    assert len(names) == 4
+    assert all(".lora_B." in name for name in names)
+
+
+def test_lora_trains_both(tiny_bert_folder: Path) -> None:
+    names = trained(attached(tiny_bert_folder, terms("lora")))
+    assert sum(".lora_A." in name for name in names) == 4
+    assert sum(".lora_B." in name for name in names) == 4
+    assert len(names) == 8
+
+
+def test_head_only_attaches_nothing(tiny_bert_folder: Path) -> None:
+    model = attached(tiny_bert_folder, AdapterTerms(method="head-only"))
+    assert not trained(model)
+    assert not adapters.adapter_parameters(model)
+    assert adapters.initial(model, 0) == {}
+
+
+def test_only_the_layers_and_modules_named_get_an_adapter(tiny_bert_folder: Path) -> None:
+    model = attached(tiny_bert_folder, terms(modules=("query",), layers=(1,)))
+    names = set(adapters.adapter_parameters(model))
+    place = "base_model.model.encoder.layer.1.attention.self.query"
+    assert names == {f"{place}.lora_A.weight", f"{place}.lora_B.weight"}
+
+
+def test_a_starts_with_orthonormal_rows_and_b_at_zero(tiny_bert_folder: Path) -> None:
+    start = adapters.initial(attached(tiny_bert_folder, terms()), 0)
+    assert len(start) == 8
+    for name, tensor in start.items():
+        if ".lora_A." in name:
+            torch.testing.assert_close(tensor @ tensor.T, torch.eye(4), atol=1e-6, rtol=0)
+        else:
+            assert not tensor.count_nonzero()
+    drawn = [tensor for name, tensor in start.items() if ".lora_A." in name]
+    assert len({tensors.digest({"a": tensor}) for tensor in drawn}) == len(drawn)
+
+
+@pytest.mark.parametrize("method", ["ffa-lora", "lora"])
+def test_the_seed_decides_every_byte_of_the_start(method: str, tiny_bert_folder: Path) -> None:
+    digests = []
+    for seed, noise in ((3, 1), (3, 2), (4, 1)):
+        torch.manual_seed(noise)
+        model = attached(tiny_bert_folder, terms(method))
+        digests.append(tensors.digest(adapters.initial(model, seed)))
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_an_adapter_at_its_start_changes_no_output(tiny_bert_folder: Path) -> None:
+    ids = torch.tensor([[2, 5, 6, 7, 3]])
+    with torch.no_grad():
+        plain = base_models.load_encoder(tiny_bert_folder)(ids).last_hidden_state
+        adapted = attached(tiny_bert_folder, terms())(ids).last_hidden_state
+    torch.testing.assert_close(plain, adapted, atol=0, rtol=0)
+
+
+def test_alpha_over_rank_scales_what_the_adapter_adds(tiny_bert_folder: Path) -> None:
+    outputs = {}
+    for alpha in (0.0001, 4.0, 8.0):
+        wanted = terms(modules=("query",), layers=(0,)).model_copy(update={"alpha": alpha})
+        model = attached(tiny_bert_folder, wanted)
+        own = adapters.adapter_parameters(model)
+        start = adapters.initial(model, 0)
+        with torch.no_grad():
+            for name, parameter in own.items():
+                parameter.copy_(start[name] if ".lora_A." in name else torch.ones_like(parameter))
+            layer = dict(model.named_modules())[
+                "base_model.model.encoder.layer.0.attention.self.query"
+            ]
+            outputs[alpha] = layer(torch.ones(1, 32))
+    torch.testing.assert_close(
+        outputs[8.0] - outputs[0.0001], 2 * (outputs[4.0] - outputs[0.0001]), atol=1e-3, rtol=1e-3
+    )
+    assert float((outputs[8.0] - outputs[4.0]).abs().max()) > 0.01
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        terms(modules=("q_proj",)),
+        terms(modules=("query", "q_proj")),
+        terms(modules=("LayerNorm",)),
+        terms(layers=(2,)),
+        terms(layers=(0, 7)),
+        terms(modules=("query", "query")),
+        terms(layers=(1, 1)),
+    ],
+)
+def test_a_module_or_layer_that_is_not_there_is_refused(
+    wrong: AdapterTerms, tiny_bert_folder: Path
+) -> None:
+    with pytest.raises(CharterError, match=r"adapter\.target_modules, adapter\.layers"):
+        attached(tiny_bert_folder, wrong)

@@ -1,0 +1,271 @@
+"""A charter that is wrong in any field is refused by name; a right one has one digest everywhere."""
+
+import copy
+import math
+import shutil
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli_w
+import torch
+
+from fedward_shared import canonical, tensors
+from fedward_shared import charter as charters
+from fedward_shared.charter import CHARTER_FILE, INITIAL_FILE, WITHOUT_DP
+from fedward_shared.errors import AdapterError, CharterError
+from fedward_shared.privacy import accountant
+
+VECTORS = Path(__file__).parents[1] / "vectors"
+STUDY = VECTORS / "study"
+GOOD = tomllib.loads((STUDY / CHARTER_FILE).read_text("utf-8"))
+
+NAN, INFINITY = math.nan, math.inf
+WRONG: dict[str, list[Any]] = {
+    "version": [0, 2, "one"],
+    "study": ["", "Capital", "-a", "a b", "a" * 64, "../a", "a\n", 1],
+    "purpose": ["", 1],
+    "dataset": ["", "a/b", ".."],
+    "initial": ["", "0" * 64, "sha256:" + "0" * 63, "sha256:" + "G" * 64, "md5:" + "0" * 64],
+    "base_model": ["model", {}],
+    "base_model.digest": ["sha256:" + "0" * 65, "sha256:" + "A" * 64],
+    "base_model.name": ["a"],
+    "task.kind": ["regression", ""],
+    "task.labels": ["bone", 1, {}],
+    "task.max_tokens": [1, 8193, 2.5, INFINITY],
+    "adapter.method": ["dora", ""],
+    "adapter.rank": [0, -1, 1025, 1.5],
+    "adapter.alpha": [0, -1, NAN, INFINITY],
+    "adapter.target_modules": ["query"],
+    "adapter.layers.0": [-1, 10_001, 2**60, 0.5],
+    "privacy.mechanism": ["", "laplace"],
+    "privacy.unit": ["patient"],
+    "privacy.epsilon": [0, -1, NAN, INFINITY],
+    "privacy.delta": [0, 1, -1e-5, NAN],
+    "privacy.clipping_norm": [0, -1, NAN, INFINITY],
+    "privacy.noise_multiplier": [-1, NAN, INFINITY],
+    "privacy.sampling_rate": [0, -0.1, 1.01, NAN],
+    "training.rounds": [0, -1, 100_001, 1.5],
+    "training.local_steps": [0, 100_001],
+    "training.head_rounds": [-1, 100_001, 2**60],
+    "training.optimizer": ["adamw"],
+    "training.learning_rate": [0, -1, NAN, INFINITY],
+    "training.head_learning_rate": [0, NAN, INFINITY],
+    "training.momentum": [-0.1, 1, NAN],
+    "aggregation.weights": ["records"],
+    "aggregation.server_optimizer": ["sgd"],
+    "aggregation.server_learning_rate": [0, NAN, INFINITY],
+    "aggregation.server_momentum": [-0.1, 1, NAN],
+    "aggregation.minimum_cohort": [0, -1, 1.5],
+    "aggregation.round_deadline_seconds": [0, -1, NAN, INFINITY],
+    "aggregation.maximum_update_norm": [0, -1, NAN, INFINITY],
+    "participants": ["north", {}],
+    "participants.0.name": ["", "North", "north/../south"],
+    "participants.1.records": [0, -1, 10**9 + 1, 1.5],
+}
+REQUIRED = [
+    "study",
+    "purpose",
+    "dataset",
+    "base_model",
+    "initial",
+    "task",
+    "adapter",
+    "privacy",
+    "training",
+    "aggregation",
+    "participants",
+    "task.kind",
+    "adapter.method",
+    "privacy.sampling_rate",
+    "training.rounds",
+    "training.local_steps",
+    "training.learning_rate",
+    "aggregation.minimum_cohort",
+    "participants.0.records",
+]
+
+
+def changed(field: str, *value: Any) -> dict[str, Any]:
+    """The good charter with another `value` at `field`, or without it."""
+    content = copy.deepcopy(GOOD)
+    *way, last = [int(part) if part.isdigit() else part for part in field.split(".")]
+    place: Any = content
+    for part in way:
+        place = place[part]
+    if value:
+        place[last] = value[0]
+    else:
+        del place[last]
+    return content
+
+
+def written(folder: Path, content: dict[str, Any]) -> Path:
+    """A folder with the good initial tensors and this charter."""
+    shutil.copy(STUDY / INITIAL_FILE, folder / INITIAL_FILE)
+    (folder / CHARTER_FILE).write_text(tomli_w.dumps(content), "utf-8")
+    return folder
+
+
+def test_the_golden_vector() -> None:
+    charter, initial = charters.load(STUDY)
+    assert charter.digest == (STUDY / "charter.sha256").read_text().strip()
+    assert tensors.digest(initial) == charter.initial
+    assert charters.parse(GOOD, "vector").digest == charter.digest
+
+
+@pytest.mark.parametrize("path", sorted((VECTORS / "refused").iterdir()), ids=lambda p: p.stem)
+def test_the_vectors_that_are_refused(path: Path, tmp_path: Path) -> None:
+    shutil.copy(STUDY / INITIAL_FILE, tmp_path / INITIAL_FILE)
+    shutil.copy(path, tmp_path / CHARTER_FILE)
+    expected = path.read_text("utf-8").splitlines()[0].removeprefix("# ")
+    with pytest.raises(CharterError) as caught:
+        charters.load(tmp_path)
+    assert str(caught.value).startswith(f"{tmp_path / CHARTER_FILE}: ")
+    assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [(field, value) for field, values in WRONG.items() for value in values]
+)
+def test_a_wrong_value_is_named_with_file_and_field(field: str, value: Any, tmp_path: Path) -> None:
+    folder = written(tmp_path, changed(field, value))
+    with pytest.raises(CharterError) as caught:
+        charters.load(folder)
+    assert str(caught.value).startswith(f"{folder / CHARTER_FILE}: {field}")
+
+
+@pytest.mark.parametrize("field", REQUIRED)
+def test_a_field_that_is_missing_is_named(field: str, tmp_path: Path) -> None:
+    folder = written(tmp_path, changed(field))
+    with pytest.raises(CharterError) as caught:
+        charters.load(folder)
+    assert str(caught.value) == f"{folder / CHARTER_FILE}: {field}: Field required"
+
+
+def test_every_field_is_tried() -> None:
+    sections: dict[str, type[charters.Terms]] = {
+        "": charters.Charter,
+        "base_model.": charters.BaseModelTerms,
+        "task.": charters.TaskTerms,
+        "adapter.": charters.AdapterTerms,
+        "privacy.": charters.PrivacyTerms,
+        "training.": charters.TrainingTerms,
+        "aggregation.": charters.AggregationTerms,
+        "participants.": charters.Participant,
+    }
+    fields = {section + name for section, terms in sections.items() for name in terms.model_fields}
+    tried = {".".join(p for p in field.split(".") if not p.isdigit()) for field in WRONG}
+    assert fields - tried - set(REQUIRED) == {"privacy.without_dp"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        GOOD,
+        changed("training.head_learning_rate"),
+        changed("privacy", {"mechanism": "none", "without_dp": WITHOUT_DP, "sampling_rate": 1.0}),
+        {**changed("training.head_rounds"), "task": {"kind": "causal-lm"}},
+        changed("adapter", {"method": "head-only"}),
+    ],
+)
+def test_what_is_saved_is_what_is_loaded(content: dict[str, Any], tmp_path: Path) -> None:
+    charter = charters.parse(content, "test")
+    _, initial = charters.load(STUDY)
+    charters.save(tmp_path / "a", charter, initial)
+    again, loaded = charters.load(tmp_path / "a")
+    assert again == charter
+    assert again.digest == charter.digest
+    assert tensors.digest(loaded) == tensors.digest(initial)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("purpose", "another"),
+        ("privacy.delta", 2e-5),
+        ("task.labels", ["heart", "bone"]),
+        ("adapter.layers", [0, 1]),
+        ("participants.1.records", 801),
+        ("aggregation.server_optimizer", "fedavg"),
+    ],
+)
+def test_any_other_term_is_another_charter(field: str, value: Any) -> None:
+    other = charters.parse(changed(field, value), "test")
+    assert other.digest != charters.parse(GOOD, "test").digest
+
+
+def test_how_a_charter_is_written_does_not_change_its_digest() -> None:
+    backwards = dict(reversed([(key, value) for key, value in GOOD.items()]))
+    backwards["adapter"] = {**GOOD["adapter"], "alpha": 8.0}
+    assert charters.parse(backwards, "t").digest == charters.parse(GOOD, "t").digest
+
+
+def test_initial_tensors_that_are_not_the_ones_named(tmp_path: Path) -> None:
+    folder = written(tmp_path, GOOD)
+    path = folder / INITIAL_FILE
+    path.write_bytes(path.read_bytes()[:-1] + b"\x01")
+    with pytest.raises(CharterError, match=r"initial\.safetensors: its digest is .* names"):
+        charters.load(folder)
+    path.unlink()
+    with pytest.raises(CharterError, match=r"initial\.safetensors: no such file"):
+        charters.load(folder)
+    charter = charters.parse(GOOD, "test")
+    with pytest.raises(CharterError, match="initial"):
+        charters.save(folder, charter, {"w": torch.ones(1)})
+    assert not path.exists()
+
+
+def test_a_named_file_that_holds_no_tensors(tmp_path: Path) -> None:
+    garbage = b"no tensors"
+    folder = written(tmp_path, changed("initial", canonical.digest(garbage)))
+    (folder / INITIAL_FILE).write_bytes(garbage)
+    with pytest.raises(AdapterError, match=r"initial\.safetensors"):
+        charters.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("data", "named"),
+    [
+        (None, "no such file"),
+        (b"", "study: Field required"),
+        (b"\xff\xfe", "not a TOML file"),
+        (b'study = "\xe9"', "not a TOML file"),
+        (b"{}", "not a TOML file"),
+    ],
+)
+def test_a_file_that_is_no_charter_is_named(data: bytes | None, named: str, tmp_path: Path) -> None:
+    if data is not None:
+        (tmp_path / CHARTER_FILE).write_bytes(data)
+    with pytest.raises(CharterError, match=rf"charter\.toml: .*{named}"):
+        charters.load(tmp_path)
+
+
+@pytest.mark.parametrize("content", [None, [], "text", 1])
+def test_what_is_no_table_is_no_charter(content: object) -> None:
+    with pytest.raises(CharterError, match="origin: file: "):
+        charters.parse(content, "origin")
+
+
+def test_a_charter_cannot_be_changed() -> None:
+    charter = charters.parse(GOOD, "test")
+    with pytest.raises(ValueError, match="frozen"):
+        setattr(charter.privacy, "epsilon", 100.0)  # noqa: B010
+
+
+def test_the_plan_is_what_the_charter_says() -> None:
+    charter = charters.parse(GOOD, "test")
+    plan = charter.plan("south")
+    assert (plan.steps, plan.sampling_rate, plan.noise_multiplier) == (10, 0.1, 4.0)
+    assert (plan.clipping_norm, plan.expected_batch) == (0.5, 80.0)
+    assert charter.schedule == [plan.event] * 5
+    with pytest.raises(CharterError, match="west is not among the participants"):
+        charter.plan("west")
+
+
+def test_a_study_that_costs_what_it_states_is_accepted() -> None:
+    cost = accountant.epsilon(charters.parse(GOOD, "test").schedule, 1e-5)
+    charters.parse(changed("privacy.epsilon", cost), "test").check_privacy()
+    with pytest.raises(CharterError, match=r"privacy\.epsilon"):
+        charters.parse(changed("privacy.epsilon", cost * 0.999), "test").check_privacy()
