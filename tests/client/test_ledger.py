@@ -148,6 +148,12 @@ def test_a_damaged_ledger_is_refused_and_left_alone(tmp_path: Path, damage: str)
     assert path.read_bytes() == before
 
 
+def test_a_file_where_its_folder_should_be_is_named(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("")
+    with pytest.raises(StateError, match=r"state/l\.sqlite"):
+        Ledger(tmp_path / "state" / "l.sqlite")
+
+
 def test_an_emptied_ledger_is_no_new_one(tmp_path: Path) -> None:
     path = tmp_path / "l.sqlite"
     path.write_bytes(b"")

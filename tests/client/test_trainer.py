@@ -43,7 +43,7 @@ def run(
 ) -> tensors.Tensors:
     """The change that one round makes."""
     before = model.exchanged()
-    train(model, examples, plan, terms, 1, Randomness.from_seed(seed, "t"), lambda _a, _b: None)
+    train(model, examples, plan, terms, Randomness.from_seed(seed, "t"), lambda _a, _b: None)
     after = model.exchanged()
     model.load(before, "before")
     return {name: after[name] - before[name] for name in before}
@@ -123,11 +123,22 @@ def test_frozen_tensors_stay(setup: tuple[StudyModel, Examples]) -> None:
 
 
 def test_head_rounds_train_the_head_alone(setup: tuple[StudyModel, Examples]) -> None:
+    """And start above the whole body, with the values that the whole forward pass gives."""
     model, examples = setup
     terms = TERMS.model_copy(update={"head_rounds": 1})
-    change = run(model, examples, replace(PLAN, noise_multiplier=1.0), terms=terms)
+    everything = np.arange(len(examples))
+    with torch.no_grad():
+        through_body = model(examples.batch(everything))
+    model.enter_round(1, terms)
+    pooled = model.prepare(texts(20))
+    assert pooled.lengths.max() == 1
+    torch.testing.assert_close(model(pooled.batch(everything)), through_body, atol=1e-5, rtol=1e-4)
+    change = run(model, pooled, replace(PLAN, noise_multiplier=1.0), terms=terms)
     moved = {name for name, tensor in change.items() if bool(tensor.count_nonzero())}
     assert moved == {"head.weight", "head.bias"}
+    model.enter_round(2, terms)
+    change = run(model, examples, replace(PLAN, noise_multiplier=1.0), terms=terms)
+    assert all(bool(tensor.count_nonzero()) for tensor in change.values())
 
 
 def test_without_dp_a_step_is_the_plain_sum(setup: tuple[StudyModel, Examples]) -> None:

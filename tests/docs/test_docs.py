@@ -1,12 +1,17 @@
 """What the documents name is there."""
 
 import inspect
+import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
+import typer
+from typer.testing import CliRunner
 
-from fedward_shared import errors
+from fedward_shared import cli, errors, result
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
@@ -32,3 +37,41 @@ def test_every_exit_code_is_in_the_reference() -> None:
     for kind in kinds:
         if issubclass(kind, errors.FedwardError):
             assert f"| {kind.exit_code} | {kind.__name__} |" in page
+
+
+def help_pages() -> Iterator[str]:
+    """A section for each command: what its `--help` says on a plain terminal of 100 columns."""
+    app = cli.build()
+    plain = {"COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
+
+    def section(command: click.Command, path: list[str]) -> Iterator[str]:
+        shown = CliRunner(env=plain).invoke(app, [*path, "--help"], prog_name="fedward")
+        assert shown.exit_code == 0, path
+        # Typer escapes the brackets for rich even where rich does not print them.
+        text = "\n".join(line.rstrip() for line in shown.output.replace("\\[", "[").splitlines())
+        yield f"## {' '.join(['fedward', *path])}\n\n```text\n{text.strip()}\n```\n"
+        if isinstance(command, click.Group):
+            for name, child in sorted(command.commands.items()):
+                yield from section(child, [*path, name])
+
+    yield from section(typer.main.get_command(app), [])
+
+
+def test_the_reference_of_the_command_line_is_what_help_says() -> None:
+    page = ROOT / "docs/reference/cli.md"
+    head = (
+        "# Command line\n\nWhat `--help` says of every command. Written by "
+        "`WRITE_REFERENCE=1 .venv/bin/pytest tests/docs -k command_line`.\n\n"
+    )
+    expected = head + "\n".join(help_pages())
+    if os.environ.get("WRITE_REFERENCE"):
+        page.write_text(expected, "utf-8")
+    assert page.read_text("utf-8") == expected
+
+
+@pytest.mark.parametrize("part", result.Part.__subclasses__(), ids=lambda part: part.__name__)
+def test_every_field_of_a_result_is_in_the_reference(part: type[result.Part]) -> None:
+    page = (ROOT / "docs/reference/result.md").read_text("utf-8")
+    sections = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL))
+    named = re.findall(r"^\| `(\w+)` \| [^|]+ \| [^|]+ \|$", sections[part.__name__], re.MULTILINE)
+    assert named == [field.alias or name for name, field in part.model_fields.items()]

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
+from torch import nn
 
 from fedward_client import site as sites
 from fedward_client.site import Site
 from fedward_server.app import Observer
 from fedward_server.studies import Study
-from fedward_shared import records, tensors
+from fedward_shared import adapters, records, tensors
 from fedward_shared.errors import CohortError, StateError
 from fedward_shared.report import RoundRecord
 from fedward_simulations import federation
@@ -146,9 +148,35 @@ def test_without_dp_only_where_the_site_says_so_too(world: World, recipe: Recipe
         federation.run(coordinator, settings, 0, Observer(), "in-process")
 
 
+def test_the_initial_tensors_are_made_with_the_threads_of_the_world(
+    world: World, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    real = adapters.initial
+
+    def watched(body: nn.Module, seed: int) -> tensors.Tensors:
+        seen.append(torch.get_num_threads())
+        return real(body, seed)
+
+    monkeypatch.setattr(adapters, "initial", watched)
+    torch.set_num_threads(2)
+    Consortium(world, Observer()).prepare("study", recipe, 8.0)
+    assert seen == [world.threads] == [1]
+
+
+def test_a_site_whose_ledger_is_lost_is_named_and_not_waited_for(
+    world: World, recipe: Recipe
+) -> None:
+    coordinator, settings = Consortium(world, Observer()).prepare("study", recipe, 8.0)
+    (settings[0].parent / "state" / "ledger.sqlite").unlink()
+    with pytest.raises(CohortError, match="north: refused: state"):  # gather_seconds is 600
+        federation.run(coordinator, settings, 0, Observer(), "in-process")
+
+
 def test_a_deployed_site_has_no_seed() -> None:
     from fedward_client import app
 
+    assert app.create_app.__defaults__ == (sites.from_os,)
     assert app.Site.open.__defaults__ == (sites.from_os,)
     assert not any("seed" in name for name in app.Site.__init__.__annotations__)
 

@@ -1,0 +1,221 @@
+"""The site's own rules against a charter: each line that forbids it, and what is allowed otherwise."""
+
+import json
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fedward_client import policy
+from fedward_client.ledger import Ledger
+from fedward_client.settings import DatasetSettings, SiteSettings
+from fedward_shared import base_models
+from fedward_shared.charter import WITHOUT_DP, AdapterTerms, Charter, TaskTerms, parse
+from fedward_shared.errors import (
+    BudgetExceeded,
+    CharterError,
+    DataError,
+    FedwardError,
+    ModelError,
+    PrivacyError,
+)
+from fedward_shared.privacy.plan import Event
+
+NO_DP = {"mechanism": "none", "without_dp": WITHOUT_DP, "sampling_rate": 0.5}
+
+
+@pytest.fixture
+def settings(tmp_path: Path, tiny_bert_folder: Path) -> SiteSettings:
+    (tmp_path / "records.jsonl").write_text("never opened here\n")
+    dataset = DatasetSettings(path=tmp_path / "records.jsonl", account="people", epsilon=3.0)
+    return SiteSettings(
+        name="north", base_models=(tiny_bert_folder,), datasets={"records": dataset}
+    )
+
+
+def changed(settings: SiteSettings, **dataset: object) -> SiteSettings:
+    """The settings with another value in the dataset."""
+    other = settings.datasets["records"].model_copy(update=dataset)
+    return settings.model_copy(update={"datasets": {"records": other}})
+
+
+@pytest.fixture
+def terms(tiny_bert_folder: Path, task: TaskTerms, adapter: AdapterTerms) -> dict[str, Any]:
+    """The charter as JSON, for tests to change."""
+    return {
+        "study": "diagnoses",
+        "purpose": "test",
+        "dataset": "records",
+        "base_model": {"digest": base_models.digest(tiny_bert_folder)},
+        "initial": "sha256:" + "0" * 64,
+        "task": task.model_dump(mode="json"),
+        "adapter": adapter.model_dump(mode="json"),
+        "privacy": {"epsilon": 2.0, "noise_multiplier": 4.0, "sampling_rate": 0.5},
+        "training": {"rounds": 2, "local_steps": 3, "learning_rate": 0.5},
+        "aggregation": {"minimum_cohort": 2},
+        "participants": [{"name": "north", "records": 24}, {"name": "south", "records": 20}],
+    }
+
+
+def charter(terms: dict[str, Any], **changes: object) -> Charter:
+    return parse({**terms, **changes}, "charter.toml")
+
+
+def refused(charter: Charter, settings: SiteSettings, kind: type[FedwardError]) -> str:
+    with pytest.raises(kind) as caught:
+        policy.permit(charter, settings)
+    assert type(caught.value) is kind
+    return str(caught.value)
+
+
+def test_what_is_permitted_is_what_both_sides_say(
+    terms: dict[str, Any], settings: SiteSettings, tiny_bert_folder: Path
+) -> None:
+    agreed = charter(terms)
+    permission = policy.permit(agreed, settings)
+    assert permission.plan == agreed.plan("north")
+    assert permission.plan.event == Event("poisson-gaussian", 0.5, 4.0, 3)
+    assert permission.dataset == settings.datasets["records"]
+    assert permission.base_model == tiny_bert_folder
+    account, study = permission.account, permission.study
+    assert (account.name, account.epsilon, account.delta) == ("people", 3.0, 1e-5)
+    assert (study.name, study.epsilon, study.delta) == (agreed.digest, 2.0, 1e-5)
+
+
+def test_an_unknown_dataset(terms: dict[str, Any], settings: SiteSettings) -> None:
+    message = refused(charter(terms, dataset="x-rays"), settings, DataError)
+    assert message.startswith("site.toml: datasets.x-rays:")
+
+
+def test_a_cohort_below_the_sites_minimum(terms: dict[str, Any], settings: SiteSettings) -> None:
+    strict = settings.model_copy(update={"minimum_cohort": 3})
+    message = refused(charter(terms), strict, CharterError)
+    assert "aggregation.minimum_cohort is 2, site.toml asks for 3" in message
+    third = [*terms["participants"], {"name": "west", "records": 20}]
+    larger = charter(terms, aggregation={"minimum_cohort": 3}, participants=third)
+    assert policy.permit(larger, strict)
+
+
+def test_a_delta_above_the_sites_limit(terms: dict[str, Any], settings: SiteSettings) -> None:
+    strict = changed(settings, delta=1e-6)
+    message = refused(charter(terms), strict, PrivacyError)
+    assert "privacy.delta is 1e-05, site.toml allows 1e-06" in message
+    small = {**terms["privacy"], "delta": 1e-7}
+    permission = policy.permit(charter(terms, privacy=small), strict)
+    assert (permission.account.delta, permission.study.delta) == (1e-6, 1e-7)
+
+
+def test_an_epsilon_above_the_sites_limit_ends_at_the_sites_limit(
+    terms: dict[str, Any], settings: SiteSettings, tmp_path: Path
+) -> None:
+    generous = charter(terms, privacy={**terms["privacy"], "epsilon": 50.0})
+    permission = policy.permit(generous, changed(settings, epsilon=0.1))
+    assert (permission.account.epsilon, permission.study.epsilon) == (0.1, 50.0)
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    with pytest.raises(BudgetExceeded, match=r"site\.toml allows ε = 0\.1"):
+        ledger.reserve(permission.account, permission.study, 1, "r", permission.plan.event)
+    ledger.close()
+
+
+@pytest.mark.parametrize(
+    "words", ["", "yes", WITHOUT_DP.capitalize(), WITHOUT_DP + ".", f" {WITHOUT_DP}"]
+)
+def test_without_dp_needs_the_very_words_at_the_site(
+    terms: dict[str, Any], settings: SiteSettings, words: str
+) -> None:
+    said = settings.model_copy(update={"without_dp": words})
+    assert WITHOUT_DP in refused(charter(terms, privacy=NO_DP), said, PrivacyError)
+
+
+@pytest.mark.parametrize("words", ["", "yes", WITHOUT_DP.upper()])
+def test_without_dp_needs_the_very_words_in_the_charter(terms: dict[str, Any], words: str) -> None:
+    with pytest.raises(CharterError, match=r"charter\.toml: privacy: .*without_dp"):
+        charter(terms, privacy={**NO_DP, "without_dp": words})
+
+
+def test_without_dp_is_unbounded_once_both_sides_said_so(
+    terms: dict[str, Any], settings: SiteSettings
+) -> None:
+    said = settings.model_copy(update={"without_dp": WITHOUT_DP})
+    permission = policy.permit(charter(terms, privacy=NO_DP), said)
+    assert permission.plan.event.mechanism == "none"
+    assert (permission.account.epsilon, permission.study.epsilon) == (math.inf, math.inf)
+
+
+def test_the_words_alone_unbind_no_private_study(
+    terms: dict[str, Any], settings: SiteSettings
+) -> None:
+    said = settings.model_copy(update={"without_dp": WITHOUT_DP})
+    permission = policy.permit(charter(terms), said)
+    assert (permission.account.epsilon, permission.study.epsilon) == (3.0, 2.0)
+    assert permission.plan.private
+
+
+def test_a_data_file_that_is_not_there(terms: dict[str, Any], settings: SiteSettings) -> None:
+    gone = settings.datasets["records"].path
+    gone.unlink()
+    message = refused(charter(terms), settings, DataError)
+    assert message == f"{gone}: no such file (datasets.records.path)"
+    gone.mkdir()
+    assert "no such file" in refused(charter(terms), settings, DataError)
+
+
+def test_a_base_model_that_is_not_on_the_list(
+    terms: dict[str, Any], settings: SiteSettings, tiny_bert_folder: Path
+) -> None:
+    wanted = "sha256:" + "1" * 64
+    message = refused(charter(terms, base_model={"digest": wanted}), settings, ModelError)
+    assert "site.toml: base_models" in message
+    assert wanted in message
+    assert f"{tiny_bert_folder} ({terms['base_model']['digest']})" in message
+    nothing = settings.model_copy(update={"base_models": ()})
+    assert "base_models" in refused(charter(terms), nothing, ModelError)
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "config.json", "tokenizer.json"])
+def test_a_base_model_of_which_one_file_differs(
+    terms: dict[str, Any],
+    settings: SiteSettings,
+    tiny_bert_folder: Path,
+    tmp_path: Path,
+    file: str,
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(tiny_bert_folder, other)
+    content = (other / file).read_bytes()
+    flipped = content[:-1] + bytes([content[-1] ^ 1])
+    (other / file).write_bytes(content + b" " if file.endswith(".json") else flipped)
+    listed = settings.model_copy(update={"base_models": (other,)})
+    assert str(other) in refused(charter(terms), listed, ModelError)
+    both = settings.model_copy(update={"base_models": (other, tiny_bert_folder)})
+    assert policy.permit(charter(terms), both).base_model == tiny_bert_folder
+
+
+def test_a_base_model_that_wants_to_run_code(
+    terms: dict[str, Any], settings: SiteSettings, tiny_bert_folder: Path, tmp_path: Path
+) -> None:
+    evil = tmp_path / "evil"
+    shutil.copytree(tiny_bert_folder, evil)
+    config = json.loads((evil / "config.json").read_text())
+    (evil / "config.json").write_text(json.dumps({**config, "auto_map": {"AutoModel": "m.M"}}))
+    listed = settings.model_copy(update={"base_models": (evil,)})
+    assert "auto_map" in refused(charter(terms), listed, ModelError)
+
+
+def test_a_site_that_is_no_participant(terms: dict[str, Any], settings: SiteSettings) -> None:
+    stranger = settings.model_copy(update={"name": "west"})
+    assert "west is not among" in refused(charter(terms), stranger, CharterError)
+
+
+@pytest.mark.parametrize("declared", [1, 24, 10_000])
+def test_sums_are_divided_by_the_declared_records_not_by_those_there_are(
+    terms: dict[str, Any], settings: SiteSettings, declared: int
+) -> None:
+    participants = [
+        {"name": "north", "records": declared},
+        {"name": "south", "records": 7},
+    ]
+    permission = policy.permit(charter(terms, participants=participants), settings)
+    assert permission.plan.expected_batch == 0.5 * declared
