@@ -11,7 +11,7 @@ export FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION := 1
 export HF_HUB_OFFLINE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install system demo test lint unit e2e bench clean
+.PHONY: help install system demo test lint unit e2e bench bench-recipe clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -46,6 +46,9 @@ e2e: $(STAMP) system ## A deployed study on loopback: real SuperLink, real Super
 
 bench: $(STAMP) ## Benchmarks beside their peers
 	$(BIN)/python -m fedward_simulations.bench
+
+bench-recipe: $(STAMP) ## DP-LoRA, probe and a site alone over five paired seeds at three ε: hours, can be interrupted
+	$(BIN)/python -m fedward_simulations.bench.recipe runs/recipe
 
 # Browser for the report's tests: installed where that is allowed, else those tests say they are left out.
 system:

@@ -67,6 +67,16 @@ def adapter_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     }
 
 
+def readers(model: nn.Module) -> dict[str, nn.Linear]:
+    """The modules that hold an A, which read what the adapted modules read, by the tensor's name."""
+    modules = dict(model.named_modules())
+    return {
+        name: cast(nn.Linear, modules[name.replace(".weight", f".{PEFT_ADAPTER}")])
+        for name in adapter_parameters(model)
+        if FROZEN_MARK in name
+    }
+
+
 def initial(model: nn.Module, seed: int) -> Tensors:
     """Where a study's adapter starts: each A with orthonormal rows drawn from `seed`, each B zero."""
     generator = torch.Generator().manual_seed(seed)

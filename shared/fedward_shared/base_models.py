@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging
 
 from fedward_shared import canonical
@@ -87,6 +87,15 @@ def check(folder: Path, expected: str) -> None:
     found = digest(folder)
     if found != expected:
         raise ModelError(f"{folder}: the base model's digest is {found}, expected {expected}")
+
+
+def depth(folder: Path) -> int:
+    """How many layers the model in `folder` has. Raises ModelError."""
+    digest(folder)
+    try:
+        return int(AutoConfig.from_pretrained(folder, local_files_only=True).num_hidden_layers)
+    except Exception as error:  # what a damaged file raises there has no common class
+        raise ModelError(f"{folder}/config.json: num_hidden_layers: {error}") from error
 
 
 def load_encoder(folder: Path) -> PreTrainedModel:

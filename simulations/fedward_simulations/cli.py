@@ -15,7 +15,7 @@ from fedward_simulations.engines import ENGINES
 LOG_FILE = "log.jsonl"
 FULL_SIZES = (5000, 17_000)
 FULL_EVALUATION = 4000
-DEMO_ROUNDS = 5
+DEMO_ROUNDS = 16
 
 simulate = typer.Typer(
     help="Run a whole study on this machine, with the code that is deployed.", no_args_is_help=True
@@ -34,7 +34,7 @@ def hospitals(
     evaluation: Annotated[int, typer.Option(min=10, help="Held-out texts to score on.")] = 2000,
     sites: Annotated[int | None, typer.Option(min=1, help="How many sites.")] = None,
     rounds: Annotated[
-        int | None, typer.Option(min=1, help="How many rounds (5, or 10 with --full).")
+        int | None, typer.Option(min=1, help="How many rounds (16, or 32 with --full).")
     ] = None,
     epsilon: Annotated[float, typer.Option(help="ε of each site for the whole study.")] = 1.0,
     partition: Annotated[

@@ -45,6 +45,7 @@ class Recipe:
     """How a study trains: everything of a charter that is a choice and not a fact.
 
     `name_length`: the head starts at the names of the labels, each row of that length (0: at zero).
+    `aimed`: each A starts at principal directions of public text, not at random ones.
     """
 
     adapter: AdapterTerms
@@ -55,6 +56,7 @@ class Recipe:
     server_learning_rate: float = 1.0
     server_momentum: float = 0.0
     name_length: float = 0.0
+    aimed: bool = False
 
 
 @dataclass(frozen=True)
@@ -210,7 +212,10 @@ class Consortium:
         model = tasks.build(self.world.base_model, self.world.task, recipe.adapter)
         model.load(adapters.initial(model.body, self.world.seed), "initial adapter")
         if isinstance(model, TextClassifier) and self.world.public is not None:
-            model.measure(model.prepare(self.world.public))
+            public = model.prepare(self.world.public)
+            model.measure(public)
+            if recipe.aimed:
+                model.aim(public)
             if recipe.name_length:
                 model.start_at_names(recipe.name_length)
         return {name: tensor.detach() for name, tensor in model.named_tensors().items()}

@@ -120,3 +120,38 @@ def test_macro_f1_is_that_of_scikit_learn_over_the_classes_that_occur(
         true, predicted, average="macro", labels=sorted(set(true.tolist())), zero_division=0.0
     )
     assert macro_f1(true, predicted) == pytest.approx(theirs)
+
+
+def test_a_head_that_starts_at_the_names_prefers_a_text_that_is_a_name(
+    tiny_bert_folder: Path, task: TaskTerms
+) -> None:
+    model = build(tiny_bert_folder, task, HEAD_ONLY)
+    model.measure(model.prepare(texts(10)))
+    model.start_at_names(5.0)
+    assert torch.allclose(model.head.weight.norm(dim=1), torch.tensor(5.0))
+    names = model.prepare({"text": list(task.labels), "label": list(task.labels)})
+    assert list(model.predict(names)) == [0, 1]
+
+
+def test_aimed_at_texts_a_holds_their_principal_directions_but_the_first(
+    tiny_bert_folder: Path, task: TaskTerms, adapter: AdapterTerms
+) -> None:
+    """Held against a singular value decomposition of the layer's inputs, token by token."""
+    model = build(tiny_bert_folder, task, adapter)
+    examples = model.prepare(texts(20))
+    model.aim(examples)
+    directions_II = torch.linalg.svd(examples.hidden_PD.double(), full_matrices=False).Vh
+    for name, value in model.named_tensors().items():
+        if "lora_A" in name:
+            cosines = (value.double() * directions_II[1 : len(value) + 1]).sum(dim=1).abs()
+            torch.testing.assert_close(cosines, torch.ones_like(cosines), atol=1e-3, rtol=0)
+
+
+def test_aiming_changes_no_score(
+    tiny_bert_folder: Path, task: TaskTerms, adapter: AdapterTerms
+) -> None:
+    model = build(tiny_bert_folder, task, adapter)
+    examples = model.prepare(texts(20))
+    before = model.evaluate(examples)
+    model.aim(examples)
+    assert model.evaluate(examples) == before
