@@ -1,6 +1,7 @@
 """DP-SGD against a by-hand oracle: clipping, noise and sampling are those of the plan."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,7 @@ def run(
 ) -> tensors.Tensors:
     """The change that one round makes."""
     before = model.exchanged()
-    train(model, examples, plan, terms, Randomness.from_seed(seed, "t"), lambda _a, _b: None)
+    train(model, examples, plan, terms, partial(Randomness.from_seed, seed), lambda _a, _b: None)
     after = model.exchanged()
     model.load(before, "before")
     return {name: after[name] - before[name] for name in before}
@@ -75,7 +76,7 @@ def test_a_step_is_the_clipped_sum_over_the_expected_batch(
     setup: tuple[StudyModel, Examples],
 ) -> None:
     model, examples = setup
-    (sample,) = PLAN.batches(len(examples), Randomness.from_seed(0, "t"))
+    (sample,) = PLAN.batches(len(examples), Randomness.from_seed(0, "sample"))
     assert 0 < len(sample) != PLAN.expected_batch
     expected = clipped_sum(model, examples, sample, PLAN.clipping_norm)
     change = run(model, examples, PLAN)
@@ -144,8 +145,19 @@ def test_head_rounds_train_the_head_alone(setup: tuple[StudyModel, Examples]) ->
 def test_without_dp_a_step_is_the_plain_sum(setup: tuple[StudyModel, Examples]) -> None:
     model, examples = setup
     plan = TrainingPlan("none", 0.5, 0.0, 1.0, 1, 7.0)
-    (sample,) = plan.batches(len(examples), Randomness.from_seed(0, "t"))
+    (sample,) = plan.batches(len(examples), Randomness.from_seed(0, "sample"))
     expected = clipped_sum(model, examples, sample, float("inf"))
     change = run(model, examples, plan)
     for name, total in expected.items():
         torch.testing.assert_close(change[name], -total / 7.0, atol=1e-6, rtol=1e-4)
+
+
+def test_the_heads_noise_is_the_same_with_and_without_an_adapter(
+    setup: tuple[StudyModel, Examples], tiny_bert_folder: Path, task: TaskTerms
+) -> None:
+    """So that studies of one seed compare in pairs; a sample of nobody shows the noise alone."""
+    nobody = replace(PLAN, sampling_rate=1e-12, noise_multiplier=1.0, expected_batch=7.0)
+    probe, examples = model_and_examples(tiny_bert_folder, task, AdapterTerms(method="head-only"))
+    with_adapter, without = run(*setup, nobody), run(probe, examples, nobody)
+    for name, noise in without.items():
+        torch.testing.assert_close(with_adapter[name], noise, atol=1e-6, rtol=1e-4)

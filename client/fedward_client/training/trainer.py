@@ -1,7 +1,7 @@
 """DP-SGD on one site for one round: the plan's sample, Opacus's clipping, the plan's noise."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -24,13 +24,16 @@ warnings.filterwarnings("ignore", message="Full backward hook is firing")
 Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
 
+Streams = Callable[[str], Randomness]
+"""A stream for each purpose: one samples, one for each tensor makes its noise."""
+
 
 def train(
     model: StudyModel,
     examples: Examples,
     plan: TrainingPlan,
     terms: TrainingTerms,
-    randomness: Randomness,
+    streams: Streams,
     progress: Progress,
 ) -> None:
     """Trains `model` in place for one round by `plan`.
@@ -44,7 +47,7 @@ def train(
     for parameter in frozen:
         parameter.requires_grad_(False)
     try:
-        for step, _ in enumerate(run(model, examples, plan, optimizer, randomness), start=1):
+        for step, _ in enumerate(run(model, examples, plan, optimizer, streams), start=1):
             progress(step, plan.steps)
     finally:
         for parameter in frozen:
@@ -89,16 +92,16 @@ def _private_steps(
     examples: Examples,
     plan: TrainingPlan,
     optimizer: torch.optim.Optimizer,
-    randomness: Randomness,
+    streams: Streams,
 ) -> Iterator[None]:
     hooked = GradSampleModule(model, loss_reduction="mean")
-    private = PlanOptimizer(optimizer, plan, randomness)
+    private = PlanOptimizer(optimizer, plan, _noises(model, optimizer, streams))
     layers = [m for m in model.modules() if any(p.requires_grad for p in m.parameters(False))]
     try:
         # Opacus watches layers in training mode only; the rest stays as it is, without dropout.
         for layer in layers:
             layer.training = True
-        for indices in plan.batches(len(examples), randomness):
+        for indices in plan.batches(len(examples), streams("sample")):
             pieces = list(examples.micro_batches(indices)) or [indices]
             for number, piece in enumerate(pieces, start=1):
                 if len(piece):
@@ -114,6 +117,15 @@ def _private_steps(
         model.eval()
 
 
+def _noises(
+    model: StudyModel, optimizer: torch.optim.Optimizer, streams: Streams
+) -> list[Randomness]:
+    """A stream for each tensor that `optimizer` moves, in its order."""
+    names = {id(tensor): name for name, tensor in model.named_tensors().items()}
+    moved = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    return [streams(f"noise {names[id(parameter)]}") for parameter in moved]
+
+
 def _no_gradients(optimizer: "PlanOptimizer") -> None:
     """An empty sample: no per-sample gradients, but the noisy step is taken all the same."""
     for parameter in optimizer.params:
@@ -125,9 +137,9 @@ def _plain_steps(
     examples: Examples,
     plan: TrainingPlan,
     optimizer: torch.optim.Optimizer,
-    randomness: Randomness,
+    streams: Streams,
 ) -> Iterator[None]:
-    for indices in plan.batches(len(examples), randomness):
+    for indices in plan.batches(len(examples), streams("sample")):
         optimizer.zero_grad()
         for piece in examples.micro_batches(indices):
             (model(examples.batch(piece)).sum() / plan.expected_batch).backward()
@@ -136,10 +148,10 @@ def _plain_steps(
 
 
 class PlanOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no types
-    """Opacus's optimiser with clipping norm, σ and batch size of a plan and noise of our stream."""
+    """Opacus's optimiser with clipping norm, σ and batch size of a plan and noise of our streams."""
 
     def __init__(
-        self, optimizer: torch.optim.Optimizer, plan: TrainingPlan, randomness: Randomness
+        self, optimizer: torch.optim.Optimizer, plan: TrainingPlan, noises: Sequence[Randomness]
     ) -> None:
         # The expected batch size only divides, so it need not be whole; Opacus says int.
         expected: Any = plan.expected_batch
@@ -150,11 +162,11 @@ class PlanOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no types
             expected_batch_size=expected,
             loss_reduction="mean",
         )
-        self._randomness = randomness
+        self._noises = noises
 
     def add_noise(self) -> None:
         """Sum of clipped gradients + σ·C·N(0, I)."""
         deviation = self.noise_multiplier * self.max_grad_norm
-        for parameter in self.params:
-            noise = deviation * self._randomness.normal(parameter.shape)
+        for parameter, stream in zip(self.params, self._noises, strict=True):
+            noise = deviation * stream.normal(parameter.shape)
             parameter.grad = (parameter.summed_grad + noise).view_as(parameter)
