@@ -34,7 +34,7 @@ def hospitals(
     evaluation: Annotated[int, typer.Option(min=10, help="Held-out texts to score on.")] = 2000,
     sites: Annotated[int | None, typer.Option(min=1, help="How many sites.")] = None,
     rounds: Annotated[
-        int | None, typer.Option(min=1, help="How many rounds (16, or 32 with --full).")
+        int | None, typer.Option(min=1, help="How many rounds (16, or 24 with --full).")
     ] = None,
     epsilon: Annotated[float, typer.Option(help="ε of each site for the whole study.")] = 1.0,
     partition: Annotated[

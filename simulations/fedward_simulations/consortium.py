@@ -63,7 +63,7 @@ class Recipe:
 class World:
     """Who holds what: the facts that every study of a scenario shares.
 
-    `public` is text that belongs to nobody; feature statistics come from it. `folder` receives one
+    `public` is text that belongs to nobody; feature statistics and A come from it. `folder` receives one
     folder for each study.
     """
 

@@ -59,6 +59,7 @@ def load(path: Path, columns: dict[str, str], evaluation: int, seed: int) -> Cor
         labels=tuple(labels),
         notes=(
             f"The records come from {path.name}: {held_out} were held out for scoring, and {public} "
-            "stand for public text, from which the head's feature statistics come.",
+            "stand for public text, from which the head's feature statistics and the adapters' A "
+            "come. The head starts at the labels' names.",
         ),
     )

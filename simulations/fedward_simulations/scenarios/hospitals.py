@@ -36,11 +36,11 @@ LORA = Recipe(
         method="ffa-lora", rank=16, alpha=32.0, target_modules=("query", "key"), layers=(5,)
     ),
     training=TrainingTerms(
-        rounds=32, local_steps=2, head_rounds=22, learning_rate=2.0, head_learning_rate=12.8
+        rounds=24, local_steps=2, head_rounds=14, learning_rate=4.0, head_learning_rate=20.0
     ),
     sampling_rate=0.3,
     server_optimizer="fedavgm",
-    server_momentum=0.8,
+    server_momentum=0.6,
     name_length=12.0,
     aimed=True,
 )
@@ -143,7 +143,8 @@ def corpus_of(options: Options) -> Corpus:
             "Texts are the leaf descriptions of ICD-10-CM, labels its 22 chapters. Whole "
             "three-character categories are held out, so that no sibling of a test text was "
             "trained on.",
-            "The head's feature statistics come from the tuning texts, which are public here.",
+            "The tuning texts are public here: the head's feature statistics and the adapters' A "
+            "come from them. The head starts at the titles of the chapters.",
         ),
     )
 
