@@ -30,7 +30,7 @@ def _group() -> None:
 @simulate.command()
 def hospitals(
     out: Annotated[Path, typer.Option(help="Folder for report, result and adapter.")],
-    records: Annotated[int, typer.Option(min=10, help="Records of each site.")] = 2000,
+    records: Annotated[int, typer.Option(min=10, help="Records of each site.")] = 3000,
     evaluation: Annotated[int, typer.Option(min=10, help="Held-out texts to score on.")] = 2000,
     sites: Annotated[int | None, typer.Option(min=1, help="How many sites.")] = None,
     rounds: Annotated[

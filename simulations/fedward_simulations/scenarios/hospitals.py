@@ -57,7 +57,7 @@ class Options:
     """What a person may choose on the command line."""
 
     out: Path
-    records: int = 2000
+    records: int = 3000
     evaluation: int = 2000
     sites: int | None = None
     rounds: int | None = None
@@ -240,10 +240,11 @@ def _fitted(recipe: Recipe, options: Options, world: World, epsilon: float) -> R
     """`recipe` for this many rounds and records, this ε, and the last layer of the base model.
 
     A step's noise is σ·C / (q·N): where it is larger than in the study that the recipe was chosen
-    on, steps are smaller.
+    on, steps are smaller; those of the adapters doubly so, whose noise should not grow at all.
     """
     records = min(size(columns) for columns in world.sites.values())
-    scale = min(1.0, records / RECIPE_RECORDS) * (epsilon / RECIPE_EPSILON) ** RATE_EXPONENT
+    fewer = min(1.0, records / RECIPE_RECORDS)
+    scale = fewer * (epsilon / RECIPE_EPSILON) ** RATE_EXPONENT
     training, adapter = recipe.training, recipe.adapter
     rounds = options.rounds or training.rounds
     if adapter.layers:
@@ -256,7 +257,7 @@ def _fitted(recipe: Recipe, options: Options, world: World, epsilon: float) -> R
             update={
                 "rounds": rounds,
                 "head_rounds": training.head_rounds * rounds // training.rounds,
-                "learning_rate": training.learning_rate * scale,
+                "learning_rate": training.learning_rate * scale * fewer,
                 "head_learning_rate": head_rate * scale,
             }
         ),
