@@ -4,7 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from fedward_shared.charter import AdapterTerms, TaskTerms, TrainingTerms
+from fedward_shared.charter import (
+    AdapterTerms,
+    AggregationTerms,
+    BaseModelTerms,
+    Charter,
+    Participant,
+    PrivacyTerms,
+    TaskTerms,
+    TrainingTerms,
+)
 from fedward_simulations.consortium import Recipe, World
 from fedward_simulations.data import base_models
 
@@ -41,6 +50,24 @@ def texts(count: int, offset: int = 0) -> dict[str, list[str]]:
         "text": [f"{TEXTS[label]} {i + offset}" for i, label in enumerate(labels)],
         "label": labels,
     }
+
+
+def small_charter(initial: str, **changes: object) -> Charter:
+    """A valid charter of one site and one round over the tensors with the digest `initial`."""
+    terms: dict[str, object] = {
+        "study": "test",
+        "purpose": "test",
+        "dataset": "records",
+        "base_model": BaseModelTerms(digest="sha256:" + "0" * 64),
+        "initial": initial,
+        "task": TaskTerms(kind="text-classification", labels=LABELS),
+        "adapter": AdapterTerms(method="head-only"),
+        "privacy": PrivacyTerms(epsilon=2.0, noise_multiplier=6.0, sampling_rate=0.1),
+        "training": TrainingTerms(rounds=1, local_steps=1, learning_rate=1.0),
+        "aggregation": AggregationTerms(minimum_cohort=1),
+        "participants": (Participant(name="north", records=100),),
+    }
+    return Charter.model_validate(terms | changes)
 
 
 @pytest.fixture

@@ -4,13 +4,9 @@
 and the only way in which, seeded randomness gets in.
 """
 
-import os
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
-from types import FrameType
 
 import structlog
 import torch
@@ -19,6 +15,7 @@ from flwr.clientapp import ClientApp
 
 from fedward_client import egress, policy
 from fedward_client import settings as site_settings
+from fedward_client.interruption import finished_first
 from fedward_client.settings import SiteSettings
 from fedward_client.site import RandomnessSource, Site, from_os
 from fedward_client.training.trainer import train
@@ -31,8 +28,6 @@ from fedward_shared.tasks.prepared import prepared
 
 SITE_KEY = "site"
 """The SuperNode's node configuration names the path of `site.toml` under this key."""
-
-WAITING = b"\nfedward: the site finishes its round first, which is booked; again stops at once\n"
 
 log = structlog.get_logger()
 
@@ -86,31 +81,7 @@ def answer_hello(site: Site, record: RecordDict) -> Welcome:
     return Welcome(site.name)
 
 
-@contextmanager
-def _finished_first() -> Iterator[None]:
-    """Holds the first Ctrl-C back to the end: a round cut off once booked would be booked again."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signals are the main thread's
-        return
-    before = signal.getsignal(signal.SIGINT)
-    held = False
-
-    def hold(_number: int, _frame: FrameType | None) -> None:
-        nonlocal held
-        held = True
-        signal.signal(signal.SIGINT, before)
-        os.write(2, WAITING)
-
-    signal.signal(signal.SIGINT, hold)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-        if held:
-            signal.raise_signal(signal.SIGINT)
-
-
-@_finished_first()
+@finished_first()
 def answer_train(site: Site, record: RecordDict) -> Update:
     """One round of local training. Raises FedwardError; nothing has left by then."""
     request = TrainRequest.from_record(record)

@@ -96,10 +96,12 @@ class Coordination:
         model = tasks.build(self.study.settings.base_model, self.charter.task, self.charter.adapter)
         model.load(self.study.initial, "initial tensors")
         self.study.start(model.exchanged())
-        model.enter_round(self.study.rounds_done + 1, self.charter.training)
-        self._evaluation(model)  # a file that cannot be used ends the study before a site is asked
         for number in range(self.study.rounds_done + 1, self.charter.training.rounds + 1):
             started = time.monotonic()
+            model.enter_round(number, self.charter.training)
+            evaluation = self._evaluation(
+                model
+            )  # a file that cannot be used costs no site anything
             self._gather(self.study.settings.gather_seconds if not self._greeted else 0.0)
             round_ = self._run_round(number)
             if not round_.sufficient:
@@ -113,9 +115,7 @@ class Coordination:
             model.load(adapter, "aggregate")
             last = number == self.charter.training.rounds
             every = self.study.settings.evaluate == "every-round"
-            model.enter_round(number, self.charter.training)
-            evaluation = self._evaluation(model) if every or last else None
-            scores = model.evaluate(evaluation) if evaluation else {}
+            scores = model.evaluate(evaluation) if evaluation and (every or last) else {}
             record = self._record(round_, scores, time.monotonic() - started)
             self.study.finish_round(adapter, state, record, round_.updates)
             self.observer.round_closed(record)

@@ -7,6 +7,8 @@ Learning"); `lora` trains both; `head-only` attaches nothing.
 """
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -67,16 +69,6 @@ def adapter_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     }
 
 
-def readers(model: nn.Module) -> dict[str, nn.Linear]:
-    """The modules that hold an A, which read what the adapted modules read, by the tensor's name."""
-    modules = dict(model.named_modules())
-    return {
-        name: cast(nn.Linear, modules[name.replace(".weight", f".{PEFT_ADAPTER}")])
-        for name in adapter_parameters(model)
-        if FROZEN_MARK in name
-    }
-
-
 def initial(model: nn.Module, seed: int) -> Tensors:
     """Where a study's adapter starts: each A with orthonormal rows drawn from `seed`, each B zero."""
     generator = torch.Generator().manual_seed(seed)
@@ -89,6 +81,44 @@ def initial(model: nn.Module, seed: int) -> Tensors:
         else:
             tensors[name] = torch.zeros_like(parameter)
     return tensors
+
+
+class InputMoments:
+    """Sums of x xᵀ over what the adapted modules read, at the positions that hold a token.
+
+    `sums` has the name of each A and a matrix of [inputs, inputs].
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        modules = dict(model.named_modules())
+        # The module that holds an A reads what the adapted module reads.
+        self._readers = {
+            name: cast(nn.Linear, modules[name.replace(".weight", f".{PEFT_ADAPTER}")])
+            for name in adapter_parameters(model)
+            if FROZEN_MARK in name
+        }
+        self.sums = {
+            name: torch.zeros(reader.in_features, reader.in_features, dtype=torch.float64)
+            for name, reader in self._readers.items()
+        }
+
+    @contextmanager
+    def over(self, mask_BT: torch.Tensor) -> Iterator[None]:
+        """While this is open, a forward pass over a batch with this mask is added."""
+
+        def add(name: str, x_BTI: torch.Tensor) -> None:
+            x_PI = x_BTI[mask_BT].double()
+            self.sums[name] += x_PI.T @ x_PI
+
+        hooks = [
+            reader.register_forward_pre_hook(lambda _, args, name=name: add(name, args[0]))
+            for name, reader in self._readers.items()
+        ]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
 
 
 def save_peft(model: nn.Module, folder: Path) -> None:

@@ -39,7 +39,8 @@ def digest(folder: Path) -> str:
     Raises ModelError if the folder holds no model, or one whose configuration asks for code of its
     own (`auto_map`): such code is never run.
     """
-    _refuse_code(folder)
+    for name in ("config.json", "tokenizer_config.json"):
+        _refuse_code(folder / name)
     if not (folder / "config.json").is_file():
         raise ModelError(
             f"{folder}/config.json: no such file; a base model is a Hugging Face folder"
@@ -51,12 +52,7 @@ def digest(folder: Path) -> str:
     return canonical.digest(canonical.encode({file.name: _file_digest(file) for file in files}))
 
 
-def _refuse_code(folder: Path) -> None:
-    for name in ("config.json", "tokenizer_config.json"):
-        _refuse_code_of(folder / name)
-
-
-def _refuse_code_of(file: Path) -> None:
+def _refuse_code(file: Path) -> None:
     if not file.is_file():
         return
     try:
@@ -93,7 +89,8 @@ def depth(folder: Path) -> int:
     """How many layers the model in `folder` has. Raises ModelError."""
     digest(folder)
     try:
-        return int(AutoConfig.from_pretrained(folder, local_files_only=True).num_hidden_layers)
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        return int(config.num_hidden_layers)
     except Exception as error:  # what a damaged file raises there has no common class
         raise ModelError(f"{folder}/config.json: num_hidden_layers: {error}") from error
 

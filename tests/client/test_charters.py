@@ -4,42 +4,25 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import small_charter
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fedward_client.charters import ApprovedCharters
 from fedward_shared import charter as charters
 from fedward_shared import tensors
-from fedward_shared.charter import (
-    CHARTER_FILE,
-    INITIAL_FILE,
-    AdapterTerms,
-    AggregationTerms,
-    BaseModelTerms,
-    Charter,
-    Participant,
-    PrivacyTerms,
-    TaskTerms,
-    TrainingTerms,
-)
+from fedward_shared.charter import CHARTER_FILE, INITIAL_FILE, Charter, PrivacyTerms, TrainingTerms
 from fedward_shared.errors import CharterError, RefusalCode
 
 INITIAL = {"head.weight": torch.arange(6, dtype=torch.float32).reshape(2, 3)}
 
 
 def terms(study: str = "diagnoses") -> Charter:
-    return Charter(
+    return small_charter(
+        tensors.digest(INITIAL),
         study=study,
-        purpose="test",
-        dataset="records",
-        base_model=BaseModelTerms(digest="sha256:" + "0" * 64),
-        initial=tensors.digest(INITIAL),
-        task=TaskTerms(kind="text-classification", labels=("bone", "heart")),
-        adapter=AdapterTerms(method="head-only"),
         privacy=PrivacyTerms(epsilon=2.0, noise_multiplier=6.0, sampling_rate=0.5),
         training=TrainingTerms(rounds=2, local_steps=2, learning_rate=0.5),
-        aggregation=AggregationTerms(minimum_cohort=1),
-        participants=(Participant(name="north", records=24),),
     )
 
 

@@ -4,38 +4,22 @@ import math
 
 import pytest
 import torch
+from conftest import small_charter
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fedward_server.fold import Fold
 from fedward_server.rounds import NO_REPLY, Round
 from fedward_shared import tensors
-from fedward_shared.charter import (
-    AdapterTerms,
-    AggregationTerms,
-    BaseModelTerms,
-    Charter,
-    Participant,
-    PrivacyTerms,
-    TaskTerms,
-    TrainingTerms,
-)
+from fedward_shared.charter import AggregationTerms, Participant
 from fedward_shared.errors import AdapterError, RefusalCode
 from fedward_shared.messages import Answer, Refusal, Update
 
 SITES = ("east", "north", "south")
 SCHEMA = {"w": (3,)}
 DIGEST = "sha256:" + "0" * 64
-CHARTER = Charter(
-    study="test",
-    purpose="test",
-    dataset="records",
-    base_model=BaseModelTerms(digest=DIGEST),
-    initial=DIGEST,
-    task=TaskTerms(kind="text-classification", labels=("a", "b")),
-    adapter=AdapterTerms(method="head-only"),
-    privacy=PrivacyTerms(epsilon=1.0, noise_multiplier=4.0, sampling_rate=0.1),
-    training=TrainingTerms(rounds=1, local_steps=1, learning_rate=1.0),
+CHARTER = small_charter(
+    DIGEST,
     aggregation=AggregationTerms(
         minimum_cohort=2, maximum_update_norm=100.0, round_deadline_seconds=10.0
     ),

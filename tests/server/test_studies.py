@@ -8,36 +8,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import small_charter
 
 from fedward_server.studies import LOCK_FILE, STUDY_FILE, Study, StudyLock
 from fedward_shared import charter as charters
 from fedward_shared import tensors
-from fedward_shared.charter import (
-    AdapterTerms,
-    AggregationTerms,
-    BaseModelTerms,
-    Charter,
-    Participant,
-    PrivacyTerms,
-    TaskTerms,
-    TrainingTerms,
-)
+from fedward_shared.charter import PrivacyTerms, TrainingTerms
 from fedward_shared.errors import StateError, UsageError
 from fedward_shared.report import RoundRecord
 
 START = {"w": torch.tensor([0.0, 1.0, 2.0])}
-CHARTER = Charter(
-    study="test",
-    purpose="test",
-    dataset="records",
-    base_model=BaseModelTerms(digest="sha256:" + "0" * 64),
-    initial=tensors.digest(START),
-    task=TaskTerms(kind="text-classification", labels=("a", "b")),
-    adapter=AdapterTerms(method="head-only"),
+CHARTER = small_charter(
+    tensors.digest(START),
     privacy=PrivacyTerms(epsilon=8.0, noise_multiplier=4.0, sampling_rate=0.1),
     training=TrainingTerms(rounds=3, local_steps=1, learning_rate=1.0),
-    aggregation=AggregationTerms(minimum_cohort=1),
-    participants=(Participant(name="north", records=100),),
 )
 HOLDER = """
 import sys, time

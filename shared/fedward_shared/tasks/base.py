@@ -100,14 +100,14 @@ class StudyModel(nn.Module, ABC):
         They have to be public. The first direction, close to the mean of all inputs, comes last: a
         step along it shifts all positions alike (docs/explanation/recipe.md has what that did).
         """
-        moments = _Moments(adapters.readers(self.body))
+        moments = adapters.InputMoments(self.body)
         for _, batch in self.all_batches(examples):
             with moments.over(batch.mask_BT):
                 self(batch)
+        own = self.named_tensors()
         for name, moment_II in moments.sums.items():
             directions_II = torch.linalg.eigh(moment_II).eigenvectors.T.flip(0).roll(-1, dims=0)
-            value = self.named_tensors()[name]
-            value.copy_(directions_II[: len(value)])
+            own[name].copy_(directions_II[: len(own[name])])
 
     # What crosses the wire
 
@@ -203,35 +203,6 @@ class StudyModel(nn.Module, ABC):
         """All examples in micro-batches, for evaluation."""
         for indices in examples.micro_batches(np.arange(len(examples))):
             yield indices, examples.batch(indices)
-
-
-class _Moments:
-    """Sums of x xᵀ over the inputs x of some linear modules, at the positions that hold a token."""
-
-    def __init__(self, modules: Mapping[str, nn.Linear]) -> None:
-        self.modules = modules
-        self.sums = {
-            name: torch.zeros(module.in_features, module.in_features, dtype=torch.float64)
-            for name, module in modules.items()
-        }
-
-    @contextmanager
-    def over(self, mask_BT: torch.Tensor) -> Iterator[None]:
-        """While this is open, a forward pass over a batch with this mask is added."""
-
-        def add(name: str, x_BTI: torch.Tensor) -> None:
-            x_PI = x_BTI[mask_BT].double()
-            self.sums[name] += x_PI.T @ x_PI
-
-        hooks = [
-            module.register_forward_pre_hook(lambda _, args, name=name: add(name, args[0]))
-            for name, module in self.modules.items()
-        ]
-        try:
-            yield
-        finally:
-            for hook in hooks:
-                hook.remove()
 
 
 class _Caught(Exception):

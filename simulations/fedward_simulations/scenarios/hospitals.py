@@ -9,7 +9,7 @@ import numpy as np
 from rich.console import Console
 
 from fedward_shared import release, report
-from fedward_shared.base_models import depth, digest
+from fedward_shared.base_models import depth
 from fedward_shared.charter import AdapterTerms, TaskTerms, TrainingTerms
 from fedward_shared.errors import UsageError
 from fedward_shared.report import Result, Row
@@ -78,9 +78,9 @@ def run(options: Options, console: Console) -> Result:
     started, clock = now()
     corpus = corpus_of(options)
     world = world_of(options, corpus)
-    digest(world.base_model)  # a folder that holds no model costs nobody a finished run
-    resumed = runs.claim(options.out, _command(options))
     entries = entries_of(options, world)
+    # Last of what can refuse the options: claiming the folder removes a finished run from it.
+    resumed = runs.claim(options.out, _command(options))
     title = f"{len(world.sites)} hospitals, one model" if options.data is None else "One model"
     with LiveView(console, jobs(entries), title, options.epsilon) as view:
         if resumed:
@@ -194,7 +194,7 @@ def world_of(options: Options, corpus: Corpus) -> World:
 
 
 def entries_of(options: Options, world: World) -> list[Entry]:
-    """The rows that are trained, the main one first."""
+    """The rows that are trained, the main one first. Raises ModelError for no base model."""
     lora, probe = (_fitted(recipe, options, world, options.epsilon) for recipe in (LORA, PROBE))
     everyone, budget = dict(world.sites), options.epsilon
     alone = dict(list(everyone.items())[: None if options.whole_table else 1])
