@@ -78,7 +78,10 @@ class AdapterTerms(Terms):
 
 
 class PrivacyTerms(Terms):
-    """What one study may cost one privacy unit at each site, and the mechanism that costs it."""
+    """What one study may cost one privacy unit at each site, and the mechanism that costs it.
+
+    `adapter_share`: the adapters' part of the squared clipping norm where the head moves too.
+    """
 
     mechanism: Literal["dp-sgd", "none"] = "dp-sgd"
     without_dp: str = ""
@@ -86,6 +89,7 @@ class PrivacyTerms(Terms):
     epsilon: Positive | None = None
     delta: Annotated[float, Field(gt=0, lt=1)] = 1e-5
     clipping_norm: Positive = 1.0
+    adapter_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
     noise_multiplier: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     sampling_rate: Annotated[float, Field(gt=0, le=1)]
 
@@ -183,6 +187,7 @@ class Charter(Terms):
             clipping_norm=self.privacy.clipping_norm,
             steps=self.training.local_steps,
             expected_batch=self.privacy.sampling_rate * self.participant(site).records,
+            adapter_share=self.privacy.adapter_share,
         )
 
     @property

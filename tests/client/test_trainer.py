@@ -17,7 +17,7 @@ from fedward_shared.privacy.randomness import Randomness
 from fedward_shared.tasks.base import StudyModel
 from fedward_shared.tasks.examples import Examples
 
-PLAN = TrainingPlan("dp-sgd", 0.5, 1e-6, 0.05, 1, 7.0)
+PLAN = TrainingPlan("dp-sgd", 0.5, 1e-6, 0.05, 1, 7.0, 0.3)
 TERMS = TrainingTerms(rounds=1, local_steps=1, learning_rate=1.0)
 
 
@@ -51,17 +51,20 @@ def run(
 
 
 def clipped_sum(
-    model: StudyModel, examples: Examples, indices: np.ndarray, bound: float
+    model: StudyModel, examples: Examples, indices: np.ndarray, bounds: tuple[float, float]
 ) -> tensors.Tensors:
-    """Each record's gradient by plain autograd, clipped, and summed."""
+    """Each record's gradient by plain autograd, head and adapters clipped to `bounds`, and summed."""
     trained = {n: t for n, t in model.named_tensors().items() if t.requires_grad}
     total = {name: torch.zeros_like(t) for name, t in trained.items()}
     for index in indices:
         loss = model(examples.batch(np.array([index]))).sum()
         grads = dict(zip(trained, torch.autograd.grad(loss, list(trained.values())), strict=True))
-        factor = min(1.0, bound / tensors.norm(grads))
-        for name, grad in grads.items():
-            total[name] += factor * grad
+        head = {name: grad for name, grad in grads.items() if name.startswith("head.")}
+        adapter = {name: grad for name, grad in grads.items() if name not in head}
+        for part, bound in zip((head, adapter), bounds, strict=True):
+            factor = min(1.0, bound / tensors.norm(part)) if part else 0.0
+            for name, grad in part.items():
+                total[name] += factor * grad
     return total
 
 
@@ -78,7 +81,7 @@ def test_a_step_is_the_clipped_sum_over_the_expected_batch(
     model, examples = setup
     (sample,) = PLAN.batches(len(examples), Randomness.from_seed(0, "sample"))
     assert 0 < len(sample) != PLAN.expected_batch
-    expected = clipped_sum(model, examples, sample, PLAN.clipping_norm)
+    expected = clipped_sum(model, examples, sample, PLAN.clipping_norms(head=True, adapter=True))
     change = run(model, examples, PLAN)
     for name, total in expected.items():
         torch.testing.assert_close(change[name], -total / PLAN.expected_batch, atol=2e-6, rtol=1e-4)
@@ -103,9 +106,10 @@ def test_noise_has_the_plans_deviation_even_without_a_record(
     model, examples = setup
     plan = replace(PLAN, noise_multiplier=3.0, sampling_rate=1e-9, steps=50)
     change = run(model, examples, plan)
-    numbers = torch.cat([t.flatten() for t in change.values()])
     expected = 3.0 * PLAN.clipping_norm / PLAN.expected_batch * 50**0.5
-    assert float(numbers.std()) == pytest.approx(expected, rel=0.15)
+    for head in (True, False):
+        part = [t.flatten() for n, t in change.items() if n.startswith("head.") == head]
+        assert float(torch.cat(part).std()) == pytest.approx(expected, rel=0.15)
 
 
 def test_a_seed_decides_everything(setup: tuple[StudyModel, Examples]) -> None:
@@ -144,9 +148,9 @@ def test_head_rounds_train_the_head_alone(setup: tuple[StudyModel, Examples]) ->
 
 def test_without_dp_a_step_is_the_plain_sum(setup: tuple[StudyModel, Examples]) -> None:
     model, examples = setup
-    plan = TrainingPlan("none", 0.5, 0.0, 1.0, 1, 7.0)
+    plan = TrainingPlan("none", 0.5, 0.0, 1.0, 1, 7.0, 0.3)
     (sample,) = plan.batches(len(examples), Randomness.from_seed(0, "sample"))
-    expected = clipped_sum(model, examples, sample, float("inf"))
+    expected = clipped_sum(model, examples, sample, (float("inf"), float("inf")))
     change = run(model, examples, plan)
     for name, total in expected.items():
         torch.testing.assert_close(change[name], -total / 7.0, atol=1e-6, rtol=1e-4)

@@ -44,6 +44,7 @@ WRONG: dict[str, list[Any]] = {
     "privacy.epsilon": [0, -1, NAN, INFINITY],
     "privacy.delta": [0, 1, -1e-5, NAN],
     "privacy.clipping_norm": [0, -1, NAN, INFINITY],
+    "privacy.adapter_share": [0, 1, -0.1, NAN],
     "privacy.noise_multiplier": [-1, NAN, INFINITY],
     "privacy.sampling_rate": [0, -0.1, 1.01, NAN],
     "training.rounds": [0, -1, 100_001, 1.5],
@@ -258,7 +259,7 @@ def test_the_plan_is_what_the_charter_says() -> None:
     charter = charters.parse(GOOD, "test")
     plan = charter.plan("south")
     assert (plan.steps, plan.sampling_rate, plan.noise_multiplier) == (10, 0.1, 4.0)
-    assert (plan.clipping_norm, plan.expected_batch) == (0.5, 80.0)
+    assert (plan.clipping_norm, plan.adapter_share, plan.expected_batch) == (0.5, 0.25, 80.0)
     assert charter.schedule == [plan.event] * 5
     with pytest.raises(CharterError, match="west is not among the participants"):
         charter.plan("west")

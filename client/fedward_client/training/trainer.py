@@ -1,7 +1,8 @@
 """DP-SGD on one site for one round: the plan's sample, Opacus's clipping, the plan's noise."""
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -41,13 +42,13 @@ def train(
     Raises AdapterError if a trained tensor is not finite afterwards.
     """
     trained = _trained(model)
-    optimizer = _optimizer(trained, terms)
+    parts = _parts(trained, plan, terms)
     run = _private_steps if plan.private else _plain_steps
     frozen = [p for p in model.parameters() if p.requires_grad and not _among(p, trained)]
     for parameter in frozen:
         parameter.requires_grad_(False)
     try:
-        for step, _ in enumerate(run(model, examples, plan, optimizer, streams), start=1):
+        for step, _ in enumerate(run(model, examples, plan, parts, streams), start=1):
             progress(step, plan.steps)
     finally:
         for parameter in frozen:
@@ -71,31 +72,50 @@ def _trained(model: StudyModel) -> dict[str, nn.Parameter]:
     }
 
 
-def _optimizer(trained: dict[str, nn.Parameter], terms: TrainingTerms) -> torch.optim.Optimizer:
-    head = [p for name, p in trained.items() if name.startswith(HEAD_MARK)]
-    adapter = [p for name, p in trained.items() if not name.startswith(HEAD_MARK)]
-    groups = [
-        {"params": params, "lr": rate}
-        for params, rate in (
-            (head, terms.head_learning_rate or terms.learning_rate),
-            (adapter, terms.learning_rate),
+@dataclass(frozen=True)
+class _Part:
+    """Tensors that are clipped together, and the optimiser that moves them."""
+
+    tensors: dict[str, nn.Parameter]
+    clipping_norm: float
+    optimizer: torch.optim.Optimizer
+
+
+def _parts(
+    trained: dict[str, nn.Parameter], plan: TrainingPlan, terms: TrainingTerms
+) -> list[_Part]:
+    """Head and adapters, or the one of them that moves in this round."""
+    head = {name: p for name, p in trained.items() if name.startswith(HEAD_MARK)}
+    adapter = {name: p for name, p in trained.items() if name not in head}
+    head_rate = terms.head_learning_rate or terms.learning_rate
+    head_norm, adapter_norm = plan.clipping_norms(bool(head), bool(adapter))
+    return [
+        _Part(moved, norm, _optimizer(moved, rate, terms))
+        for moved, norm, rate in (
+            (head, head_norm, head_rate),
+            (adapter, adapter_norm, terms.learning_rate),
         )
-        if params
+        if moved
     ]
+
+
+def _optimizer(
+    moved: dict[str, nn.Parameter], rate: float, terms: TrainingTerms
+) -> torch.optim.Optimizer:
     if terms.optimizer == "adam":
-        return torch.optim.Adam(groups)
-    return torch.optim.SGD(groups, momentum=terms.momentum)
+        return torch.optim.Adam(moved.values(), lr=rate)
+    return torch.optim.SGD(moved.values(), lr=rate, momentum=terms.momentum)
 
 
 def _private_steps(
     model: StudyModel,
     examples: Examples,
     plan: TrainingPlan,
-    optimizer: torch.optim.Optimizer,
+    parts: list[_Part],
     streams: Streams,
 ) -> Iterator[None]:
     hooked = GradSampleModule(model, loss_reduction="mean")
-    private = PlanOptimizer(optimizer, plan, _noises(model, optimizer, streams))
+    private = [PlanOptimizer(part, plan, streams) for part in parts]
     layers = [m for m in model.modules() if any(p.requires_grad for p in m.parameters(False))]
     try:
         # Opacus watches layers in training mode only; the rest stays as it is, without dropout.
@@ -106,24 +126,16 @@ def _private_steps(
             for number, piece in enumerate(pieces, start=1):
                 if len(piece):
                     hooked(examples.batch(piece)).mean().backward()
-                else:
-                    _no_gradients(private)
-                private.signal_skip_step(do_skip=number < len(pieces))
-                private.step()
-                private.zero_grad()
+                for optimizer in private:
+                    if not len(piece):
+                        _no_gradients(optimizer)
+                    optimizer.signal_skip_step(do_skip=number < len(pieces))
+                    optimizer.step()
+                    optimizer.zero_grad()
             yield
     finally:
         hooked.to_standard_module()
         model.eval()
-
-
-def _noises(
-    model: StudyModel, optimizer: torch.optim.Optimizer, streams: Streams
-) -> list[Randomness]:
-    """A stream for each tensor that `optimizer` moves, in its order."""
-    names = {id(tensor): name for name, tensor in model.named_tensors().items()}
-    moved = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    return [streams(f"noise {names[id(parameter)]}") for parameter in moved]
 
 
 def _no_gradients(optimizer: "PlanOptimizer") -> None:
@@ -136,33 +148,37 @@ def _plain_steps(
     model: StudyModel,
     examples: Examples,
     plan: TrainingPlan,
-    optimizer: torch.optim.Optimizer,
+    parts: list[_Part],
     streams: Streams,
 ) -> Iterator[None]:
     for indices in plan.batches(len(examples), streams("sample")):
-        optimizer.zero_grad()
+        for part in parts:
+            part.optimizer.zero_grad()
         for piece in examples.micro_batches(indices):
             (model(examples.batch(piece)).sum() / plan.expected_batch).backward()
-        optimizer.step()
+        for part in parts:
+            part.optimizer.step()
         yield
 
 
 class PlanOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no types
-    """Opacus's optimiser with clipping norm, σ and batch size of a plan and noise of our streams."""
+    """Opacus's optimiser for one part of a model, with the plan's noise from our streams.
 
-    def __init__(
-        self, optimizer: torch.optim.Optimizer, plan: TrainingPlan, noises: Sequence[Randomness]
-    ) -> None:
+    A part is clipped to a norm of its own, but every part's sum gets the noise σ·C of the whole, and
+    C² is the sum of the squares of the parts' norms: together they are one Gaussian mechanism.
+    """
+
+    def __init__(self, part: _Part, plan: TrainingPlan, streams: Streams) -> None:
         # The expected batch size only divides, so it need not be whole; Opacus says int.
         expected: Any = plan.expected_batch
         super().__init__(
-            optimizer,
-            noise_multiplier=plan.noise_multiplier,
-            max_grad_norm=plan.clipping_norm,
+            part.optimizer,
+            noise_multiplier=plan.noise_multiplier * plan.clipping_norm / part.clipping_norm,
+            max_grad_norm=part.clipping_norm,
             expected_batch_size=expected,
             loss_reduction="mean",
         )
-        self._noises = noises
+        self._noises = [streams(f"noise {name}") for name in part.tensors]
 
     def add_noise(self) -> None:
         """Sum of clipped gradients + σ·C·N(0, I)."""

@@ -45,6 +45,10 @@ class TrainingPlan:
 
     `expected_batch` is the public number that sums are divided by: sampling rate × the number of
     units which the charter declares for the site. The true number of units stays at the site.
+
+    Head and adapters are clipped apart, so that neither crowds out the other: of the square of
+    `clipping_norm` the adapters get `adapter_share` and the head the rest. A part that moves alone
+    gets all of it. A unit's whole contribution is never longer than `clipping_norm`.
     """
 
     mechanism: Literal["dp-sgd", "none"]
@@ -53,6 +57,7 @@ class TrainingPlan:
     clipping_norm: float
     steps: int
     expected_batch: float
+    adapter_share: float
 
     def __post_init__(self) -> None:
         """Raises PrivacyError for numbers that describe no mechanism."""
@@ -62,6 +67,8 @@ class TrainingPlan:
             raise PrivacyError(f"steps is {self.steps}, expected at least 1")
         if not self.expected_batch > 0:
             raise PrivacyError(f"expected_batch is {self.expected_batch}, expected more than 0")
+        if not 0 < self.adapter_share < 1:
+            raise PrivacyError(f"adapter_share is {self.adapter_share}, expected 0 < share < 1")
         if self.mechanism == "dp-sgd":
             for name in ("noise_multiplier", "clipping_norm"):
                 value = getattr(self, name)
@@ -72,6 +79,15 @@ class TrainingPlan:
     def private(self) -> bool:
         """Whether clipping and noise are applied."""
         return self.mechanism == "dp-sgd"
+
+    def clipping_norms(self, head: bool, adapter: bool) -> tuple[float, float]:
+        """To what head and adapters are clipped in a round that moves the one, the other or both."""
+        if not (head and adapter):
+            return self.clipping_norm, self.clipping_norm
+        return (
+            self.clipping_norm * math.sqrt(1 - self.adapter_share),
+            self.clipping_norm * math.sqrt(self.adapter_share),
+        )
 
     @property
     def event(self) -> Event:

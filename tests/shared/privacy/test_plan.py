@@ -1,5 +1,7 @@
 """The sampling that ε describes is the sampling that happens."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from fedward_shared.errors import PrivacyError
 from fedward_shared.privacy.plan import TrainingPlan
 from fedward_shared.privacy.randomness import Randomness
 
-PLAN = TrainingPlan("dp-sgd", 0.1, 1.0, 1.0, 4000, 5.0)
+PLAN = TrainingPlan("dp-sgd", 0.1, 1.0, 1.0, 4000, 5.0, 0.2)
 
 
 def test_each_unit_enters_each_step_independently_at_the_booked_rate() -> None:
@@ -40,9 +42,26 @@ def test_samples_may_be_empty() -> None:
         {"clipping_norm": -1.0},
         {"steps": 0},
         {"expected_batch": 0.0},
+        {"adapter_share": 0.0},
+        {"adapter_share": 1.0},
     ],
 )
 def test_numbers_that_describe_no_mechanism_are_refused(change: dict[str, float]) -> None:
     fields = {**PLAN.__dict__, **change}
     with pytest.raises(PrivacyError, match=next(iter(change))):
         TrainingPlan(**fields)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.2, 0.5, 0.99])
+def test_the_parts_of_a_contribution_are_together_no_longer_than_the_clipping_norm(
+    share: float,
+) -> None:
+    plan = replace(PLAN, clipping_norm=3.0, adapter_share=share)
+    head, adapter = plan.clipping_norms(head=True, adapter=True)
+    assert np.hypot(head, adapter) == pytest.approx(plan.clipping_norm, rel=1e-12)
+    assert (adapter / plan.clipping_norm) ** 2 == pytest.approx(share)
+
+
+def test_a_part_that_moves_alone_has_the_whole_clipping_norm() -> None:
+    assert PLAN.clipping_norms(head=True, adapter=False)[0] == PLAN.clipping_norm
+    assert PLAN.clipping_norms(head=False, adapter=True)[1] == PLAN.clipping_norm
