@@ -5,7 +5,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import structlog
@@ -193,13 +193,11 @@ class Coordination:
         request = TrainRequest(
             self.charter.digest, number, tensors.encode(self.study.adapter)
         ).to_record()
-        sites = sorted(asked)
-        ids = self.grid.push_messages(
-            [self._message(request, TRAIN, asked[site], str(number)) for site in sites]
-        )
-        waiting = dict(zip(ids, sites, strict=True))
-        self.observer.round_opened(number, sites)
+        waiting = self._ask(request, asked, number)
+        self.observer.round_opened(number, sorted(asked))
+        away: set[str] = set()
         while not round_.closed:
+            waiting |= self._ask(request, self._returned(round_, asked, away), number)
             for reply in self.grid.pull_messages(sorted(waiting)):
                 site = waiting.pop(reply.metadata.reply_to_message_id, None)
                 if site is not None:
@@ -208,6 +206,24 @@ class Coordination:
             if not round_.closed:
                 time.sleep(self.study.settings.poll_seconds)
         return round_
+
+    def _ask(self, request: RecordDict, nodes: Mapping[str, int], number: int) -> dict[str, str]:
+        """Sends the round's request to `nodes`; message id → site."""
+        sites = sorted(nodes)
+        messages = [self._message(request, TRAIN, nodes[site], str(number)) for site in sites]
+        return dict(zip(self.grid.push_messages(messages), sites, strict=True)) if sites else {}
+
+    def _returned(self, round_: Round, asked: Mapping[str, int], away: set[str]) -> dict[str, int]:
+        """Sites that were gone and are back without having answered; keeps `away` up to date.
+
+        What a node had pulled when it died is not delivered again. Asking anew costs a site nothing
+        if it has trained already: its ledger keeps the answer.
+        """
+        connected = set(self.grid.get_node_ids())
+        away |= {site for site in round_.outstanding if asked[site] not in connected}
+        back = {site for site in away if asked[site] in connected}
+        away -= back
+        return {site: asked[site] for site in back & round_.outstanding}
 
     def _take(self, round_: Round, site: str, reply: Message) -> None:
         answer = _answer(reply)

@@ -1,12 +1,15 @@
 """Whole studies through the in-process federation: the deployed apps, real bytes, real ledgers."""
 
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 import torch
+from flwr.app import Message
+from flwr.clientapp import ClientApp
 from torch import nn
 
 from fedward_client import site as sites
@@ -15,6 +18,7 @@ from fedward_server.app import Observer
 from fedward_server.studies import Study
 from fedward_shared import adapters, records, tensors
 from fedward_shared.errors import CohortError, StateError
+from fedward_shared.messages import TRAIN
 from fedward_shared.report import RoundRecord
 from fedward_simulations import federation
 from fedward_simulations.consortium import Consortium, Outcome, Recipe, World
@@ -190,3 +194,56 @@ def test_flowers_own_engine_gives_the_same_adapter_bit_for_bit(
     flowers = run(replace(world, folder=tmp_path / "ray", engine="flower"), recipe)
     assert digest(flowers) == digest(ours)
     assert [p for p in psutil.Process().children(recursive=True) if "ray" in p.name()] == []
+
+
+class LosesAMessage(federation.InProcessGrid):
+    """The first training message to the first node is gone, and the node for a while with it."""
+
+    def __init__(self, nodes: Mapping[int, ClientApp], answer_first: bool) -> None:
+        super().__init__(nodes)
+        self.answer_first = answer_first
+        self.away = -1
+        """How often more the node is not listed; -1 before it has died."""
+
+    def get_node_ids(self) -> Iterable[int]:
+        if self.away > 0:
+            self.away -= 1
+            return [node for node in super().get_node_ids() if node != 1]
+        return super().get_node_ids()
+
+    def _answer(self, message: Message) -> Message:
+        if message.metadata.dst_node_id != 1 or message.metadata.message_type != TRAIN:
+            return super()._answer(message)
+        if self.away == -1:
+            self.away = 3
+            if self.answer_first:
+                super()._answer(message)  # trained, but the reply never leaves
+            raise LookupError
+        return super()._answer(message)
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        try:
+            return super().pull_messages(message_ids)
+        except LookupError:
+            return []
+
+
+@pytest.mark.parametrize("answer_first", [False, True])
+def test_a_site_that_lost_its_message_is_asked_again_when_it_is_back(
+    world: World,
+    recipe: Recipe,
+    monkeypatch: pytest.MonkeyPatch,
+    answer_first: bool,
+    tmp_path: Path,
+) -> None:
+    whole = run(replace(world, folder=tmp_path / "whole"), recipe)
+    monkeypatch.setattr(
+        federation, "InProcessGrid", lambda nodes: LosesAMessage(nodes, answer_first)
+    )
+    outcome = run(world, recipe)
+    assert [record.cohort for record in outcome.records] == [["north", "south"]] * 2
+    assert digest(outcome) == digest(whole)
+    for path in outcome.sites:
+        site = Site.open(path)
+        assert site.ledger.spending("records").bookings == 2
+        site.close()
