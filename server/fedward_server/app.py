@@ -6,7 +6,6 @@
 import math
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import structlog
 import torch
@@ -15,7 +14,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from fedward_server import optimizers
 from fedward_server.rounds import SITE_ERROR, Round
-from fedward_server.studies import Study, StudyLock
+from fedward_server.studies import Study, StudyLock, registered
 from fedward_shared import base_models, tasks, tensors
 from fedward_shared.errors import CohortError, FedwardError
 from fedward_shared.messages import (
@@ -34,7 +33,7 @@ from fedward_shared.tasks.examples import Examples
 from fedward_shared.tasks.prepared import prepared
 
 STUDY_KEY = "study"
-"""The run configuration names the study's folder at the coordinator under this key."""
+"""The run configuration has the digest of the study's charter under this key."""
 
 log = structlog.get_logger()
 
@@ -280,7 +279,7 @@ def _answer(reply: Message) -> Answer | None:
 
 
 def _open_deployed(context: Context) -> Study:
-    return Study(Path(str(context.run_config[STUDY_KEY])))
+    return Study(registered(str(context.run_config[STUDY_KEY])))
 
 
 app = create_app(_open_deployed, Observer())

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from fedward_server.app import STUDY_KEY
-from fedward_server.studies import OUTCOME_FILE, Study
+from fedward_server.studies import OUTCOME_FILE, Study, register
 from fedward_server.superlink import SuperLink, UnknownRunError, UnreachableError
 from fedward_shared.errors import FedwardError, TransportError, UsageError
 from fedward_shared.files import write_atomically
@@ -33,7 +33,7 @@ def run(
     if resume and marker.is_file():
         _stop(superlink, json.loads(marker.read_text("utf-8"))["run_id"])
     (folder / OUTCOME_FILE).unlink(missing_ok=True)
-    run_id = superlink.submit(bundle, {STUDY_KEY: str(folder.resolve())})
+    run_id = superlink.submit(bundle, {STUDY_KEY: register(study)})
     write_atomically(marker, json.dumps({"run_id": run_id}).encode())
     say(f"{study.charter.study}: run {run_id}")
     _watch(superlink, run_id, study, say)

@@ -7,11 +7,13 @@
 
 A round counts once its `.json` is there: it is written last, atomically, and names the digest of the
 tensors. Round 0 is the start.
+A coordinator's studies are registered under the digests of their charters.
 """
 
 import fcntl
 import json
 import os
+import re
 import time
 import tomllib
 from pathlib import Path
@@ -29,10 +31,45 @@ from fedward_shared.tensors import Tensors
 
 STUDY_FILE = "study.toml"
 OUTCOME_FILE = "outcome.json"
+STUDIES_VARIABLE = "FEDWARD_STUDIES"
+DEFAULT_STUDIES = Path("~/.fedward/studies")
 LOCK_FILE = "lock"
 LOCK_POLL_SECONDS = 0.2
 ADAPTER = "adapter."
+DIGEST = re.compile(charters.DIGEST_PATTERN)
 OPTIMIZER = "optimizer."
+
+
+def register(study: "Study") -> str:
+    """Makes `study` known to the ServerApps of this coordinator; returns the name that they get.
+
+    A run's configuration reaches the sites too, so what it names is the charter's digest, which they
+    know, and not a path of this machine. The links lie in `$FEDWARD_STUDIES` (`~/.fedward/studies`).
+    """
+    place = _link(study.charter.digest)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    fresh = place.with_name(f"{place.name}.{os.getpid()}")
+    fresh.symlink_to(study.folder.resolve())
+    fresh.replace(place)
+    return study.charter.digest
+
+
+def registered(name: str) -> Path:
+    """The folder of the study that `register` called so. Raises UsageError."""
+    place = _link(name)
+    if not place.is_dir():
+        raise UsageError(
+            f"{place}: no such study; start it with `fedward study launch`, with the same "
+            f"{STUDIES_VARIABLE} as the SuperExec of the coordinator"
+        )
+    return place.resolve()
+
+
+def _link(digest: str) -> Path:
+    if not DIGEST.fullmatch(digest):
+        raise UsageError(f"{digest!r} names no study: a charter's digest is expected")
+    home = Path(os.environ.get(STUDIES_VARIABLE) or DEFAULT_STUDIES).expanduser()
+    return home / digest.partition(":")[2]
 
 
 class StudySettings(BaseModel):

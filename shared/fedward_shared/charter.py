@@ -24,7 +24,8 @@ INITIAL_FILE = "initial.safetensors"
 WITHOUT_DP = "this study trains without differential privacy"
 """The plain words that both a charter and a site's settings must hold for a study without DP."""
 
-Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+DIGEST_PATTERN = r"^sha256:[0-9a-f]{64}$"
+Digest = Annotated[str, Field(pattern=DIGEST_PATTERN)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 

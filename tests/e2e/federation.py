@@ -250,7 +250,7 @@ class Federation:
     # -- runs ------------------------------------------------------------------------------
 
     def run(self, **run_config: ConfigValue) -> int:
-        """Submit the bundle; `study="/path"` and the like override its configuration."""
+        """Submit the bundle; `study="sha256:…"` and the like override its configuration."""
         return self.superlink.submit(self.bundle, run_config)
 
     def wait(self, run_id: int, timeout_s: float = 120) -> RunStatus:

@@ -13,7 +13,7 @@ from e2e.federation import BUNDLE, Federation
 
 from fedward_client.site import Site
 from fedward_server.app import Observer
-from fedward_server.studies import Study
+from fedward_server.studies import STUDIES_VARIABLE, Study, register
 from fedward_shared import tensors
 from fedward_shared.privacy import accountant
 from fedward_simulations.consortium import Consortium, Recipe, World
@@ -65,12 +65,15 @@ def until(condition: object, seconds: float, federation: Federation) -> None:
 
 
 def test_a_study_survives_the_kill_of_its_superlink_and_of_its_serverapp(
-    tmp_path: Path, deployed: World, recipe: Recipe
+    tmp_path: Path, deployed: World, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Here for `register` and `fedward study resume`, and below for the coordinator's processes.
+    monkeypatch.setenv(STUDIES_VARIABLE, str(tmp_path / "known"))
     consortium = Consortium(deployed, Observer())
     folder, settings = consortium.prepare("killed-link", recipe, EPSILON)
-    with Federation(tmp_path / "flower", settings) as federation:
-        run_id = federation.run(study=str(folder))
+    coordinator = {STUDIES_VARIABLE: str(tmp_path / "known")}
+    with Federation(tmp_path / "flower", settings, env=coordinator) as federation:
+        run_id = federation.run(study=register(Study(folder)))
         until(lambda: any(bookings(path) for path in settings), 90, federation)
         federation.kill_superlink()
         time.sleep(2)
@@ -85,7 +88,7 @@ def test_a_study_survives_the_kill_of_its_superlink_and_of_its_serverapp(
             new.rename(new.with_suffix(".own"))
             (old.parent / "state").rename(old.parent / "state-of-the-first")
             (new.parent / "state").rename(old.parent / "state")
-        federation.run(study=str(second))
+        federation.run(study=register(Study(second)))
         until(lambda: (second / "rounds" / "0001.json").is_file(), 120, federation)
         federation.kill_serverapp()
         command = [sys.executable, "-m", "fedward_shared.cli", "study", "resume", str(second)]

@@ -10,7 +10,15 @@ import pytest
 import torch
 from conftest import small_charter
 
-from fedward_server.studies import LOCK_FILE, STUDY_FILE, Study, StudyLock
+from fedward_server.studies import (
+    LOCK_FILE,
+    STUDIES_VARIABLE,
+    STUDY_FILE,
+    Study,
+    StudyLock,
+    register,
+    registered,
+)
 from fedward_shared import charter as charters
 from fedward_shared import tensors
 from fedward_shared.charter import PrivacyTerms, TrainingTerms
@@ -233,3 +241,21 @@ def test_the_lock_is_free_again_however_it_was_left(tmp_path: Path) -> None:
         StudyLock(tmp_path, 0.0).__enter__()
     with StudyLock(tmp_path, 0.0):
         pass
+
+
+def test_a_study_is_found_by_its_charters_digest_and_by_no_path(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = Study(folder)
+    monkeypatch.setenv(STUDIES_VARIABLE, str(tmp_path / "known"))
+    with pytest.raises(UsageError, match="no such study"):
+        registered(study.charter.digest)
+    name = register(study)
+    assert registered(name) == folder.resolve()
+    assert str(tmp_path) not in name
+    moved = folder.rename(tmp_path / "moved")
+    assert register(Study(moved)) == name  # launched from where it lies now
+    assert registered(name) == moved
+    for foreign in ("", "sha256:" + "0" * 64 + "/..", str(moved), name.upper()):
+        with pytest.raises(UsageError):
+            registered(foreign)
