@@ -3,7 +3,9 @@
 peft makes the layers and reads and writes the files; what is decided here is which of the tensors
 move. `ffa-lora` freezes A and trains B, so that the mean of the sites' updates is the update of the
 mean and half of the bytes suffice (Sun et al. 2024, "Improving LoRA in Privacy-preserving Federated
-Learning"); `lora` trains both; `head-only` attaches nothing.
+Learning"). `lora-xs` freezes the directions on both sides and trains the rank × rank core between
+them (Bałazy et al. 2024, "LoRA-XS"): B = U·core. It has far fewer numbers, so far less noise enters
+under DP. `lora` trains A and B; `head-only` attaches nothing.
 """
 
 import warnings
@@ -14,6 +16,7 @@ from typing import cast
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.lora import LoraLayer
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -24,9 +27,31 @@ from fedward_shared.tensors import Tensors
 # peft asks transformers under a name that is on its way out; nobody here can act on that.
 warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")
 
-FROZEN_MARK = ".lora_A."
-TRAINED_MARK = ".lora_B."
+A_MARK = ".lora_A."
+B_MARK = ".lora_B."
+CORE = "core.weight"
+OUTPUTS = "outputs.weight"
 PEFT_ADAPTER = "default"
+
+
+class CoreB(nn.Module):
+    """The B of `lora-xs`: a trained core of [rank, rank], then fixed directions, [outputs, rank]."""
+
+    def __init__(self, rank: int, outputs: int) -> None:
+        super().__init__()
+        self.core = nn.Linear(rank, rank, bias=False)
+        self.outputs = nn.Linear(rank, outputs, bias=False)
+        nn.init.zeros_(self.core.weight)
+        nn.init.orthogonal_(self.outputs.weight)
+
+    def forward(self, x_R: torch.Tensor) -> torch.Tensor:
+        moved: torch.Tensor = self.outputs(self.core(x_R))
+        return moved
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """B as LoRA has it, [outputs, rank]."""
+        return self.outputs.weight @ self.core.weight
 
 
 def attach(base: PreTrainedModel, terms: AdapterTerms) -> nn.Module:
@@ -49,15 +74,29 @@ def attach(base: PreTrainedModel, terms: AdapterTerms) -> nn.Module:
     except ValueError as error:
         raise CharterError(f"adapter.target_modules, adapter.layers: {error}") from error
     wanted = len(terms.target_modules) * len(terms.layers)
-    found = sum(TRAINED_MARK in name for name, _ in model.named_parameters())
+    found = sum(B_MARK in name for name, _ in model.named_parameters())
     if found < wanted:
         raise CharterError(
             f"adapter.target_modules, adapter.layers: {found} of {wanted} modules are in the model"
         )
+    if terms.method == "lora-xs":
+        _put_cores(model)
     for name, parameter in model.named_parameters():
-        trained = TRAINED_MARK in name or (terms.method == "lora" and FROZEN_MARK in name)
+        trained = starts_at_zero(name) or (terms.method == "lora" and A_MARK in name)
         parameter.requires_grad_(trained)
     return cast(nn.Module, model)
+
+
+def _put_cores(model: nn.Module) -> None:
+    for module in list(model.modules()):
+        if isinstance(module, LoraLayer):
+            outputs, rank = module.lora_B[PEFT_ADAPTER].weight.shape
+            module.lora_B[PEFT_ADAPTER] = CoreB(rank, outputs)
+
+
+def starts_at_zero(name: str) -> bool:
+    """Whether the adapter's tensor `name` is the one that changes nothing until it is trained."""
+    return B_MARK in name and not name.endswith(OUTPUTS)
 
 
 def adapter_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -65,21 +104,22 @@ def adapter_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     return {
         name.replace(f".{PEFT_ADAPTER}.", "."): parameter
         for name, parameter in model.named_parameters()
-        if FROZEN_MARK in name or TRAINED_MARK in name
+        if A_MARK in name or B_MARK in name
     }
 
 
 def initial(model: nn.Module, seed: int) -> Tensors:
-    """Where a study's adapter starts: each A with orthonormal rows drawn from `seed`, each B zero."""
+    """Where a study's adapter starts: directions orthonormal, drawn from `seed`, all else zero."""
     generator = torch.Generator().manual_seed(seed)
     tensors: Tensors = {}
     for name, parameter in sorted(adapter_parameters(model).items()):
-        if FROZEN_MARK in name:
-            rank, width = parameter.shape
-            gaussian = torch.randn(width, rank, generator=generator, dtype=torch.float64)
-            tensors[name] = torch.linalg.qr(gaussian).Q.T.float().contiguous()
-        else:
+        if starts_at_zero(name):
             tensors[name] = torch.zeros_like(parameter)
+            continue
+        rank, width = sorted(parameter.shape)
+        gaussian = torch.randn(width, rank, generator=generator, dtype=torch.float64)
+        columns = torch.linalg.qr(gaussian).Q.float()
+        tensors[name] = (columns.T if A_MARK in name else columns).contiguous()
     return tensors
 
 
@@ -95,7 +135,7 @@ class InputMoments:
         self._readers = {
             name: cast(nn.Linear, modules[name.replace(".weight", f".{PEFT_ADAPTER}")])
             for name in adapter_parameters(model)
-            if FROZEN_MARK in name
+            if A_MARK in name
         }
         self.sums = {
             name: torch.zeros(reader.in_features, reader.in_features, dtype=torch.float64)
@@ -127,5 +167,20 @@ def save_peft(model: nn.Module, folder: Path) -> None:
         return
     # The folder of the base model is of this machine; which model it was is in the manifest.
     model.peft_config[PEFT_ADAPTER].base_model_name_or_path = None
-    model.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)
+    model.save_pretrained(
+        str(folder),
+        safe_serialization=True,
+        save_embedding_layers=False,
+        state_dict=_plain_lora(model),
+    )
     (folder / "README.md").unlink(missing_ok=True)
+
+
+def _plain_lora(model: PeftModel) -> Tensors:
+    """The adapter's tensors as A and B, whatever they are made of."""
+    return {
+        f"{place}.{part}.{PEFT_ADAPTER}.weight": getattr(module, part)[PEFT_ADAPTER].weight.detach()
+        for place, module in model.named_modules()
+        if isinstance(module, LoraLayer)
+        for part in ("lora_A", "lora_B")
+    }

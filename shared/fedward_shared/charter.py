@@ -65,7 +65,7 @@ class AdapterTerms(Terms):
     clipped gradient.
     """
 
-    method: Literal["ffa-lora", "lora", "head-only"]
+    method: Literal["lora-xs", "ffa-lora", "lora", "head-only"]
     rank: Annotated[int, Field(ge=1, le=1024)] = 8
     alpha: Positive = 8.0
     target_modules: tuple[str, ...] = ()

@@ -68,11 +68,12 @@ def clipped_sum(
     return total
 
 
-@pytest.fixture
+@pytest.fixture(params=["lora-xs", "ffa-lora", "lora"])
 def setup(
-    tiny_bert_folder: Path, task: TaskTerms, adapter: AdapterTerms
+    request: pytest.FixtureRequest, tiny_bert_folder: Path, task: TaskTerms, adapter: AdapterTerms
 ) -> tuple[StudyModel, Examples]:
-    return model_and_examples(tiny_bert_folder, task, adapter)
+    fields = {**adapter.model_dump(), "method": request.param}
+    return model_and_examples(tiny_bert_folder, task, AdapterTerms.model_validate(fields))
 
 
 def test_a_step_is_the_clipped_sum_over_the_expected_batch(
@@ -108,8 +109,10 @@ def test_noise_has_the_plans_deviation_even_without_a_record(
     change = run(model, examples, plan)
     expected = 3.0 * PLAN.clipping_norm / PLAN.expected_batch * 50**0.5
     for head in (True, False):
-        part = [t.flatten() for n, t in change.items() if n.startswith("head.") == head]
-        assert float(torch.cat(part).std()) == pytest.approx(expected, rel=0.15)
+        part = torch.cat([t.flatten() for n, t in change.items() if n.startswith("head.") == head])
+        # Four standard deviations of a standard deviation.
+        bound = 4 * expected / (2 * len(part)) ** 0.5
+        assert float(part.square().mean().sqrt()) == pytest.approx(expected, abs=bound)
 
 
 def test_a_seed_decides_everything(setup: tuple[StudyModel, Examples]) -> None:
@@ -124,7 +127,7 @@ def test_frozen_tensors_stay(setup: tuple[StudyModel, Examples]) -> None:
     frozen = {n: p.detach().clone() for n, p in model.named_parameters() if not p.requires_grad}
     run(model, examples, replace(PLAN, noise_multiplier=1.0))
     assert all(torch.equal(p, frozen[n]) for n, p in model.named_parameters() if n in frozen)
-    assert any("lora_A" in name for name in frozen)
+    assert frozen
 
 
 def test_head_rounds_train_the_head_alone(setup: tuple[StudyModel, Examples]) -> None:

@@ -41,6 +41,15 @@ def test_lora_trains_both(tiny_bert_folder: Path) -> None:
     assert len(names) == 8
 
 
+def test_lora_xs_trains_the_core_alone(tiny_bert_folder: Path) -> None:
+    model = attached(tiny_bert_folder, terms("lora-xs"))
+    names = trained(model)
+    assert len(names) == 4
+    assert all(name.endswith("lora_B.default.core.weight") for name in names)
+    sizes = {tuple(p.shape) for name, p in model.named_parameters() if name in names}
+    assert sizes == {(4, 4)}
+
+
 def test_head_only_attaches_nothing(tiny_bert_folder: Path) -> None:
     model = attached(tiny_bert_folder, AdapterTerms(method="head-only"))
     assert not trained(model)
@@ -55,6 +64,18 @@ def test_only_the_layers_and_modules_named_get_an_adapter(tiny_bert_folder: Path
     assert names == {f"{place}.lora_A.weight", f"{place}.lora_B.weight"}
 
 
+def test_the_directions_of_lora_xs_start_orthonormal_and_its_core_at_zero(
+    tiny_bert_folder: Path,
+) -> None:
+    start = adapters.initial(attached(tiny_bert_folder, terms("lora-xs")), 0)
+    assert len(start) == 12
+    for name, tensor in start.items():
+        if name.endswith("outputs.weight"):
+            torch.testing.assert_close(tensor.T @ tensor, torch.eye(4), atol=1e-6, rtol=0)
+        elif name.endswith("core.weight"):
+            assert not tensor.count_nonzero()
+
+
 def test_a_starts_with_orthonormal_rows_and_b_at_zero(tiny_bert_folder: Path) -> None:
     start = adapters.initial(attached(tiny_bert_folder, terms()), 0)
     assert len(start) == 8
@@ -67,7 +88,7 @@ def test_a_starts_with_orthonormal_rows_and_b_at_zero(tiny_bert_folder: Path) ->
     assert len({tensors.digest({"a": tensor}) for tensor in drawn}) == len(drawn)
 
 
-@pytest.mark.parametrize("method", ["ffa-lora", "lora"])
+@pytest.mark.parametrize("method", ["lora-xs", "ffa-lora", "lora"])
 def test_the_seed_decides_every_byte_of_the_start(method: str, tiny_bert_folder: Path) -> None:
     digests = []
     for seed, noise in ((3, 1), (3, 2), (4, 1)):
@@ -77,11 +98,12 @@ def test_the_seed_decides_every_byte_of_the_start(method: str, tiny_bert_folder:
     assert digests[0] == digests[1] != digests[2]
 
 
-def test_an_adapter_at_its_start_changes_no_output(tiny_bert_folder: Path) -> None:
+@pytest.mark.parametrize("method", ["lora-xs", "ffa-lora", "lora"])
+def test_an_adapter_at_its_start_changes_no_output(method: str, tiny_bert_folder: Path) -> None:
     ids = torch.tensor([[2, 5, 6, 7, 3]])
     with torch.no_grad():
         plain = base_models.load_encoder(tiny_bert_folder)(ids).last_hidden_state
-        adapted = attached(tiny_bert_folder, terms())(ids).last_hidden_state
+        adapted = attached(tiny_bert_folder, terms(method))(ids).last_hidden_state
     torch.testing.assert_close(plain, adapted, atol=0, rtol=0)
 
 

@@ -1,9 +1,11 @@
 """The released adapter loads in plain peft and says what the study's model says."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from conftest import texts
 from peft import PeftModel
@@ -12,11 +14,17 @@ from transformers import AutoModel, AutoTokenizer
 
 from fedward_server.app import Observer
 from fedward_shared import canonical, release
+from fedward_shared.charter import AdapterTerms
 from fedward_shared.tasks.classification import TextClassifier
 from fedward_simulations.consortium import Consortium, Recipe, World
 
 
-def test_plain_peft_gives_the_same_logits(world: World, recipe: Recipe, tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", ["lora-xs", "ffa-lora", "lora"])
+def test_plain_peft_gives_the_same_logits(
+    method: str, world: World, recipe: Recipe, tmp_path: Path
+) -> None:
+    adapter = AdapterTerms.model_validate({**recipe.adapter.model_dump(), "method": method})
+    recipe = replace(recipe, adapter=adapter)
     consortium = Consortium(world, Observer())
     outcome = consortium.run("study", recipe, 8.0)
     model = consortium.model(outcome)
@@ -43,6 +51,8 @@ def test_plain_peft_gives_the_same_logits(world: World, recipe: Recipe, tmp_path
         theirs = features_BD @ head["head.weight"].T + head["head.bias"]
     torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
     assert float(head["head.weight"].abs().max()) > 0
+    moved = load_file(folder / "adapter_model.safetensors")
+    assert all(bool(tensor.any()) for tensor in moved.values())
 
     manifest = json.loads((folder / "manifest.json").read_text())
     for name, digest in manifest["files"].items():

@@ -89,7 +89,7 @@ class StudyModel(nn.Module, ABC):
     def frozen_digest(self) -> str:
         """Digest of the adapter that `prepare` runs over; empty for one that changes nothing."""
         adapter = adapters.adapter_parameters(self.body) if self.head_only else {}
-        if not any(adapters.TRAINED_MARK in n and bool(t.any()) for n, t in adapter.items()):
+        if not any(adapters.starts_at_zero(n) and bool(t.any()) for n, t in adapter.items()):
             return ""
         return tensors.digest({name: tensor.detach() for name, tensor in adapter.items()})
 

@@ -71,7 +71,7 @@ def _from_file(place: Path, key: str) -> Examples | None:
         content, kept = tensors.decode_with_note(place.read_bytes(), str(place))
     except (FileNotFoundError, AdapterError):
         return None
-    if kept != key:
+    if kept != _note(key, content):
         return None
     return Examples(content["hidden"], content["offsets"].numpy(), content["targets"])
 
@@ -82,4 +82,9 @@ def _to_file(place: Path, key: str, examples: Examples) -> None:
         "offsets": torch.from_numpy(examples.offsets),
         "targets": examples.targets,
     }
-    write_atomically(place, tensors.encode(content, note=key), mode=0o600)
+    write_atomically(place, tensors.encode(content, note=_note(key, content)), mode=0o600)
+
+
+def _note(key: str, content: tensors.Tensors) -> str:
+    """What is kept, and for what: a file with a flipped bit is not taken for it."""
+    return f"{key} {tensors.digest(content)}"

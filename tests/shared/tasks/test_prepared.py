@@ -115,14 +115,17 @@ def test_changed_records_are_encoded_anew(
     assert encoded == [6, 5]
 
 
-@pytest.mark.parametrize("damage", [b"", b"garbage", None])
+@pytest.mark.parametrize("damage", [b"", b"garbage", "cut", "flipped"])
 def test_a_damaged_file_is_made_anew(
-    damage: bytes | None, model: StudyModel, data: Path, encoded: list[int], tmp_path: Path
+    damage: bytes | str, model: StudyModel, data: Path, encoded: list[int], tmp_path: Path
 ) -> None:
     first = prepared(model, "base", data, {}, tmp_path / "cache")
     (kept,) = (tmp_path / "cache").iterdir()
     whole = kept.read_bytes()
-    kept.write_bytes(whole[:-1] if damage is None else damage)
+    middle = len(whole) // 2
+    flipped = bytes([whole[middle] ^ 1])
+    forms = {"cut": whole[:-1], "flipped": whole[:middle] + flipped + whole[middle + 1 :]}
+    kept.write_bytes(forms[damage] if isinstance(damage, str) else damage)
     module._memory.clear()
     assert same(prepared(model, "base", data, {}, tmp_path / "cache"), first)
     assert encoded == [6, 6]
