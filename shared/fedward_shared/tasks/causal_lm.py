@@ -1,11 +1,14 @@
 """Causal language modelling with instructions: the prompt is read, only the completion is learnt."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from fedward_shared.base_models import load_causal_lm, load_tokenizer
 from fedward_shared.charter import AdapterTerms, TaskTerms
@@ -45,26 +48,41 @@ class CausalLanguageModel(StudyModel):
             targets.append([IGNORED] * len(question) + answer)
         return tokens, targets
 
-    def _token_losses(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Loss and whether it counts, both [B, T - 1]."""
-        logits_BTV = self.upper(batch.hidden_BTD, batch.mask_BT).logits[:, :-1]
+    def _losses(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Sum of the losses of each record's completion, and its number of tokens, both [B]."""
         targets_BT = batch.targets[:, 1:]
-        losses_BT = F.cross_entropy(
-            logits_BTV.transpose(1, 2), targets_BT, ignore_index=IGNORED, reduction="none"
-        )
-        return losses_BT, targets_BT != IGNORED
+        counted_BT = targets_BT != IGNORED
+        with self._reading_only(counted_BT):
+            logits_KV = self.upper(batch.hidden_BTD, batch.mask_BT).logits[0]
+        losses_K = F.cross_entropy(logits_KV, targets_BT[counted_BT], reduction="none")
+        records_K = counted_BT.nonzero()[:, 0]
+        sums_B = losses_K.new_zeros(len(targets_BT)).index_add(0, records_K, losses_K)
+        return sums_B, counted_BT.sum(dim=1)
+
+    @contextmanager
+    def _reading_only(self, counted_BT: torch.Tensor) -> Iterator[None]:
+        """While this is open, next tokens are predicted where they count, as one row: [1, K, V].
+
+        Over a large vocabulary the prompt's logits would cost more than all adapted layers.
+        """
+        place: nn.Module = self.body.get_output_embeddings()  # type: ignore[operator]
+        hook = place.register_forward_pre_hook(lambda _, args: (args[0][:, :-1][counted_BT][None],))
+        try:
+            yield
+        finally:
+            hook.remove()
 
     def forward(self, batch: Batch) -> torch.Tensor:
-        losses_BT, counts_BT = self._token_losses(batch)
-        return losses_BT.sum(dim=1) / counts_BT.sum(dim=1).clamp_min(1)
+        sums_B, counts_B = self._losses(batch)
+        return sums_B / counts_B
 
     @torch.no_grad()
     def evaluate(self, examples: Examples) -> dict[str, float]:
         total, count = 0.0, 0
         for _, batch in self.all_batches(examples):
-            losses_BT, counts_BT = self._token_losses(batch)
-            total += float(losses_BT.sum())
-            count += int(counts_BT.sum())
+            sums_B, counts_B = self._losses(batch)
+            total += float(sums_B.sum())
+            count += int(counts_B.sum())
         return {"loss": total / count, "perplexity": math.exp(total / count)}
 
     @torch.no_grad()
