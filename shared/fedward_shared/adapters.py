@@ -123,42 +123,70 @@ def initial(model: nn.Module, seed: int) -> Tensors:
     return tensors
 
 
-class InputMoments:
-    """Sums of x xᵀ over what the adapted modules read, at the positions that hold a token.
+class Moments:
+    """Second moments, at the positions that hold a token, of what surrounds the adapted modules.
 
-    `sums` has the name of each A and a matrix of [inputs, inputs].
+    `inputs` has the name of each A: sums of x xᵀ over what its module reads, [inputs, inputs].
+    `outputs` has the name of each `outputs.weight`: sums over what the module's output is multiplied
+    with, a query with the keys of its record and a key with the queries, each less its mean over
+    the record (of another module: over its own output), [outputs, outputs].
     """
 
     def __init__(self, model: nn.Module) -> None:
         modules = dict(model.named_modules())
-        # The module that holds an A reads what the adapted module reads.
-        self._readers = {
-            name: cast(nn.Linear, modules[name.replace(".weight", f".{PEFT_ADAPTER}")])
-            for name in adapter_parameters(model)
-            if A_MARK in name
-        }
-        self.sums = {
-            name: torch.zeros(reader.in_features, reader.in_features, dtype=torch.float64)
-            for name, reader in self._readers.items()
-        }
+        self._read: dict[str, nn.Module] = {}
+        self._met: dict[str, nn.Module] = {}
+        for place, module in modules.items():
+            if not isinstance(module, LoraLayer):
+                continue
+            self._read[f"{place}{A_MARK}weight"] = module
+            if isinstance(module.lora_B[PEFT_ADAPTER], CoreB):
+                parent, _, own = place.rpartition(".")
+                other: nn.Module = modules.get(f"{parent}.{PARTNERS.get(own, own)}") or module
+                fits = _width(other) == _width(module)  # grouped keys are fewer than queries
+                self._met[f"{place}{B_MARK}{OUTPUTS}"] = other if fits else module
+        self.inputs = {name: _zeros(_width(m, "in")) for name, m in self._read.items()}
+        self.outputs = {name: _zeros(_width(m)) for name, m in self._met.items()}
 
     @contextmanager
     def over(self, mask_BT: torch.Tensor) -> Iterator[None]:
         """While this is open, a forward pass over a batch with this mask is added."""
+        weights_BT1 = mask_BT[:, :, None].double()
 
-        def add(name: str, x_BTI: torch.Tensor) -> None:
+        def read(name: str, x_BTI: torch.Tensor) -> None:
             x_PI = x_BTI[mask_BT].double()
-            self.sums[name] += x_PI.T @ x_PI
+            self.inputs[name] += x_PI.T @ x_PI
+
+        def meet(name: str, y_BTO: torch.Tensor) -> None:
+            y_BTO = y_BTO.double()
+            mean_B1O = (y_BTO * weights_BT1).sum(1, keepdim=True) / weights_BT1.sum(1, keepdim=True)
+            y_PO = (y_BTO - mean_B1O)[mask_BT]
+            self.outputs[name] += y_PO.T @ y_PO
 
         hooks = [
-            reader.register_forward_pre_hook(lambda _, args, name=name: add(name, args[0]))
-            for name, reader in self._readers.items()
+            module.register_forward_pre_hook(lambda _, args, name=name: read(name, args[0]))
+            for name, module in self._read.items()
+        ] + [
+            module.register_forward_hook(lambda _module, _args, y_BTO, name=name: meet(name, y_BTO))
+            for name, module in self._met.items()
         ]
         try:
             yield
         finally:
             for hook in hooks:
                 hook.remove()
+
+
+PARTNERS = {"query": "key", "key": "query", "q_proj": "k_proj", "k_proj": "q_proj"}
+"""The module, beside the one named, that its output is multiplied with."""
+
+
+def _width(module: nn.Module, side: str = "out") -> int:
+    return int(getattr(module, f"{side}_features"))
+
+
+def _zeros(width: int) -> torch.Tensor:
+    return torch.zeros(width, width, dtype=torch.float64)
 
 
 def save_peft(model: nn.Module, folder: Path) -> None:

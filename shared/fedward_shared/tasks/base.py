@@ -95,19 +95,22 @@ class StudyModel(nn.Module, ABC):
 
     @torch.no_grad()
     def aim(self, examples: Examples) -> None:
-        """Sets each A to principal directions of what its module reads of `examples`.
+        """Sets the adapter's fixed directions by `examples`, which have to be public.
 
-        They have to be public. The first direction, close to the mean of all inputs, comes last: a
-        step along it shifts all positions alike (docs/explanation/recipe.md has what that did).
+        Each A gets principal directions of what its module reads. The first, close to the mean of all
+        inputs, comes last: a step along it shifts all positions alike (docs/explanation/recipe.md has
+        what that did). Where output directions are fixed too, they are those of what the output meets.
         """
-        moments = adapters.InputMoments(self.body)
+        moments = adapters.Moments(self.body)
         for _, batch in self.all_batches(examples):
             with moments.over(batch.mask_BT):
                 self(batch)
         own = self.named_tensors()
-        for name, moment_II in moments.sums.items():
-            directions_II = torch.linalg.eigh(moment_II).eigenvectors.T.flip(0).roll(-1, dims=0)
+        for name, moment_II in moments.inputs.items():
+            directions_II = _principal(moment_II).roll(-1, dims=0)
             own[name].copy_(directions_II[: len(own[name])])
+        for name, moment_OO in moments.outputs.items():
+            own[name].copy_(_principal(moment_OO)[: own[name].shape[1]].T)
 
     # What crosses the wire
 
@@ -203,6 +206,12 @@ class StudyModel(nn.Module, ABC):
         """All examples in micro-batches, for evaluation."""
         for indices in examples.micro_batches(np.arange(len(examples))):
             yield indices, examples.batch(indices)
+
+
+def _principal(moment_DD: torch.Tensor) -> torch.Tensor:
+    """Eigenvectors as rows, the one of the largest eigenvalue first."""
+    directions_DD: torch.Tensor = torch.linalg.eigh(moment_DD).eigenvectors.T.flip(0)
+    return directions_DD
 
 
 class _Caught(Exception):

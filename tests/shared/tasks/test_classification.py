@@ -147,10 +147,37 @@ def test_aimed_at_texts_a_holds_their_principal_directions_but_the_first(
             torch.testing.assert_close(cosines, torch.ones_like(cosines), atol=1e-3, rtol=0)
 
 
-def test_aiming_changes_no_score(
-    tiny_bert_folder: Path, task: TaskTerms, adapter: AdapterTerms
+@pytest.mark.parametrize(("aimed", "met"), [("query", "key"), ("key", "query"), ("value", "value")])
+def test_aimed_at_texts_output_directions_are_those_of_what_the_output_meets(
+    tiny_bert_folder: Path, task: TaskTerms, aimed: str, met: str
 ) -> None:
+    """Held against a singular value decomposition of that module's outputs, record by record."""
+    adapter = AdapterTerms(method="lora-xs", rank=3, target_modules=(aimed,), layers=(1,))
     model = build(tiny_bert_folder, task, adapter)
+    examples = model.prepare(texts(20))
+    model.aim(examples)
+    module = dict(model.body.named_modules())[
+        f"base_model.model.encoder.layer.1.attention.self.{met}"
+    ]
+    with torch.no_grad():
+        outputs_PO = module(examples.hidden_PD).double()
+    centred = [
+        piece - piece.mean(dim=0)
+        for piece in torch.tensor_split(outputs_PO, torch.from_numpy(examples.offsets[1:-1]))
+    ]
+    directions_OO = torch.linalg.svd(torch.cat(centred), full_matrices=False).Vh
+    (name,) = (n for n in model.named_tensors() if n.endswith("outputs.weight"))
+    found_RO = model.named_tensors()[name].detach().double().T
+    cosines_R = (found_RO * directions_OO[:3]).sum(dim=1).abs()
+    torch.testing.assert_close(cosines_R, torch.ones_like(cosines_R), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("method", ["lora-xs", "ffa-lora"])
+def test_aiming_changes_no_score(
+    method: str, tiny_bert_folder: Path, task: TaskTerms, adapter: AdapterTerms
+) -> None:
+    fields = {**adapter.model_dump(), "method": method}
+    model = build(tiny_bert_folder, task, AdapterTerms.model_validate(fields))
     examples = model.prepare(texts(20))
     before = model.evaluate(examples)
     model.aim(examples)
