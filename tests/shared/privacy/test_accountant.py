@@ -47,6 +47,28 @@ def test_tighter_than_renyi_accounting() -> None:
     assert accountant.epsilon([event(0.01, 1.0, 1000)], 1e-5) <= 0.9 * renyi.get_epsilon(1e-5)
 
 
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    ("rate", "noise", "steps", "at_least"),
+    [
+        (1.0, 1.0, 10**10, 5e9),  # T / 2σ²: no grid holds that
+        (0.1, 1e4, 10**10, 1.0),  # one step's loss is far below any grid
+        (0.5, 0.01, 1, 4000.0),
+        (1e-9, 1e-4, 10, 1.0),
+    ],
+)
+def test_a_schedule_beyond_any_use_still_gets_an_answer(
+    rate: float, noise: float, steps: int, at_least: float
+) -> None:
+    assert at_least < accountant.epsilon([event(rate, noise, steps)], 1e-5) < math.inf
+
+
+def test_where_the_renyi_bound_takes_over_it_is_the_larger() -> None:
+    noise = 0.12
+    below, above = (accountant.epsilon([event(1.0, n, 1)], 1e-5) for n in (noise, 0.8 * noise))
+    assert 50 < below < accountant.RENYI_FROM_EPSILON <= above
+
+
 def test_order_and_grouping_do_not_matter() -> None:
     a, b = event(0.1, 2.0, 5), event(0.2, 3.0, 4)
     parts = [b, event(0.1, 2.0, 2), event(0.1, 2.0, 3)]
