@@ -95,6 +95,13 @@ class Checkpoint(BaseModel):
     tensors: str
     record: RoundRecord | None
     updates: dict[str, str]
+    checksum: str = ""
+    """Digest of all other fields, as `computed` gives it."""
+
+    @property
+    def computed(self) -> str:
+        """What `checksum` has to be."""
+        return canonical.digest(self.model_dump_json(exclude={"checksum"}).encode())
 
 
 class Study:
@@ -180,6 +187,8 @@ class Study:
             kept = Checkpoint.model_validate_json(path.read_bytes())
         except ValidationError as error:
             raise StateError(f"{path}: the checkpoint is damaged: {describe(error)}") from error
+        if kept.checksum != kept.computed:
+            raise StateError(f"{path}: the checkpoint is damaged: its checksum is another one")
         if kept.charter != self.charter.digest:
             raise StateError(f"{path}: the checkpoint belongs to another charter, {kept.charter}")
         return kept
@@ -218,6 +227,7 @@ class Study:
             record=record,
             updates=updates,
         )
+        kept = kept.model_copy(update={"checksum": kept.computed})
         write_atomically(self._path(number, ".json"), kept.model_dump_json(indent=2).encode())
         self.history.append(kept)
 

@@ -120,15 +120,14 @@ def test_a_flipped_byte_in_the_tensors_is_refused(folder: Path) -> None:
             Study(folder).read()
 
 
-@pytest.mark.parametrize("field", ['"charter": "sha256:', '"tensors": "sha256:', '"loss": '])
-def test_a_flipped_byte_in_a_record_is_refused(folder: Path, field: str) -> None:
+def test_a_flipped_bit_anywhere_in_a_record_is_refused(folder: Path) -> None:
     run_rounds(folder, 2)
     path = folder / "rounds" / "0002.json"
-    data = bytearray(path.read_bytes())
-    data[data.index(field.encode()) + len(field)] ^= 0x40
-    path.write_bytes(data)
-    with pytest.raises(StateError, match=r"0002\.(json|safetensors)"):
-        Study(folder).read()
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(StateError, match=r"0002\.json"):
+            Study(folder).read()
 
 
 @pytest.mark.parametrize(
