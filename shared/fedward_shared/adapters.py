@@ -55,9 +55,9 @@ class CoreB(nn.Module):
 
 
 def attach(base: PreTrainedModel, terms: AdapterTerms) -> nn.Module:
-    """`base` with the charter's adapter in it; B is zero, so it computes what it did before.
+    """`base` with the charter's adapter in it, which changes nothing before it is trained.
 
-    Raises CharterError if the model has no such module or layer.
+    Raises CharterError if the model has no such module or layer, or a rank is beyond its width.
     """
     if terms.method == "head-only":
         return cast(nn.Module, base)
@@ -79,12 +79,22 @@ def attach(base: PreTrainedModel, terms: AdapterTerms) -> nn.Module:
         raise CharterError(
             f"adapter.target_modules, adapter.layers: {found} of {wanted} modules are in the model"
         )
+    _check_rank(model, terms.rank)
     if terms.method == "lora-xs":
         _put_cores(model)
     for name, parameter in model.named_parameters():
         trained = starts_at_zero(name) or (terms.method == "lora" and A_MARK in name)
         parameter.requires_grad_(trained)
     return cast(nn.Module, model)
+
+
+def _check_rank(model: nn.Module, rank: int) -> None:
+    for place, module in model.named_modules():
+        if isinstance(module, LoraLayer) and rank > min(_width(module), _width(module, "in")):
+            raise CharterError(
+                f"adapter.rank is {rank}, {place} has {_width(module, 'in')} inputs and "
+                f"{_width(module)} outputs"
+            )
 
 
 def _put_cores(model: nn.Module) -> None:

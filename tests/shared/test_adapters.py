@@ -144,3 +144,10 @@ def test_a_module_or_layer_that_is_not_there_is_refused(
 ) -> None:
     with pytest.raises(CharterError, match=r"adapter\.target_modules, adapter\.layers"):
         attached(tiny_bert_folder, wrong)
+
+
+@pytest.mark.parametrize("method", ["lora-xs", "ffa-lora", "lora"])
+def test_a_rank_beyond_the_width_is_refused(method: str, tiny_bert_folder: Path) -> None:
+    attached(tiny_bert_folder, terms(method, rank=32))
+    with pytest.raises(CharterError, match=r"adapter\.rank is 33, .*query has 32 inputs"):
+        attached(tiny_bert_folder, terms(method, rank=33))
