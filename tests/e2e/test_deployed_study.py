@@ -38,8 +38,8 @@ def bookings(settings: Path) -> int:
         site.close()
 
 
-def check_whole(folder: Path, settings: list[Path]) -> Study:
-    """Every round is there with every site, each update once, and the ledgers say what that cost."""
+def check_updates(folder: Path) -> Study:
+    """Every round is there with every site, and each update once."""
     study = Study(folder)
     study.read()
     assert study.is_complete
@@ -47,6 +47,12 @@ def check_whole(folder: Path, settings: list[Path]) -> Study:
     assert [record.cohort for record in study.records] == [sorted(SITES)] * 2
     applied = [digest for kept in study.history for digest in kept.updates.values()]
     assert len(applied) == len(set(applied)) == 2 * len(SITES)
+    return study
+
+
+def check_whole(folder: Path, settings: list[Path]) -> Study:
+    """As `check_updates`, and the ledgers say what an undisturbed study costs."""
+    study = check_updates(folder)
     cost = accountant.epsilon(study.charter.schedule, study.charter.privacy.delta)
     for path in settings:
         site = Site.open(path)
@@ -99,4 +105,29 @@ def test_a_study_survives_the_kill_of_its_superlink_and_of_its_serverapp(
         again = check_whole(second, settings)
         # Deployed sites draw from the operating system: nothing repeats.
         assert tensors.digest(first.adapter) != tensors.digest(again.adapter)
+    assert federation.processes() == {}
+
+
+def test_a_site_whose_supernode_is_killed_in_a_round_is_asked_again(
+    tmp_path: Path, deployed: World, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(STUDIES_VARIABLE, str(tmp_path / "known"))
+    folder, settings = Consortium(deployed, Observer()).prepare("killed-node", recipe, EPSILON)
+    coordinator = {STUDIES_VARIABLE: str(tmp_path / "known")}
+    with Federation(tmp_path / "flower", settings, env=coordinator) as federation:
+        run_id = federation.run(study=register(Study(folder)))
+        until(lambda: bookings(settings[0]) == 1, 90, federation)
+        federation.kill_supernode(0)
+        federation.sign_off(0)
+        time.sleep(3)  # for as long as the coordinator takes to look who is there
+        federation.start_supernode(0)
+        status = federation.wait(run_id, 180)
+        assert status.succeeded, federation.log_tails()
+        study = check_updates(folder)
+        first, *others = settings
+        # What the killed process had booked stays spent; its round was booked once more, unless it
+        # had ended and its answer was kept.
+        assert bookings(first) in (2, 3)
+        assert all(bookings(path) == 2 for path in others)
+        assert study.records[0].missing == {}
     assert federation.processes() == {}
