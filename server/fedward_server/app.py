@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping
 import structlog
 import torch
 from flwr.app import Context, Message, RecordDict
+from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid, ServerApp
 
 from fedward_server import optimizers
-from fedward_server.rounds import SITE_ERROR, Round
+from fedward_server.rounds import NOT_CONNECTED, SITE_ERROR, Round
 from fedward_server.studies import Study, StudyLock, registered
 from fedward_shared import base_models, tasks, tensors
 from fedward_shared.errors import CohortError, FedwardError
@@ -199,8 +200,13 @@ class Coordination:
             waiting |= self._ask(request, self._returned(round_, asked, away), number)
             for reply in self.grid.pull_messages(sorted(waiting)):
                 site = waiting.pop(reply.metadata.reply_to_message_id, None)
-                if site is not None:
+                if site is not None and _node_is_gone(reply):
+                    away.add(site)
+                elif site is not None:
                     self._take(round_, site, reply)
+            if round_.sufficient and round_.outstanding <= away:
+                for site in round_.outstanding:
+                    round_.fail(site, NOT_CONNECTED)
             round_.tick(time.monotonic())
             if not round_.closed:
                 time.sleep(self.study.settings.poll_seconds)
@@ -216,7 +222,8 @@ class Coordination:
         """Sites that were gone and are back without having answered; keeps `away` up to date.
 
         What a node had pulled when it died is not delivered again. Asking anew costs a site nothing
-        if it has trained already: its ledger keeps the answer.
+        if it has trained already: its ledger keeps the answer. Sites that are gone are waited for,
+        up to the deadline, where the minimum cohort needs them.
         """
         connected = set(self.grid.get_node_ids())
         away |= {site for site in round_.outstanding if asked[site] not in connected}
@@ -266,6 +273,11 @@ class Coordination:
             f"round {round_.number}: {len(round_.updates)} sites of the minimum "
             f"{self.charter.aggregation.minimum_cohort} ({reasons or 'none connected'})"
         )
+
+
+def _node_is_gone(reply: Message) -> bool:
+    """Whether the SuperLink says so in place of a reply that it will not get."""
+    return reply.has_error() and reply.error.code == ErrorCode.NODE_UNAVAILABLE
 
 
 def _answer(reply: Message) -> Answer | None:
