@@ -178,8 +178,7 @@ class Coordination:
     # A round
 
     def _run_round(self, number: int) -> Round:
-        connected = set(self.grid.get_node_ids())
-        asked = {site: node for site, node in self.nodes.items() if node in connected}
+        asked = self._connected()
         round_ = Round(
             number,
             self.charter,
@@ -211,6 +210,18 @@ class Coordination:
             if not round_.closed:
                 time.sleep(self.study.settings.poll_seconds)
         return round_
+
+    def _connected(self) -> dict[str, int]:
+        """The sites that are there, once they are enough or have been waited for."""
+        until = time.monotonic() + self.study.settings.gather_seconds
+        while True:
+            there = set(self.grid.get_node_ids())
+            found = {site: node for site, node in self.nodes.items() if node in there}
+            minimum = self.charter.aggregation.minimum_cohort
+            hopeless = len(self.nodes) < minimum or time.monotonic() >= until
+            if len(found) >= minimum or hopeless:
+                return found
+            time.sleep(self.study.settings.poll_seconds)
 
     def _ask(self, request: RecordDict, nodes: Mapping[str, int], number: int) -> dict[str, str]:
         """Sends the round's request to `nodes`; message id → site."""
