@@ -46,6 +46,8 @@ class Recipe:
 
     `name_length`: the head starts at the names of the labels, each row of that length (0: at zero).
     `aimed`: each A starts at principal directions of public text, not at random ones.
+    `reserve_rounds`: how many rounds more than it plans the ε of the study pays for, for a site that
+    loses one it has booked.
     """
 
     adapter: AdapterTerms
@@ -57,6 +59,7 @@ class Recipe:
     server_momentum: float = 0.0
     name_length: float = 0.0
     aimed: bool = False
+    reserve_rounds: int = 0
 
 
 @dataclass(frozen=True)
@@ -249,7 +252,7 @@ def _privacy(recipe: Recipe, epsilon: float | None, delta: float) -> PrivacyTerm
         return PrivacyTerms(
             mechanism="none", without_dp=WITHOUT_DP, sampling_rate=recipe.sampling_rate
         )
-    steps = recipe.training.rounds * recipe.training.local_steps
+    steps = (recipe.training.rounds + recipe.reserve_rounds) * recipe.training.local_steps
     return PrivacyTerms(
         epsilon=epsilon,
         delta=delta,

@@ -112,6 +112,8 @@ def test_a_site_whose_supernode_is_killed_in_a_round_is_asked_again(
     tmp_path: Path, deployed: World, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(STUDIES_VARIABLE, str(tmp_path / "known"))
+    # A round that is killed once booked costs what a whole one does: ε has room for one more.
+    recipe = replace(recipe, reserve_rounds=1)
     folder, settings = Consortium(deployed, Observer()).prepare("killed-node", recipe, EPSILON)
     coordinator = {STUDIES_VARIABLE: str(tmp_path / "known")}
     with Federation(tmp_path / "flower", settings, env=coordinator) as federation:
