@@ -1,5 +1,7 @@
 """Fixtures that several packages' tests share: tiny models, and consortia of tiny sites."""
 
+import hashlib
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -10,13 +12,22 @@ from fedward_shared.charter import (
     BaseModelTerms,
     Charter,
     Participant,
+    Party,
     PrivacyTerms,
     TaskTerms,
     TrainingTerms,
 )
+from fedward_shared.identity import SigningKey
 from fedward_simulations.consortium import Recipe, World
 from fedward_simulations.data import base_models
 
+
+def key_of(name: str) -> SigningKey:
+    """The key of the party called `name`, in every test."""
+    return SigningKey.from_seed(hashlib.sha256(name.encode()).digest())
+
+
+COORDINATOR = key_of("university")
 LABELS = ("bone", "heart")
 TEXTS = {"bone": "fracture of the left femur", "heart": "acute infarction of the heart"}
 
@@ -57,6 +68,9 @@ def small_charter(initial: str, **changes: object) -> Charter:
     terms: dict[str, object] = {
         "study": "test",
         "purpose": "test",
+        "legal_basis": "test",
+        "expires": date(2100, 1, 1),
+        "coordinator": Party(name="university", key=COORDINATOR.public.text),
         "dataset": "records",
         "base_model": BaseModelTerms(digest="sha256:" + "0" * 64),
         "initial": initial,
@@ -65,7 +79,7 @@ def small_charter(initial: str, **changes: object) -> Charter:
         "privacy": PrivacyTerms(epsilon=2.0, noise_multiplier=6.0, sampling_rate=0.1),
         "training": TrainingTerms(rounds=1, local_steps=1, learning_rate=1.0),
         "aggregation": AggregationTerms(minimum_cohort=1),
-        "participants": (Participant(name="north", records=100),),
+        "participants": (Participant(name="north", records=100, key=key_of("north").public.text),),
     }
     return Charter.model_validate(terms | changes)
 

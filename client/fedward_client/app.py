@@ -13,9 +13,10 @@ import torch
 from flwr.app import Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
-from fedward_client import egress, policy
+from fedward_client import egress
 from fedward_client import settings as site_settings
 from fedward_client.interruption import finished_first
+from fedward_client.reconciliation import RESERVED
 from fedward_client.settings import SiteSettings
 from fedward_client.site import RandomnessSource, Site, from_os
 from fedward_client.training.trainer import train
@@ -64,7 +65,11 @@ def _reply(
         settings = settings_of(context)
         name = settings.name  # from here on a refusal has it, that of a corrupt ledger too
         with closing(Site(settings, randomness)) as site:
-            result = answer(site, message.content)
+            try:
+                result = answer(site, message.content)
+            except FedwardError as error:
+                site.log("refused", code=error.refusal.value, to=message.metadata.message_type)
+                raise
     except FedwardError as error:
         log.error("refused", site=name, code=error.refusal.value, reason=str(error))
         result = Refusal(name, error.refusal)
@@ -77,7 +82,7 @@ def _reply(
 def answer_hello(site: Site, record: RecordDict) -> Welcome:
     """The site's name, if it has approved the charter and its policy permits it."""
     charter, _ = site.charters.load(Hello.from_record(record).charter)
-    policy.permit(charter, site.settings)
+    site.permit(charter)
     return Welcome(site.name)
 
 
@@ -86,7 +91,7 @@ def answer_train(site: Site, record: RecordDict) -> Update:
     """One round of local training. Raises FedwardError; nothing has left by then."""
     request = TrainRequest.from_record(record)
     charter, initial = site.charters.load(request.charter)
-    permission = policy.permit(charter, site.settings)
+    permission = site.permit(charter)
     _check_round(request.round, charter)
 
     torch.set_num_threads(site.settings.threads)
@@ -101,10 +106,16 @@ def answer_train(site: Site, record: RecordDict) -> Update:
     digest = canonical.digest(request.adapter)
     kept = site.ledger.answer(charter.digest, request.round, digest)
     if kept is not None:
+        site.log("sent again", charter=charter.digest, round=request.round)
         return _update(site, charter, request.round, kept)
 
     booking = site.ledger.reserve(
-        permission.account, permission.study, request.round, digest, permission.plan.event
+        permission.account,
+        permission.study,
+        request.round,
+        digest,
+        permission.plan.event,
+        lambda made: site.log(RESERVED, study=charter.study, booking=made.as_json()),
     )
     log.info("reserved", site=site.name, study=charter.study, round=request.round)
     dataset = permission.dataset
@@ -122,6 +133,16 @@ def answer_train(site: Site, record: RecordDict) -> Update:
     trained = model.exchanged()
     update = {name: trained[name] - received[name] for name in schema}
     cleared = egress.clear(update, schema, charter.aggregation.maximum_update_norm, site.name)
+    site.log(
+        "cleared",
+        study=charter.study,
+        charter=charter.digest,
+        round=request.round,
+        booking=booking,
+        update=canonical.digest(cleared),
+        bytes=len(cleared),
+        to=charter.coordinator.name,
+    )
     site.ledger.complete(booking, cleared)
     return _update(site, charter, request.round, cleared)
 

@@ -1,37 +1,112 @@
-"""The charters that this site has approved: a folder of copies, one for each digest."""
+"""The charters that this site has decided about: a folder for each, with its signed decisions.
 
+CHARTERS/<digest>/charter.json, initial.safetensors    the copy that was decided about
+CHARTERS/<digest>/decision-0001.json                   approve, refuse or withdraw; the last counts
+CHARTERS/<digest>/assent-anna.json                     of one person, where several have to agree
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 
 from fedward_shared import charter as charters
-from fedward_shared.charter import CHARTER_FILE, INITIAL_FILE, Charter
+from fedward_shared import decisions
+from fedward_shared.canonical import DIGEST_PREFIX
+from fedward_shared.charter import CHARTER_FILE, DIGEST_PATTERN, INITIAL_FILE, Charter
+from fedward_shared.decisions import Assent, Choice, Decision
 from fedward_shared.errors import CharterError
 from fedward_shared.files import write_atomically
+from fedward_shared.identity import PublicKey, SigningKey
 from fedward_shared.tensors import Tensors
 
 
 class ApprovedCharters:
-    """What the people at the site have approved, below `folder`."""
+    """What the people at `site` have decided, below `folder`, signed with `key`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, site: str, key: SigningKey, clock: Callable[[], datetime]
+    ) -> None:
         self._folder = folder
+        self._site = site
+        self._key = key
+        self._clock = clock
 
-    def approve(self, source: Path) -> Charter:
-        """Keeps a copy of the charter in `source`. Raises CharterError if it is not valid."""
+    def keep(self, source: Path) -> Charter:
+        """Keeps a copy of the charter in `source`, undecided. Raises as `charters.load` does."""
         charter, _ = charters.load(source)
         target = self._place(charter.digest)
-        write_atomically(target / INITIAL_FILE, (source / INITIAL_FILE).read_bytes())
-        write_atomically(target / CHARTER_FILE, (source / CHARTER_FILE).read_bytes())
+        for name in (INITIAL_FILE, CHARTER_FILE):
+            data = (source / name).read_bytes()
+            if not (target / name).is_file() or (target / name).read_bytes() != data:
+                write_atomically(target / name, data)
         return charter
+
+    def next_decision(
+        self, digest: str, choice: Choice, people: tuple[str, ...] = ()
+    ) -> Decision | None:
+        """What would be decided about a charter that is kept; None if that is decided already."""
+        last = self.decision(digest)
+        if last is not None and last.choice == choice:
+            return None
+        return Decision(
+            charter=digest,
+            site=self._site,
+            choice=choice,
+            number=1 if last is None else last.number + 1,
+            at=self._clock().isoformat(timespec="seconds"),
+            people=people,
+        )
+
+    def decide(self, decision: Decision) -> None:
+        """Signs and keeps a decision."""
+        path = self._decision_file(decision.charter, decision.number)
+        write_atomically(path, decision.signed(self._key).encode())
+
+    def assent(self, digest: str, person: str, key: SigningKey) -> None:
+        """Keeps that `person`, who holds `key`, wants the charter approved."""
+        assent = Assent(charter=digest, site=self._site, person=person)
+        write_atomically(self._assent_file(digest, person), assent.signed(key).encode())
+
+    def assents(self, digest: str, people: Mapping[str, PublicKey]) -> tuple[str, ...]:
+        """Which of `people` want the charter approved. Raises StatementError for a false assent."""
+        given = []
+        for person, key in sorted(people.items()):
+            path = self._assent_file(digest, person)
+            if path.is_file():
+                decisions.read_assent(path.read_bytes(), digest, self._site, key, str(path))
+                given.append(person)
+        return tuple(given)
+
+    def decision(self, digest: str) -> Decision | None:
+        """The last decision about the charter. Raises StatementError for one that is not ours."""
+        data = self.decision_bytes(digest)
+        if data is None:
+            return None
+        path = str(self._place(digest))
+        return decisions.read_decision(data, digest, self._site, self._key.public, path)
+
+    def decision_bytes(self, digest: str) -> bytes | None:
+        """The last decision as it is sent to the coordinator."""
+        files = sorted(self._place(digest).glob("decision-*.json"))
+        return files[-1].read_bytes() if files else None
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing was ever approved here."""
+        """Whether nothing was ever decided here."""
         return not any(self._folder.glob("*"))
 
-    def load(self, digest: str) -> tuple[Charter, Tensors]:
-        """The approved charter with this digest and its initial tensors.
+    @property
+    def known(self) -> list[str]:
+        """The digests of all charters that are kept."""
+        return sorted(
+            f"{DIGEST_PREFIX}{path.name}" for path in self._folder.glob("*") if path.is_dir()
+        )
 
-        Raises CharterError if the site has approved no such charter, or its copy has changed.
+    def read(self, digest: str) -> tuple[Charter, Tensors]:
+        """The kept charter with this digest, whatever was decided, and its initial tensors.
+
+        Raises CharterError if there is none or its copy is another charter.
         """
         target = self._place(digest)
         if not (target / CHARTER_FILE).is_file():
@@ -43,7 +118,29 @@ class ApprovedCharters:
             raise CharterError(f"{target}: the copy of the charter has changed")
         return charter, initial
 
+    def load(self, digest: str) -> tuple[Charter, Tensors]:
+        """As `read`, if the site's last decision approves. Raises CharterError otherwise."""
+        charter, initial = self.read(digest)
+        decision = self.decision(digest)
+        if decision is None or decision.choice != "approve":
+            said = (
+                "no decision was made"
+                if decision is None
+                else f"the site chose to {decision.choice}"
+            )
+            raise CharterError(
+                f"charter {charter.study} ({digest}) is not approved here: {said}; "
+                "`fedward site approve` would do that"
+            )
+        return charter, initial
+
+    def _decision_file(self, digest: str, number: int) -> Path:
+        return self._place(digest) / f"decision-{number:04d}.json"
+
+    def _assent_file(self, digest: str, person: str) -> Path:
+        return self._place(digest) / f"assent-{person}.json"
+
     def _place(self, digest: str) -> Path:
-        if len(digest) != 71 or not digest.removeprefix("sha256:").isalnum():
+        if not re.fullmatch(DIGEST_PATTERN, digest):
             raise CharterError("that is no charter's digest")
-        return self._folder / digest.removeprefix("sha256:")
+        return self._folder / digest.removeprefix(DIGEST_PREFIX)

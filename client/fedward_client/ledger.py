@@ -4,41 +4,86 @@ SQLite, one row per booking. A booking is *reserved*, and thereby spent, before 
 the data; its update *closes* it and gives nothing back. An update that was computed is kept until
 the next one of its study, so that a repeated request gets the identical bytes at no cost. What is
 computed again is booked again.
+
+Bookings are chained: each has the digest of itself and the chain before it. The audit log gets every
+booking before the ledger commits it, so that either of the two, restored from an older copy, no longer
+fits the other (`reconciliation.py`).
 """
 
-import json
 import math
 import sqlite3
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+from fedward_shared import canonical
 from fedward_shared.errors import BudgetExceeded, PrivacyError, StateError
 from fedward_shared.privacy import accountant
 from fedward_shared.privacy.plan import Event
 
-VERSION = 1
+VERSION = 2
 SCHEMA = """
 CREATE TABLE accounts (
     name TEXT PRIMARY KEY,
     delta REAL NOT NULL CHECK (delta > 0 AND delta < 1)
 ) STRICT;
 CREATE TABLE bookings (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    number INTEGER PRIMARY KEY,
     account TEXT NOT NULL REFERENCES accounts (name),
     charter TEXT NOT NULL,
     round INTEGER NOT NULL,
     request TEXT NOT NULL,
     event TEXT NOT NULL,
-    reserved_at REAL NOT NULL,
-    closed_at REAL,
+    at TEXT NOT NULL,
+    chain TEXT NOT NULL,
+    closed_at TEXT,
     answer BLOB
 ) STRICT;
 CREATE INDEX bookings_by_account ON bookings (account);
 CREATE INDEX bookings_by_request ON bookings (charter, round, request);
 """
+SELECT = (
+    "SELECT number, account, delta, charter, round, request, event, at, chain"
+    " FROM bookings JOIN accounts ON accounts.name = bookings.account"
+)
+START = canonical.digest(b"")
+"""The chain before the first booking."""
+
+
+def now() -> datetime:
+    """The machine's clock."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Booking:
+    """One use of an account's data: what was done to it, for which request of which study, and when.
+
+    `event` is an `Event` as text, `delta` the account's. `chain` is the digest of all this and of the
+    chain before it.
+    """
+
+    number: int
+    account: str
+    delta: str
+    charter: str
+    round: int
+    request: str
+    event: str
+    at: str
+    chain: str = ""
+
+    def after(self, chain: str) -> "Booking":
+        """This booking as the one that follows `chain`."""
+        content = {"before": chain, **asdict(replace(self, chain=""))}
+        return replace(self, chain=canonical.digest(canonical.encode(content)))
+
+    def as_json(self) -> dict[str, Any]:
+        """As the audit log has it."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -84,7 +129,7 @@ class Ledger:
     never starts afresh on its own.
     """
 
-    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, path: Path, clock: Callable[[], datetime] = now) -> None:
         self.path = path
         self._clock = clock
         new = not path.exists()
@@ -96,7 +141,7 @@ class Ledger:
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.execute("PRAGMA foreign_keys=ON")
             if new:
-                with self._transaction():
+                with self.exclusively():
                     for statement in SCHEMA.split(";"):
                         self._db.execute(statement)
                     self._db.execute(f"PRAGMA user_version={VERSION:d}")
@@ -117,13 +162,30 @@ class Ledger:
         problems = [row[0] for row in self._db.execute("PRAGMA quick_check").fetchall()]
         if problems != ["ok"]:
             raise StateError(f"{self.path}: the ledger is corrupt: {problems[0]}")
+        self._check_chain()
+
+    def _check_chain(self) -> None:
+        chain = START
+        for number, booking in enumerate(self.bookings(), 1):
+            if booking.number != number or booking.after(chain) != booking:
+                raise StateError(
+                    f"{self.path}: booking {booking.number} is not what was booked: the ledger was "
+                    "changed by something else than fedward"
+                )
+            chain = booking.chain
+
+    def bookings(self) -> Iterator[Booking]:
+        """All bookings, the first one first."""
+        for row in self._db.execute(f"{SELECT} ORDER BY number"):
+            yield _booking(row)
 
     def close(self) -> None:
         """Closes the file."""
         self._db.close()
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def exclusively(self) -> Iterator[None]:
+        """Nobody else writes meanwhile; what is raised within undoes what was written within."""
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -133,63 +195,97 @@ class Ledger:
         self._db.execute("COMMIT")
 
     def reserve(
-        self, account: "Limit", study: "Limit", round_number: int, request: str, event: Event
+        self,
+        account: "Limit",
+        study: "Limit",
+        round_number: int,
+        request: str,
+        event: Event,
+        announce: Callable[[Booking], None] = lambda _: None,
     ) -> int:
         """Books `event` before the data is touched and returns the booking's number.
 
         Refused, with nothing written, if all bookings of the account would pass the account's
-        limit, or those of this study (named by its charter's digest) the study's. Raises
-        BudgetExceeded, or PrivacyError for an account whose δ has changed.
+        limit, or those of this study (named by its charter's digest) the study's. `announce` is told
+        before the booking is committed; if it raises, nothing is booked. Raises BudgetExceeded, or
+        PrivacyError for an account whose δ has changed.
         """
-        with self._transaction():
-            known = self._db.execute(
-                "SELECT delta FROM accounts WHERE name = ?", (account.name,)
-            ).fetchone()
-            if known is None:
-                self._db.execute(
-                    "INSERT INTO accounts VALUES (?, ?)", (account.name, account.delta)
-                )
-            elif known[0] != account.delta:
-                raise PrivacyError(
-                    f"account {account.name}: its δ is {known[0]:g} and stays so; it was given as "
-                    f"{account.delta:g}"
-                )
-            account.check(self._events(account.name), event)
-            study.check(self._events(account.name, study.name), event)
-            cursor = self._db.execute(
-                "INSERT INTO bookings (account, charter, round, request, event, reserved_at)"
-                " VALUES (?, ?, ?, ?, ?, ?)",
-                (
-                    account.name,
-                    study.name,
-                    round_number,
-                    request,
-                    json.dumps(event.as_json()),
-                    self._clock(),
-                ),
+        with self.exclusively():
+            self._check_delta(account)
+            account.check(self.events(account.name), event)
+            study.check(self.events(account.name, study.name), event)
+            last = self.head
+            booking = Booking(
+                number=last.number + 1 if last else 1,
+                account=account.name,
+                delta=repr(account.delta),
+                charter=study.name,
+                round=round_number,
+                request=request,
+                event=event.as_text(),
+                at=self._at(),
+            ).after(last.chain if last else START)
+            self.insert(booking)
+            announce(booking)
+        return booking.number
+
+    @property
+    def head(self) -> Booking | None:
+        """The last booking."""
+        row = self._db.execute(f"{SELECT} ORDER BY number DESC LIMIT 1").fetchone()
+        return None if row is None else _booking(row)
+
+    def insert(self, booking: Booking) -> None:
+        """Takes in a booking that follows the last one; within `exclusively`."""
+        self._db.execute(
+            "INSERT OR IGNORE INTO accounts VALUES (?, ?)", (booking.account, float(booking.delta))
+        )
+        self._db.execute(
+            "INSERT INTO bookings (number, account, charter, round, request, event, at, chain)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                booking.number,
+                booking.account,
+                booking.charter,
+                booking.round,
+                booking.request,
+                booking.event,
+                booking.at,
+                booking.chain,
+            ),
+        )
+
+    def _check_delta(self, account: "Limit") -> None:
+        known = self._db.execute(
+            "SELECT delta FROM accounts WHERE name = ?", (account.name,)
+        ).fetchone()
+        if known is not None and known[0] != account.delta:
+            raise PrivacyError(
+                f"account {account.name}: its δ is {known[0]:g} and stays so; it was given as "
+                f"{account.delta:g}"
             )
-            booking = cursor.lastrowid
-            assert booking is not None
-            return booking
+
+    def _at(self) -> str:
+        return self._clock().astimezone(UTC).isoformat(timespec="milliseconds")
 
     def complete(self, booking: int, answer: bytes) -> None:
         """Closes a booking with the bytes that may leave for it; older answers of the study go."""
-        with self._transaction():
+        with self.exclusively():
             self._db.execute(
                 "UPDATE bookings SET answer = NULL WHERE charter = "
-                "(SELECT charter FROM bookings WHERE id = ?) AND id != ?",
+                "(SELECT charter FROM bookings WHERE number = ?) AND number != ?",
                 (booking, booking),
             )
             self._db.execute(
-                "UPDATE bookings SET closed_at = ?, answer = ? WHERE id = ?",
-                (self._clock(), answer, booking),
+                "UPDATE bookings SET closed_at = ?, answer = ? WHERE number = ?",
+                (self._at(), answer, booking),
             )
 
     def answer(self, charter: str, round_number: int, request: str) -> bytes | None:
         """The bytes already computed for exactly this request, or None."""
         row = self._db.execute(
             "SELECT answer FROM bookings WHERE charter = ? AND round = ? AND request = ?"
-            " AND answer IS NOT NULL ORDER BY id DESC LIMIT 1",
+            " AND answer IS NOT NULL ORDER BY number DESC LIMIT 1",
             (charter, round_number, request),
         ).fetchone()
         return None if row is None else bytes(row[0])
@@ -199,19 +295,25 @@ class Ledger:
         row = self._db.execute("SELECT delta FROM accounts WHERE name = ?", (account,)).fetchone()
         if row is None:
             return Spending(account, 0.0, 0.0, 0, 0)
-        events = self._events(account)
+        events = self.events(account)
         (still_open,) = self._db.execute(
             "SELECT count(*) FROM bookings WHERE account = ? AND closed_at IS NULL", (account,)
         ).fetchone()
         epsilon = accountant.epsilon(events, row[0])
         return Spending(account, epsilon, row[0], len(events), still_open)
 
-    def _events(self, account: str, charter: str | None = None) -> list[Event]:
+    def events(self, account: str, charter: str | None = None) -> list[Event]:
+        """What was done to the data of `account`, for all charters or the one of that digest."""
         rows = self._db.execute(
             "SELECT event FROM bookings WHERE account = ?1 AND (?2 IS NULL OR charter = ?2)",
             (account, charter),
         ).fetchall()
-        return [Event(**json.loads(row[0])) for row in rows]
+        return [Event.from_text(row[0]) for row in rows]
+
+
+def _booking(row: tuple[Any, ...]) -> Booking:
+    number, account, delta, *others = row
+    return Booking(number, account, repr(delta), *others)
 
 
 def shown(epsilon: float) -> str:

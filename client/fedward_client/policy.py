@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from fedward_client.ledger import Limit
@@ -9,6 +10,7 @@ from fedward_client.settings import DatasetSettings, SiteSettings
 from fedward_shared import base_models
 from fedward_shared.charter import WITHOUT_DP, Charter
 from fedward_shared.errors import CharterError, DataError, ModelError, PrivacyError
+from fedward_shared.identity import PublicKey
 from fedward_shared.privacy.plan import TrainingPlan
 
 
@@ -23,14 +25,21 @@ class Permission:
     study: Limit
 
 
-def permit(charter: Charter, settings: SiteSettings) -> Permission:
-    """What `settings` allow for `charter`; touches no record.
+def permit(charter: Charter, settings: SiteSettings, own: PublicKey, now: datetime) -> Permission:
+    """What `settings` allow the site with the key `own` for `charter`; touches no record.
 
     Raises CharterError, DataError, ModelError or PrivacyError with the line that forbids it.
     """
+    _check_parties(charter, settings, own)
+    charter.check_date(now)
     dataset = settings.datasets.get(charter.dataset)
     if dataset is None:
         raise DataError(f"site.toml: datasets.{charter.dataset}: there is none of that name")
+    if charter.use not in dataset.uses:
+        raise CharterError(
+            f"charter {charter.study}: use is {charter.use}, site.toml allows datasets."
+            f"{charter.dataset} for {', '.join(dataset.uses) or 'none'}"
+        )
     if charter.aggregation.minimum_cohort < settings.minimum_cohort:
         raise CharterError(
             f"charter {charter.study}: aggregation.minimum_cohort is "
@@ -62,6 +71,26 @@ def permit(charter: Charter, settings: SiteSettings) -> Permission:
             charter.privacy.delta,
         ),
     )
+
+
+def _check_parties(charter: Charter, settings: SiteSettings, own: PublicKey) -> None:
+    coordinator = charter.coordinator
+    pinned = settings.coordinators.get(coordinator.name)
+    if pinned is None:
+        raise CharterError(
+            f"charter {charter.study}: site.toml: coordinators: there is no {coordinator.name}"
+        )
+    if pinned != coordinator.key:
+        raise CharterError(
+            f"charter {charter.study}: coordinator.key is {coordinator.key}, site.toml knows "
+            f"{coordinator.name} by {pinned}"
+        )
+    named = charter.participant(settings.name).key
+    if named != own.text:
+        raise CharterError(
+            f"charter {charter.study}: participants: {settings.name} has the key {named}, this "
+            f"site's is {own.text}"
+        )
 
 
 def _base_model(digest: str, settings: SiteSettings) -> Path:

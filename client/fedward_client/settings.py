@@ -5,10 +5,11 @@ from itertools import combinations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from fedward_shared.charter import Name, describe
 from fedward_shared.errors import UsageError
+from fedward_shared.identity import KeyText, PublicKey
 
 SETTINGS_FILE = "site.toml"
 
@@ -24,7 +25,7 @@ class DatasetSettings(Section):
 
     `columns` maps a task's role (text, label, prompt, completion) to a column; a role that is not
     named has the column of its own name. Datasets of the same `account` share one budget, and state
-    the same `epsilon` and `delta`.
+    the same `epsilon` and `delta`. `uses` are those a charter may name.
     """
 
     path: Path
@@ -32,22 +33,50 @@ class DatasetSettings(Section):
     account: Name
     epsilon: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     delta: Annotated[float, Field(gt=0, lt=1)] = 1e-5
+    uses: tuple[Name, ...] = ("research",)
+
+
+class ApprovalSettings(Section):
+    """How many of which people have to assent before the site approves a charter; nobody by default."""
+
+    people: dict[Name, KeyText] = {}
+    required: Annotated[int, Field(ge=1, le=16)] = 1
+
+    @model_validator(mode="after")
+    def _enough_people(self) -> "ApprovalSettings":
+        if self.people and self.required > len(self.people):
+            raise ValueError(f"required is {self.required}, people are {len(self.people)}")
+        if len(set(self.people.values())) != len(self.people):
+            raise ValueError("people: two have the same key")
+        return self
+
+    @property
+    def keys(self) -> dict[str, PublicKey]:
+        """The key of each person."""
+        return {name: PublicKey(text) for name, text in self.people.items()}
 
 
 class SiteSettings(Section):
     """All of `site.toml`, with paths made absolute.
 
+    `witness` is a file at a second place, on another disk or machine, that holds the audit log's head.
+    `key` is the file of the site's signing key. `coordinators` are the only ones whose charters the
+    site considers, each with the key that its people have compared.
     `keep_prepared` keeps encoded records in `state` between rounds: each message starts a process
     that would encode them again. `without_dp` has to hold the charter's plain words before the site
     joins a study without differential privacy.
     """
 
     name: Name
+    key: Path = Path("site.key")
+    coordinators: dict[Name, KeyText]
     state: Path = Path("state")
+    witness: Path | None = None
     base_models: tuple[Path, ...]
     threads: Annotated[int, Field(ge=1, le=1024)] = 1
     minimum_cohort: Annotated[int, Field(ge=1)] = 2
     without_dp: str = ""
+    approval: ApprovalSettings = ApprovalSettings()
     keep_prepared: bool = True
     datasets: dict[Name, DatasetSettings]
 
@@ -85,7 +114,9 @@ def load(path: Path) -> SiteSettings:
     folder = path.resolve().parent
     return settings.model_copy(
         update={
+            "key": folder / settings.key,
             "state": folder / settings.state,
+            "witness": settings.witness and folder / settings.witness,
             "base_models": tuple(folder / model for model in settings.base_models),
             "datasets": {
                 name: dataset.model_copy(update={"path": folder / dataset.path})

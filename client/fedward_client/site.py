@@ -1,15 +1,23 @@
-"""A site: its settings, ledger, approved charters and source of randomness in one place."""
+"""A site: its settings, key, ledger, approved charters, randomness and clock in one place."""
 
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
+from fedward_client import policy, reconciliation
 from fedward_client import settings as site_settings
 from fedward_client.charters import ApprovedCharters
-from fedward_client.ledger import Ledger
+from fedward_client.ledger import Ledger, now
+from fedward_client.policy import Permission
+from fedward_client.reconciliation import WITNESSED, Witness
 from fedward_client.settings import SiteSettings
+from fedward_shared.audit import AuditLog
+from fedward_shared.charter import Charter
 from fedward_shared.errors import StateError
+from fedward_shared.identity import SigningKey
 from fedward_shared.privacy.randomness import Randomness
 
+AUDIT_FILE = "audit.jsonl"
 LEDGER_FILE = "ledger.sqlite"
 CHARTERS_FOLDER = "charters"
 CACHE_FOLDER = "cache"
@@ -24,16 +32,31 @@ def from_os(_label: str) -> Randomness:
 
 
 class Site:
-    """Opened from its `site.toml`. Raises UsageError or StateError.
+    """Opened from its `site.toml`. Raises IdentityError, UsageError or StateError.
 
     A ledger is begun before the first charter is approved, and never after.
     """
 
-    def __init__(self, settings: SiteSettings, randomness: RandomnessSource = from_os) -> None:
+    def __init__(
+        self,
+        settings: SiteSettings,
+        randomness: RandomnessSource = from_os,
+        clock: Callable[[], datetime] = now,
+    ) -> None:
         self.settings = settings
         self.randomness = randomness
-        self.charters = ApprovedCharters(settings.state / CHARTERS_FOLDER)
+        self.clock = clock
+        self.key = SigningKey.load(settings.key)
+        self.charters = ApprovedCharters(
+            settings.state / CHARTERS_FOLDER, settings.name, self.key, clock
+        )
         self.ledger = self._open_ledger(settings.state / LEDGER_FILE)
+        self.audit = AuditLog(settings.state / AUDIT_FILE, self.key)
+        self._witness = Witness(settings.witness) if settings.witness else None
+        if reconciliation.check(self.ledger, self.audit, self._witness):
+            self.log("rebooked", number=reconciliation.position(self.ledger).number)
+        if self._witness and not self._witness.path.exists():
+            self.log(WITNESSED, place=str(self._witness.path))
 
     def _open_ledger(self, path: Path) -> Ledger:
         if not path.exists() and not self.charters.is_empty:
@@ -50,6 +73,16 @@ class Site:
         """The site whose settings are in the file `path`."""
         return cls(site_settings.load(path), randomness)
 
+    def log(self, event: str, **details: object) -> None:
+        """Writes to the audit log, and its head to the witness. Raises AuditError or StateError."""
+        entry = self.audit.append(event, details, self.clock())
+        if self._witness:
+            self._witness.write(entry.head)
+
+    def permit(self, charter: Charter) -> Permission:
+        """What this site allows for `charter` now. Raises as `policy.permit` does."""
+        return policy.permit(charter, self.settings, self.key.public, self.clock())
+
     @property
     def name(self) -> str:
         """The institution's name in charters."""
@@ -61,5 +94,6 @@ class Site:
         return self.settings.state / CACHE_FOLDER if self.settings.keep_prepared else None
 
     def close(self) -> None:
-        """Closes the ledger."""
+        """Closes ledger and audit log."""
         self.ledger.close()
+        self.audit.close()

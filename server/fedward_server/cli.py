@@ -8,7 +8,7 @@ import typer
 
 study = typer.Typer(help="Studies that this coordinator runs.", no_args_is_help=True)
 
-Folder = Annotated[Path, typer.Argument(help="The study's folder, with charter.toml in it.")]
+Folder = Annotated[Path, typer.Argument(help="The study's folder, with charter.json in it.")]
 Bundle = Annotated[Path, typer.Option(help="The code-free bundle (deploy/flower-app).")]
 Address = Annotated[str, typer.Option(help="The SuperLink's address, HOST:PORT.")]
 Certificate = Annotated[Path, typer.Option(help="The certificate its TLS is checked against.")]

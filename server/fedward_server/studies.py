@@ -1,6 +1,6 @@
 """A study on the coordinator's disk: charter, settings, and a checkpoint after every round.
 
-    STUDY/charter.toml, initial.safetensors     what the sites approve
+    STUDY/charter.json, initial.safetensors     what the sites approve
     STUDY/study.toml                            where the base model and the public evaluation set lie
     STUDY/rounds/0003.safetensors, 0003.json    tensors and record of round 3
     STUDY/outcome.json                          how the study ended

@@ -14,8 +14,23 @@ DIGEST_PREFIX = "sha256:"
 
 
 def encode(value: Any) -> bytes:
-    """The RFC 8785 bytes of a JSON value (numbers as IEEE doubles, keys sorted, no white space)."""
+    """The RFC 8785 bytes of a JSON value: keys sorted, no white space.
+
+    Numbers are integers below 2^53; a decimal is written as text by whoever owns the field, so that
+    no two parties can differ about its digits. Raises ValueError for anything else.
+    """
+    _refuse_decimals(value)
     return rfc8785.dumps(value)
+
+
+def _refuse_decimals(value: Any) -> None:
+    if isinstance(value, float):
+        raise ValueError(f"{value!r} is a decimal, which canonical JSON holds as text")
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for part in value:
+            _refuse_decimals(part)
 
 
 def decode(data: bytes) -> Any:

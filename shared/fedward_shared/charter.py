@@ -1,25 +1,36 @@
 """The charter: the terms of a study, the same bytes for everyone who takes part.
 
-`charter.toml` → pydantic → canonical JSON → SHA-256. A site keeps a copy of each charter that it has
-approved, and runs no other. Beside the charter lies `initial.safetensors`, the tensors the study
-starts from; the charter names their digest.
+A coordinator writes `charter.toml`, a draft. Signed, it becomes `charter.json`: a statement whose body
+is the charter. That file, with `initial.safetensors`, the tensors the study starts from, is what sites
+get: they keep a copy of each charter that they have approved, and run no other. The charter's digest
+is the SHA-256 of its canonical JSON, in which decimals are texts.
 """
 
 import tomllib
+from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    model_validator,
+)
 
-from fedward_shared import canonical, tensors
+from fedward_shared import canonical, statements, tensors
 from fedward_shared.errors import CharterError
 from fedward_shared.files import write_atomically
+from fedward_shared.identity import KeyText, PublicKey, SigningKey
 from fedward_shared.privacy import accountant
 from fedward_shared.privacy.plan import Event, TrainingPlan
 
-CHARTER_FILE = "charter.toml"
+DRAFT_FILE = "charter.toml"
+CHARTER_FILE = "charter.json"
+CHARTER_KIND = "fedward/charter/1"
 INITIAL_FILE = "initial.safetensors"
 WITHOUT_DP = "this study trains without differential privacy"
 """The plain words that both a charter and a site's settings must hold for a study without DP."""
@@ -27,7 +38,10 @@ WITHOUT_DP = "this study trains without differential privacy"
 DIGEST_PATTERN = r"^sha256:[0-9a-f]{64}$"
 Digest = Annotated[str, Field(pattern=DIGEST_PATTERN)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Decimal = Annotated[float, PlainSerializer(repr, when_used="json")]
+"""Its canonical form is the shortest text that gives the same double."""
+
+Positive = Annotated[Decimal, Field(gt=0, allow_inf_nan=False)]
 
 
 class Terms(BaseModel):
@@ -88,11 +102,11 @@ class PrivacyTerms(Terms):
     without_dp: str = ""
     unit: Literal["record"] = "record"
     epsilon: Positive | None = None
-    delta: Annotated[float, Field(gt=0, lt=1)] = 1e-5
+    delta: Annotated[Decimal, Field(gt=0, lt=1)] = 1e-5
     clipping_norm: Positive = 1.0
-    adapter_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    noise_multiplier: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-    sampling_rate: Annotated[float, Field(gt=0, le=1)]
+    adapter_share: Annotated[Decimal, Field(gt=0, lt=1)] = 0.2
+    noise_multiplier: Annotated[Decimal, Field(ge=0, allow_inf_nan=False)] = 0.0
+    sampling_rate: Annotated[Decimal, Field(gt=0, le=1)]
 
     @model_validator(mode="after")
     def _private_or_said_so(self) -> "PrivacyTerms":
@@ -115,7 +129,7 @@ class TrainingTerms(Terms):
     optimizer: Literal["sgd", "adam"] = "sgd"
     learning_rate: Positive
     head_learning_rate: Positive | None = None
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    momentum: Annotated[Decimal, Field(ge=0, lt=1)] = 0.0
 
 
 class AggregationTerms(Terms):
@@ -124,25 +138,44 @@ class AggregationTerms(Terms):
     weights: Literal["equal", "declared-records"] = "equal"
     server_optimizer: Literal["fedavg", "fedavgm", "fedadam"] = "fedavg"
     server_learning_rate: Positive = 1.0
-    server_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    server_momentum: Annotated[Decimal, Field(ge=0, lt=1)] = 0.0
     minimum_cohort: Annotated[int, Field(ge=1)]
     round_deadline_seconds: Positive = 3600.0
     maximum_update_norm: Positive = 1e4
 
 
-class Participant(Terms):
-    """A site that takes part. `records` is the public, declared number of its privacy units."""
+class Party(Terms):
+    """An institution, and the key that its signatures are checked with."""
 
     name: Name
+    key: KeyText
+
+    @property
+    def public_key(self) -> PublicKey:
+        """What `key` stands for."""
+        return PublicKey(self.key)
+
+
+class Participant(Party):
+    """A site that takes part. `records` is the public, declared number of its privacy units."""
+
     records: Annotated[int, Field(ge=1, le=10**9)]
 
 
 class Charter(Terms):
-    """All terms of one study."""
+    """All terms of one study. It may be run until the end of the day `expires`, UTC.
+
+    `use` is one word for what the result is for ("research"), which sites permit by dataset;
+    `purpose` and `legal_basis` say it in sentences, for the people who approve.
+    """
 
     version: Literal[1] = 1
     study: Name
-    purpose: Annotated[str, Field(min_length=1)]
+    purpose: Annotated[str, Field(min_length=1, max_length=2000)]
+    use: Name = "research"
+    legal_basis: Annotated[str, Field(min_length=1, max_length=2000)]
+    expires: date
+    coordinator: Party
     dataset: Name
     base_model: BaseModelTerms
     initial: Digest
@@ -156,8 +189,11 @@ class Charter(Terms):
     @model_validator(mode="after")
     def _consistent(self) -> "Charter":
         names = [participant.name for participant in self.participants]
+        keys = [self.coordinator.key, *(participant.key for participant in self.participants)]
         if len(set(names)) != len(names):
             raise ValueError("participants: one occurs twice")
+        if len(set(keys)) != len(keys):
+            raise ValueError("participants: two parties have the same key")
         if self.training.head_rounds and self.task.kind == "causal-lm":
             raise ValueError("training.head_rounds: a causal language model has no head")
         if self.aggregation.minimum_cohort > len(names):
@@ -167,10 +203,20 @@ class Charter(Terms):
             )
         return self
 
+    @property
+    def body(self) -> dict[str, Any]:
+        """The charter as the body of a statement."""
+        return self.model_dump(mode="json")
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the canonical JSON: the charter's identity."""
-        return canonical.digest(canonical.encode(self.model_dump(mode="json")))
+        return canonical.digest(canonical.encode(self.body))
+
+    def check_date(self, now: datetime) -> None:
+        """Raises CharterError if the charter has expired by `now`."""
+        if now.astimezone(UTC).date() > self.expires:
+            raise CharterError(f"charter {self.study}: it expired on {self.expires}")
 
     def participant(self, site: str) -> Participant:
         """The participant called `site`. Raises CharterError."""
@@ -210,22 +256,34 @@ class Charter(Terms):
             )
 
 
-def load(folder: Path) -> tuple[Charter, tensors.Tensors]:
-    """The charter in `folder` and its initial tensors.
+def read_draft(path: Path, **computed: object) -> Charter:
+    """The charter that is drafted in the TOML file `path`, with the fields that are `computed`.
 
     Raises CharterError, naming file and field, for a file that is missing, malformed or cannot be
-    read, terms that cost more than they state, or initial tensors that are not the ones named.
+    read, or terms that cost more than they state.
     """
-    path = folder / CHARTER_FILE
     try:
         content = tomllib.loads(_read(path).decode("utf-8"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise CharterError(f"{path}: not a TOML file: {error}") from error
-    charter = parse(content, str(path))
-    try:
-        charter.check_privacy()
-    except CharterError as error:
-        raise CharterError(f"{path}: {error}") from error
+    return _checked({**content, **computed}, path)
+
+
+def load(folder: Path) -> tuple[Charter, tensors.Tensors]:
+    """The signed charter in `folder` and its initial tensors.
+
+    Raises CharterError or StatementError, naming file and field, for a file that is missing, is not
+    signed by the coordinator whom it names, or is not canonical; for terms that cost more than they
+    state, or initial tensors that are not the ones named.
+    """
+    path = folder / CHARTER_FILE
+    statement = statements.decode(_read(path), CHARTER_KIND, str(path))
+    charter = _checked(statement.body, path)
+    if charter.body != statement.body:
+        raise CharterError(f"{path}: a field is not in canonical form")
+    statement.signed_by(
+        charter.coordinator.public_key, f"the coordinator {charter.coordinator.name}"
+    )
     initial_path = folder / INITIAL_FILE
     data = _read(initial_path)
     if canonical.digest(data) != charter.initial:
@@ -234,6 +292,15 @@ def load(folder: Path) -> tuple[Charter, tensors.Tensors]:
             f"{charter.initial}"
         )
     return charter, tensors.decode(data, str(initial_path))
+
+
+def _checked(content: object, path: Path) -> Charter:
+    charter = parse(content, str(path))
+    try:
+        charter.check_privacy()
+    except CharterError as error:
+        raise CharterError(f"{path}: {error}") from error
+    return charter
 
 
 def _read(path: Path) -> bytes:
@@ -261,11 +328,20 @@ def describe(error: ValidationError) -> str:
     )
 
 
-def save(folder: Path, charter: Charter, initial: tensors.Tensors) -> None:
-    """Writes `initial.safetensors` and then `charter.toml`, which has to name its digest."""
+def save(folder: Path, charter: Charter, initial: tensors.Tensors, key: SigningKey) -> None:
+    """Writes `initial.safetensors` and then `charter.json`, signed with the coordinator's `key`.
+
+    Raises CharterError if the charter names other tensors or another coordinator's key.
+    """
     data = tensors.encode(initial)
     if canonical.digest(data) != charter.initial:
         raise CharterError(f"charter {charter.study}: initial: not the digest of these tensors")
+    if key.public != charter.coordinator.public_key:
+        raise CharterError(
+            f"charter {charter.study}: coordinator.key is {charter.coordinator.key}, this key is "
+            f"{key.public.text}"
+        )
     write_atomically(folder / INITIAL_FILE, data)
-    content = charter.model_dump(mode="json", exclude_none=True)
-    write_atomically(folder / CHARTER_FILE, tomli_w.dumps(content).encode())
+    write_atomically(
+        folder / CHARTER_FILE, statements.sign(CHARTER_KIND, charter.body, key).encode()
+    )

@@ -12,6 +12,9 @@ FedwardError                    1
 ├── CohortError                 9   fewer sites than the charter's minimum
 ├── TransportError             10   the SuperLink cannot be reached or refuses
 ├── MissingExtra               11   an optional package is not installed
+├── IdentityError              12   a key: missing, readable by others, under another passphrase
+├── StatementError             13   a signed statement: not canonical, of another kind, a wrong signature
+├── AuditError                 14   an audit log that was changed, cut off, or cannot be written
 └── Interrupted               130   Ctrl-C; what was finished is kept
 
 A message says what was wrong, where, and what to do about it. At a site, nothing of a message
@@ -116,6 +119,27 @@ class MissingExtra(FedwardError):
     """An optional package is not installed; the message says how to install it."""
 
     exit_code = 11
+
+
+class IdentityError(FedwardError):
+    """A key that is missing, is open to others, or cannot be opened."""
+
+    exit_code = 12
+    refusal = RefusalCode.STATE
+
+
+class StatementError(FedwardError):
+    """A signed statement that is malformed, or not signed by whom it has to be."""
+
+    exit_code = 13
+    refusal = RefusalCode.CHARTER
+
+
+class AuditError(FedwardError):
+    """An audit log that is not what its institution wrote, or cannot be written."""
+
+    exit_code = 14
+    refusal = RefusalCode.STATE
 
 
 class Interrupted(FedwardError):

@@ -1,15 +1,18 @@
 """A consortium on one machine: writes the folders that a coordinator and its sites would have, has
 every site approve the charter, and runs the study with the code that is deployed."""
 
+import hashlib
 import shutil
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 
 import tomli_w
 import torch
 
+from fedward_client import consent
 from fedward_client.settings import SETTINGS_FILE
 from fedward_client.site import Site
 from fedward_server.app import Observer
@@ -23,11 +26,13 @@ from fedward_shared.charter import (
     BaseModelTerms,
     Charter,
     Participant,
+    Party,
     PrivacyTerms,
     TaskTerms,
     TrainingTerms,
 )
 from fedward_shared.files import write_atomically
+from fedward_shared.identity import SigningKey
 from fedward_shared.privacy import accountant
 from fedward_shared.report import RoundRecord
 from fedward_shared.tasks.base import Columns, StudyModel
@@ -35,6 +40,8 @@ from fedward_shared.tasks.classification import TextClassifier
 from fedward_simulations import federation
 from fedward_simulations.engines import Engine
 
+COORDINATOR = "coordinator"
+KEY_FILE = "site.key"
 DATASET = "records"
 RECORDS_FILE = "records.jsonl"
 EVALUATION_FILE = "evaluation.jsonl"
@@ -176,6 +183,9 @@ class Consortium:
         charter = Charter(
             study=name,
             purpose=world.purpose,
+            legal_basis="None is needed: a simulation on one machine",
+            expires=date.max,
+            coordinator=Party(name=COORDINATOR, key=self._key(COORDINATOR).public.text),
             dataset=DATASET,
             base_model=BaseModelTerms(digest=base_models.digest(world.base_model)),
             initial=tensors.digest(initial),
@@ -190,16 +200,17 @@ class Consortium:
                 server_momentum=recipe.server_momentum,
             ),
             participants=tuple(
-                Participant(name=site, records=size(columns)) for site, columns in holders.items()
+                Participant(name=site, records=size(columns), key=self._key(site).public.text)
+                for site, columns in holders.items()
             ),
         )
         for site, columns in holders.items():
             self._write_site(folder / "sites" / site, site, columns, epsilon, len(holders))
-        charters.save(coordinator, charter, initial)
+        charters.save(coordinator, charter, initial, self._key(COORDINATOR))
         records.write_jsonl(coordinator / EVALUATION_FILE, world.evaluation)
         for site in holders:
             with closing(Site.open(folder / "sites" / site / SETTINGS_FILE)) as opened:
-                opened.charters.approve(coordinator)
+                consent.approve(opened, coordinator)
         settings = {
             "base_model": str(world.base_model.resolve()),
             "evaluation": EVALUATION_FILE,
@@ -210,6 +221,12 @@ class Consortium:
         }
         # Last, and atomically: a folder with this file in it is whole.
         write_atomically(coordinator / STUDY_FILE, tomli_w.dumps(settings).encode())
+
+    def _key(self, name: str) -> SigningKey:
+        """A key that follows from the seed: the same seed gives the same charters."""
+        return SigningKey.from_seed(
+            hashlib.sha256(f"fedward simulation {self.world.seed} {name}".encode()).digest()
+        )
 
     def _initial(self, recipe: Recipe) -> tensors.Tensors:
         model = tasks.build(self.world.base_model, self.world.task, recipe.adapter)
@@ -228,8 +245,11 @@ class Consortium:
     ) -> None:
         world = self.world
         records.write_jsonl(folder / RECORDS_FILE, columns)
+        self._key(name).save(folder / KEY_FILE)
         settings = {
             "name": name,
+            "key": KEY_FILE,
+            "coordinators": {COORDINATOR: self._key(COORDINATOR).public.text},
             "base_models": [str(world.base_model.resolve())],
             "threads": world.threads,
             "minimum_cohort": cohort,

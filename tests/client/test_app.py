@@ -7,13 +7,14 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tomli_w
 import torch
-from conftest import LABELS, texts
+from conftest import COORDINATOR, LABELS, key_of, texts
 from flwr.app import Context, Message, RecordDict, UserConfig
 from flwr.clientapp import ClientApp
 from flwr.common.serde import message_to_proto
@@ -21,6 +22,7 @@ from flwr.supercore.task_identity import TaskIdentity
 from pydantic import BaseModel
 from structlog.testing import capture_logs
 
+from fedward_client import consent
 from fedward_client.app import SITE_KEY, answer_hello, answer_train, app, create_app
 from fedward_client.ledger import Spending
 from fedward_client.settings import DatasetSettings, SiteSettings
@@ -34,6 +36,7 @@ from fedward_shared.charter import (
     BaseModelTerms,
     Charter,
     Participant,
+    Party,
     PrivacyTerms,
     TaskTerms,
     TrainingTerms,
@@ -105,6 +108,9 @@ def sent(
     charter = Charter(
         study="diagnoses",
         purpose="test",
+        legal_basis="test",
+        expires=date(2100, 1, 1),
+        coordinator=Party(name="university", key=COORDINATOR.public.text),
         dataset="records",
         base_model=BaseModelTerms(digest=base_models.digest(tiny_bert_folder)),
         initial=tensors.digest(initial),
@@ -118,10 +124,10 @@ def sent(
         ),
         training=TrainingTerms(rounds=2, local_steps=ROUND.steps, learning_rate=0.5),
         aggregation=AggregationTerms(minimum_cohort=1),
-        participants=(Participant(name="north", records=24),),
+        participants=(Participant(name="north", records=24, key=key_of("north").public.text),),
     )
     folder = tmp_path_factory.mktemp("sent")
-    charters.save(folder, charter, initial)
+    charters.save(folder, charter, initial, COORDINATOR)
     return folder, TrainRequest(charter.digest, 1, tensors.encode(model.exchanged()))
 
 
@@ -134,6 +140,7 @@ def found(
     source, request = sent
     settings = {
         "name": "north",
+        "coordinators": {"university": COORDINATOR.public.text},
         "base_models": [str(tiny_bert_folder)],
         "minimum_cohort": 1,
         "datasets": {"records": {"path": "records.jsonl", "account": "people", "epsilon": 8.0}},
@@ -142,9 +149,10 @@ def found(
     def make(name: str) -> Home:
         folder = tmp_path / name
         records.write_jsonl(folder / "records.jsonl", texts(24))
+        key_of("north").save(folder / "site.key")
         (folder / "site.toml").write_text(tomli_w.dumps(settings), "utf-8")
         with closing(Site.open(folder / "site.toml")) as site:
-            charter = site.charters.approve(source)
+            charter, _ = consent.approve(site, source)
         return Home(folder, charter, request)
 
     return make
@@ -521,7 +529,7 @@ def test_no_setting_charter_or_message_has_a_field_for_a_seed(home: Home) -> Non
     content = home.charter.model_dump(mode="json", exclude_none=True)
     content["privacy"]["seed"] = 7
     with pytest.raises(CharterError, match=r"privacy\.seed: Extra"):
-        parse(content, "charter.toml")
+        parse(content, "charter.json")
     site = Site.open(home.settings)
     site.close()
     assert site.randomness is from_os

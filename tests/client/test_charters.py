@@ -1,18 +1,20 @@
 """Approved charters: a site runs the very terms its people approved, and no others."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import small_charter
+from conftest import COORDINATOR, key_of, small_charter
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fedward_client.charters import ApprovedCharters
 from fedward_shared import charter as charters
-from fedward_shared import tensors
+from fedward_shared import statements, tensors
 from fedward_shared.charter import CHARTER_FILE, INITIAL_FILE, Charter, PrivacyTerms, TrainingTerms
-from fedward_shared.errors import CharterError, RefusalCode
+from fedward_shared.decisions import DECISION_KIND, Choice, Decision, check_approved
+from fedward_shared.errors import CharterError, RefusalCode, StatementError
 
 INITIAL = {"head.weight": torch.arange(6, dtype=torch.float32).reshape(2, 3)}
 
@@ -29,13 +31,32 @@ def terms(study: str = "diagnoses") -> Charter:
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     """The folder that the coordinator sends."""
-    charters.save(tmp_path / "sent", terms(), INITIAL)
+    charters.save(tmp_path / "sent", terms(), INITIAL, COORDINATOR)
     return tmp_path / "sent"
+
+
+NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+
+def charters_of(folder: Path) -> ApprovedCharters:
+    return ApprovedCharters(folder, "north", key_of("north"), lambda: NOON)
 
 
 @pytest.fixture
 def approved(tmp_path: Path) -> ApprovedCharters:
-    return ApprovedCharters(tmp_path / "charters")
+    return charters_of(tmp_path / "charters")
+
+
+def decide(approved: ApprovedCharters, charter: Charter, choice: Choice) -> None:
+    decision = approved.next_decision(charter.digest, choice)
+    if decision is not None:
+        approved.decide(decision)
+
+
+def approve(approved: ApprovedCharters, source: Path) -> Charter:
+    charter = approved.keep(source)
+    decide(approved, charter, "approve")
+    return charter
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -48,7 +69,7 @@ def kept(tmp_path: Path, charter: Charter) -> Path:
 
 
 def test_what_was_approved_is_what_is_loaded(approved: ApprovedCharters, source: Path) -> None:
-    charter = approved.approve(source)
+    charter = approve(approved, source)
     assert charter == terms()
     loaded, initial = approved.load(charter.digest)
     assert loaded == charter
@@ -56,8 +77,8 @@ def test_what_was_approved_is_what_is_loaded(approved: ApprovedCharters, source:
 
 
 def test_the_copy_does_not_follow_its_source(approved: ApprovedCharters, source: Path) -> None:
-    charter = approved.approve(source)
-    charters.save(source, terms("another"), INITIAL)
+    charter = approve(approved, source)
+    charters.save(source, terms("another"), INITIAL, COORDINATOR)
     assert approved.load(charter.digest)[0].study == "diagnoses"
     with pytest.raises(CharterError, match="not approved here"):
         approved.load(terms("another").digest)
@@ -73,42 +94,45 @@ def test_what_was_not_approved_is_refused(approved: ApprovedCharters) -> None:
 def test_approving_twice_is_harmless(
     approved: ApprovedCharters, source: Path, tmp_path: Path
 ) -> None:
-    first = approved.approve(source)
+    first = approve(approved, source)
     before = files(tmp_path / "charters")
-    assert approved.approve(source) == first
+    assert approve(approved, source) == first
     assert files(tmp_path / "charters") == before
-    assert len(before) == 2
+    assert sorted(Path(name).name for name in before) == [
+        "charter.json",
+        "decision-0001.json",
+        "initial.safetensors",
+    ]
 
 
 @pytest.mark.parametrize(
     ("old", "new", "complaint"),
     [
-        ("epsilon = 2.0", "epsilon = 3.0", "has changed"),
-        ("clipping_norm = 1.0", "clipping_norm = 100.0", "has changed"),
-        ("local_steps = 2", "local_steps = 1", "has changed"),
-        ("noise_multiplier = 6.0", "noise_multiplier = 0.6", "cost"),
-        ("noise_multiplier = 6.0", "noise_multiplier = -6.0", "noise_multiplier"),
-        ("epsilon = 2.0", "epsilon = ", "not a TOML file"),
+        ('"epsilon":"2.0"', '"epsilon":"3.0"', "the signature of ed25519:.* is not right"),
+        ('"clipping_norm":"1.0"', '"clipping_norm":"100.0"', "is not right for what it says"),
+        ('"local_steps":2', '"local_steps":1', "is not right for what it says"),
+        ('"epsilon":', '"epsilon" :', "not canonical JSON"),
+        ('"study":"', '"study:"', "not canonical JSON"),
     ],
 )
 def test_a_tampered_charter_is_refused(
     approved: ApprovedCharters, source: Path, tmp_path: Path, old: str, new: str, complaint: str
 ) -> None:
-    charter = approved.approve(source)
+    charter = approve(approved, source)
     path = kept(tmp_path, charter) / CHARTER_FILE
     text = path.read_text("utf-8")
     assert old in text
     path.write_text(text.replace(old, new), "utf-8")
-    with pytest.raises(CharterError, match=complaint):
+    with pytest.raises(StatementError, match=complaint):
         approved.load(charter.digest)
 
 
 def test_another_approved_charter_in_its_place_is_refused(
     approved: ApprovedCharters, source: Path, tmp_path: Path
 ) -> None:
-    charter = approved.approve(source)
-    charters.save(source, terms("another"), INITIAL)
-    other = approved.approve(source)
+    charter = approve(approved, source)
+    charters.save(source, terms("another"), INITIAL, COORDINATOR)
+    other = approve(approved, source)
     stolen = (kept(tmp_path, other) / CHARTER_FILE).read_bytes()
     (kept(tmp_path, charter) / CHARTER_FILE).write_bytes(stolen)
     with pytest.raises(CharterError, match="the copy of the charter has changed"):
@@ -118,7 +142,7 @@ def test_another_approved_charter_in_its_place_is_refused(
 def test_tampered_or_missing_initial_tensors_are_refused(
     approved: ApprovedCharters, source: Path, tmp_path: Path
 ) -> None:
-    charter = approved.approve(source)
+    charter = approve(approved, source)
     path = kept(tmp_path, charter) / INITIAL_FILE
     path.write_bytes(tensors.encode({"head.weight": INITIAL["head.weight"] + 1}))
     with pytest.raises(CharterError, match=r"initial\.safetensors: its digest is"):
@@ -131,16 +155,18 @@ def test_tampered_or_missing_initial_tensors_are_refused(
 def test_a_charter_that_is_not_valid_is_not_kept(
     approved: ApprovedCharters, source: Path, tmp_path: Path
 ) -> None:
-    path = source / CHARTER_FILE
-    path.write_text(path.read_text("utf-8").replace("rounds = 2", "rounds = 200"), "utf-8")
+    dear = terms().model_copy(
+        update={"training": TrainingTerms(rounds=200, local_steps=2, learning_rate=0.5)}
+    )
+    charters.save(source, dear, INITIAL, COORDINATOR)
     with pytest.raises(CharterError, match="cost"):
-        approved.approve(source)
+        approve(approved, source)
     assert not (tmp_path / "charters").exists()
 
 
 @given(st.text(max_size=80) | st.text("./\\%0af", min_size=64, max_size=71))
 def test_no_text_leads_out_of_the_folder(digest: str) -> None:
-    approved = ApprovedCharters(Path("/nowhere/charters"))
+    approved = charters_of(Path("/nowhere/charters"))
     with pytest.raises(CharterError):
         approved.load(digest)
 
@@ -153,3 +179,97 @@ def test_a_digest_that_is_a_path_is_no_digest(
         approved.load(path)
     with pytest.raises(CharterError, match="no charter's digest"):
         approved.load("sha256:" + "../" * 21 + "x")
+
+
+def test_a_charter_that_is_only_kept_is_not_approved(
+    approved: ApprovedCharters, source: Path
+) -> None:
+    charter = approved.keep(source)
+    assert approved.decision(charter.digest) is None
+    assert approved.read(charter.digest)[0] == charter
+    with pytest.raises(CharterError, match="no decision was made"):
+        approved.load(charter.digest)
+    assert approved.known == [charter.digest]
+
+
+@pytest.mark.parametrize(("choice", "said"), [("refuse", "refuse"), ("withdraw", "withdraw")])
+def test_the_last_decision_counts(
+    approved: ApprovedCharters, source: Path, choice: Choice, said: str
+) -> None:
+    charter = approve(approved, source)
+    decide(approved, charter, choice)
+    with pytest.raises(CharterError, match=f"the site chose to {said}"):
+        approved.load(charter.digest)
+    decide(approved, charter, "approve")
+    assert approved.load(charter.digest)[0] == charter
+    last = approved.decision(charter.digest)
+    assert last is not None
+    assert (last.number, last.at) == (3, "2026-11-24T12:00:00+00:00")
+
+
+def forged(charter: Charter, changes: dict[str, object]) -> dict[str, object]:
+    return {
+        "charter": charter.digest,
+        "site": "north",
+        "choice": "approve",
+        "number": 1,
+        "at": "2026-11-24T12:00:00+00:00",
+        "people": [],
+        **changes,
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "signer", "said"),
+    [
+        ({}, "south", "not signed by north"),
+        ({"site": "south"}, "north", "it is by south, not by north"),
+        ({"charter": "sha256:" + "0" * 64}, "north", "it is about charter sha256:000"),
+        ({"choice": "maybe"}, "north", "choice: Input should be"),
+        ({"number": 0}, "north", "number: "),
+        ({"at": 3}, "north", "at: "),
+        ({"note": "please"}, "north", "note: Extra inputs"),
+        ({"people": ["Anna B."]}, "north", r"people\.0: "),
+    ],
+)
+def test_a_decision_that_is_not_this_sites_is_refused(
+    approved: ApprovedCharters,
+    source: Path,
+    tmp_path: Path,
+    changes: dict[str, object],
+    signer: str,
+    said: str,
+) -> None:
+    charter = approved.keep(source)
+    statement = statements.sign(DECISION_KIND, forged(charter, changes), key_of(signer))
+    (kept(tmp_path, charter) / "decision-0001.json").write_bytes(statement.encode())
+    with pytest.raises(StatementError, match=said):
+        approved.load(charter.digest)
+
+
+def test_an_approval_of_another_charter_cannot_be_replayed(
+    approved: ApprovedCharters, source: Path, tmp_path: Path
+) -> None:
+    charter = approve(approved, source)
+    charters.save(source, terms("another"), INITIAL, COORDINATOR)
+    other = approved.keep(source)
+    replayed = (kept(tmp_path, charter) / "decision-0001.json").read_bytes()
+    (kept(tmp_path, other) / "decision-0001.json").write_bytes(replayed)
+    with pytest.raises(StatementError, match=f"about charter {charter.digest}, not {other.digest}"):
+        approved.load(other.digest)
+
+
+def test_a_coordinator_takes_an_approval_of_a_participant_alone(
+    approved: ApprovedCharters, source: Path
+) -> None:
+    charter = approve(approved, source)
+    data = approved.decision_bytes(charter.digest)
+    assert data is not None
+    assert isinstance(check_approved(data, charter, "north", "reply"), Decision)
+    with pytest.raises(CharterError, match="west is not among the participants"):
+        check_approved(data, charter, "west", "reply")
+    decide(approved, charter, "withdraw")
+    withdrawn = approved.decision_bytes(charter.digest)
+    assert withdrawn is not None
+    with pytest.raises(StatementError, match="north decided to withdraw diagnoses"):
+        check_approved(withdrawn, charter, "north", "reply")

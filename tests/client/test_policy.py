@@ -3,10 +3,12 @@
 import json
 import math
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import COORDINATOR, key_of
 
 from fedward_client import policy
 from fedward_client.ledger import Ledger
@@ -23,6 +25,7 @@ from fedward_shared.errors import (
 )
 from fedward_shared.privacy.plan import Event
 
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
 NO_DP = {"mechanism": "none", "without_dp": WITHOUT_DP, "sampling_rate": 0.5}
 
 
@@ -31,7 +34,10 @@ def settings(tmp_path: Path, tiny_bert_folder: Path) -> SiteSettings:
     (tmp_path / "records.jsonl").write_text("never opened here\n")
     dataset = DatasetSettings(path=tmp_path / "records.jsonl", account="people", epsilon=3.0)
     return SiteSettings(
-        name="north", base_models=(tiny_bert_folder,), datasets={"records": dataset}
+        name="north",
+        coordinators={"university": COORDINATOR.public.text},
+        base_models=(tiny_bert_folder,),
+        datasets={"records": dataset},
     )
 
 
@@ -47,6 +53,9 @@ def terms(tiny_bert_folder: Path, task: TaskTerms, adapter: AdapterTerms) -> dic
     return {
         "study": "diagnoses",
         "purpose": "test",
+        "legal_basis": "test",
+        "expires": "2100-01-01",
+        "coordinator": {"name": "university", "key": COORDINATOR.public.text},
         "dataset": "records",
         "base_model": {"digest": base_models.digest(tiny_bert_folder)},
         "initial": "sha256:" + "0" * 64,
@@ -55,8 +64,19 @@ def terms(tiny_bert_folder: Path, task: TaskTerms, adapter: AdapterTerms) -> dic
         "privacy": {"epsilon": 2.0, "noise_multiplier": 4.0, "sampling_rate": 0.5},
         "training": {"rounds": 2, "local_steps": 3, "learning_rate": 0.5},
         "aggregation": {"minimum_cohort": 2},
-        "participants": [{"name": "north", "records": 24}, {"name": "south", "records": 20}],
+        "participants": [participant("north", 24), participant("south", 20)],
     }
+
+
+def participant(name: str, records: int) -> dict[str, Any]:
+    return {"name": name, "records": records, "key": key_of(name).public.text}
+
+
+def permit(
+    charter: Charter, settings: SiteSettings, key: str = "north", now: datetime = NOW
+) -> policy.Permission:
+    """What the site with the key of `key` is permitted."""
+    return policy.permit(charter, settings, key_of(key).public, now)
 
 
 def charter(terms: dict[str, Any], **changes: object) -> Charter:
@@ -65,7 +85,7 @@ def charter(terms: dict[str, Any], **changes: object) -> Charter:
 
 def refused(charter: Charter, settings: SiteSettings, kind: type[FedwardError]) -> str:
     with pytest.raises(kind) as caught:
-        policy.permit(charter, settings)
+        permit(charter, settings)
     assert type(caught.value) is kind
     return str(caught.value)
 
@@ -74,7 +94,7 @@ def test_what_is_permitted_is_what_both_sides_say(
     terms: dict[str, Any], settings: SiteSettings, tiny_bert_folder: Path
 ) -> None:
     agreed = charter(terms)
-    permission = policy.permit(agreed, settings)
+    permission = permit(agreed, settings)
     assert permission.plan == agreed.plan("north")
     assert permission.plan.event == Event("poisson-gaussian", 0.5, 4.0, 3)
     assert permission.dataset == settings.datasets["records"]
@@ -93,9 +113,9 @@ def test_a_cohort_below_the_sites_minimum(terms: dict[str, Any], settings: SiteS
     strict = settings.model_copy(update={"minimum_cohort": 3})
     message = refused(charter(terms), strict, CharterError)
     assert "aggregation.minimum_cohort is 2, site.toml asks for 3" in message
-    third = [*terms["participants"], {"name": "west", "records": 20}]
+    third = [*terms["participants"], participant("west", 20)]
     larger = charter(terms, aggregation={"minimum_cohort": 3}, participants=third)
-    assert policy.permit(larger, strict)
+    assert permit(larger, strict)
 
 
 def test_a_delta_above_the_sites_limit(terms: dict[str, Any], settings: SiteSettings) -> None:
@@ -103,7 +123,7 @@ def test_a_delta_above_the_sites_limit(terms: dict[str, Any], settings: SiteSett
     message = refused(charter(terms), strict, PrivacyError)
     assert "privacy.delta is 1e-05, site.toml allows 1e-06" in message
     small = {**terms["privacy"], "delta": 1e-7}
-    permission = policy.permit(charter(terms, privacy=small), strict)
+    permission = permit(charter(terms, privacy=small), strict)
     assert (permission.account.delta, permission.study.delta) == (1e-6, 1e-7)
 
 
@@ -111,7 +131,7 @@ def test_an_epsilon_above_the_sites_limit_ends_at_the_sites_limit(
     terms: dict[str, Any], settings: SiteSettings, tmp_path: Path
 ) -> None:
     generous = charter(terms, privacy={**terms["privacy"], "epsilon": 50.0})
-    permission = policy.permit(generous, changed(settings, epsilon=0.1))
+    permission = permit(generous, changed(settings, epsilon=0.1))
     assert (permission.account.epsilon, permission.study.epsilon) == (0.1, 50.0)
     ledger = Ledger(tmp_path / "ledger.sqlite")
     with pytest.raises(BudgetExceeded, match=r"site\.toml allows ε = 0\.1"):
@@ -139,7 +159,7 @@ def test_without_dp_is_unbounded_once_both_sides_said_so(
     terms: dict[str, Any], settings: SiteSettings
 ) -> None:
     said = settings.model_copy(update={"without_dp": WITHOUT_DP})
-    permission = policy.permit(charter(terms, privacy=NO_DP), said)
+    permission = permit(charter(terms, privacy=NO_DP), said)
     assert permission.plan.event.mechanism == "none"
     assert (permission.account.epsilon, permission.study.epsilon) == (math.inf, math.inf)
 
@@ -148,7 +168,7 @@ def test_the_words_alone_unbind_no_private_study(
     terms: dict[str, Any], settings: SiteSettings
 ) -> None:
     said = settings.model_copy(update={"without_dp": WITHOUT_DP})
-    permission = policy.permit(charter(terms), said)
+    permission = permit(charter(terms), said)
     assert (permission.account.epsilon, permission.study.epsilon) == (3.0, 2.0)
     assert permission.plan.private
 
@@ -190,7 +210,7 @@ def test_a_base_model_of_which_one_file_differs(
     listed = settings.model_copy(update={"base_models": (other,)})
     assert str(other) in refused(charter(terms), listed, ModelError)
     both = settings.model_copy(update={"base_models": (other, tiny_bert_folder)})
-    assert policy.permit(charter(terms), both).base_model == tiny_bert_folder
+    assert permit(charter(terms), both).base_model == tiny_bert_folder
 
 
 def test_a_base_model_that_wants_to_run_code(
@@ -217,5 +237,5 @@ def test_sums_are_divided_by_the_declared_records_not_by_those_there_are(
         {"name": "north", "records": declared},
         {"name": "south", "records": 7},
     ]
-    permission = policy.permit(charter(terms, participants=participants), settings)
+    permission = permit(charter(terms, participants=participants), settings)
     assert permission.plan.expected_batch == 0.5 * declared

@@ -18,6 +18,7 @@ from fedward_shared.errors import UsageError
 def good() -> dict[str, Any]:
     return {
         "name": "north",
+        "coordinators": {"university": "ed25519:" + "0" * 64},
         "base_models": ["models/minilm"],
         "datasets": {
             "records": {"path": "records.jsonl", "columns": {}, "account": "people", "epsilon": 1.0}
@@ -51,6 +52,11 @@ WRONG: list[tuple[str, object]] = [
     ("name", ""),
     ("name", "North Hospital"),
     ("name", "../north"),
+    ("key", 7),
+    ("coordinators", None),
+    ("coordinators", ["university"]),
+    ("coordinators.university", "ed25519:0"),
+    ("coordinators.university", 7),
     ("state", 7),
     ("base_models", None),
     ("base_models", "models/minilm"),

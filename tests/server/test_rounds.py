@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from conftest import small_charter
+from conftest import key_of, small_charter
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,7 +23,9 @@ CHARTER = small_charter(
     aggregation=AggregationTerms(
         minimum_cohort=2, maximum_update_norm=100.0, round_deadline_seconds=10.0
     ),
-    participants=tuple(Participant(name=name, records=100) for name in SITES),
+    participants=tuple(
+        Participant(name=name, records=100, key=key_of(name).public.text) for name in SITES
+    ),
 )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import small_charter
+from conftest import COORDINATOR, small_charter
 
 from fedward_server.studies import (
     LOCK_FILE,
@@ -45,7 +45,7 @@ with StudyLock(Path(sys.argv[1]), 0.0):
 def folder(tmp_path: Path) -> Path:
     """A study that has not begun."""
     place = tmp_path / "study"
-    charters.save(place, CHARTER, START)
+    charters.save(place, CHARTER, START, COORDINATOR)
     (place / STUDY_FILE).write_text('base_model = "../model"\n')
     return place
 
@@ -155,7 +155,7 @@ def test_tensors_of_later_rounds_say_that_records_are_missing(folder: Path) -> N
 
 def test_a_checkpoint_of_another_charter_is_refused(folder: Path) -> None:
     run_rounds(folder, 1)
-    charters.save(folder, CHARTER.model_copy(update={"purpose": "another"}), START)
+    charters.save(folder, CHARTER.model_copy(update={"purpose": "another"}), START, COORDINATOR)
     with pytest.raises(StateError, match=r"0000\.json.*another charter"):
         Study(folder).read()
 

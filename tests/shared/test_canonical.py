@@ -10,15 +10,14 @@ from hypothesis import strategies as st
 
 from fedward_shared import canonical
 
-VALUE = {"b": [1, 2.50, True, None], "a": "é\n", "€": 1e21, "A": {"z": 0.0, "y": -5}}
-BYTES = '{"A":{"y":-5,"z":0},"a":"é\\n","b":[1,2.5,true,null],"€":1e+21}'.encode()
-DIGEST = "sha256:604cf66233015e5baa27fe7bf12c1b36d6f509aec55ebef4e9618299d368395c"
+VALUE = {"b": [1, "2.5", True, None], "a": "é\n", "€": 2**53 - 1, "A": {"z": 0, "y": -5}}
+BYTES = '{"A":{"y":-5,"z":0},"a":"é\\n","b":[1,"2.5",true,null],"€":9007199254740991}'.encode()
+DIGEST = "sha256:ece6acd0fef51d649641aa41d528c8c152a37b85bc4912d0ef3fc0dd6fd9f3c7"
 
 values = st.recursive(
     st.none()
     | st.booleans()
     | st.integers(-(2**53) + 1, 2**53 - 1)
-    | st.floats(-(2**53) + 1, 2**53 - 1)
     | st.text(st.characters(codec="utf-8")),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("abé€😀"), inner),
     max_leaves=12,
@@ -56,7 +55,7 @@ def test_keys_are_ordered_by_their_utf_16_units() -> None:
     assert list(keys) == ["\r", "1", "😀", "\ufb33"]
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 2**53, "\ud800", {1: 2}, b"a"])
+@pytest.mark.parametrize("value", [math.nan, math.inf, 0.5, 1.0, 2**53, "\ud800", {1: 2}, b"a"])
 def test_what_json_cannot_say_has_no_spelling(value: object) -> None:
     with pytest.raises(ValueError):
         canonical.encode({"x": [value]})

@@ -4,28 +4,36 @@ import copy
 import math
 import shutil
 import tomllib
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tomli_w
 import torch
+from conftest import COORDINATOR, key_of
 
-from fedward_shared import canonical, tensors
+from fedward_shared import canonical, statements, tensors
 from fedward_shared import charter as charters
-from fedward_shared.charter import CHARTER_FILE, INITIAL_FILE, WITHOUT_DP
-from fedward_shared.errors import AdapterError, CharterError
+from fedward_shared.charter import CHARTER_FILE, CHARTER_KIND, DRAFT_FILE, INITIAL_FILE, WITHOUT_DP
+from fedward_shared.errors import AdapterError, CharterError, StatementError
 from fedward_shared.privacy import accountant
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 STUDY = VECTORS / "study"
-GOOD = tomllib.loads((STUDY / CHARTER_FILE).read_text("utf-8"))
+GOOD = tomllib.loads((STUDY / DRAFT_FILE).read_text("utf-8"))
 
 NAN, INFINITY = math.nan, math.inf
 WRONG: dict[str, list[Any]] = {
     "version": [0, 2, "one"],
     "study": ["", "Capital", "-a", "a b", "a" * 64, "../a", "a\n", 1],
-    "purpose": ["", 1],
+    "purpose": ["", 1, "a" * 2001],
+    "use": ["", "Any use"],
+    "legal_basis": ["", 1],
+    "expires": ["", "soon", "2026-02-30", 1.5],
+    "coordinator": ["university", {}],
+    "coordinator.name": ["", "Uni"],
+    "coordinator.key": ["", "ed25519:" + "0" * 63, "ed25519:" + "G" * 64, "rsa:" + "0" * 64],
     "dataset": ["", "a/b", ".."],
     "initial": ["", "0" * 64, "sha256:" + "0" * 63, "sha256:" + "G" * 64, "md5:" + "0" * 64],
     "base_model": ["model", {}],
@@ -63,11 +71,15 @@ WRONG: dict[str, list[Any]] = {
     "aggregation.maximum_update_norm": [0, -1, NAN, INFINITY],
     "participants": ["north", {}],
     "participants.0.name": ["", "North", "north/../south"],
+    "participants.0.key": ["", "ed25519:"],
     "participants.1.records": [0, -1, 10**9 + 1, 1.5],
 }
 REQUIRED = [
     "study",
     "purpose",
+    "legal_basis",
+    "expires",
+    "coordinator",
     "dataset",
     "base_model",
     "initial",
@@ -102,10 +114,18 @@ def changed(field: str, *value: Any) -> dict[str, Any]:
     return content
 
 
-def written(folder: Path, content: dict[str, Any]) -> Path:
-    """A folder with the good initial tensors and this charter."""
+def drafted(folder: Path, content: dict[str, Any]) -> Path:
+    """The draft with this content."""
+    path = folder / DRAFT_FILE
+    path.write_text(tomli_w.dumps(content), "utf-8")
+    return path
+
+
+def signed(folder: Path, body: dict[str, Any], *signers: str) -> Path:
+    """A folder with the good initial tensors and a charter of this body."""
+    keys = [key_of(name) for name in signers or ["university"]]
     shutil.copy(STUDY / INITIAL_FILE, folder / INITIAL_FILE)
-    (folder / CHARTER_FILE).write_text(tomli_w.dumps(content), "utf-8")
+    (folder / CHARTER_FILE).write_bytes(statements.sign(CHARTER_KIND, body, *keys).encode())
     return folder
 
 
@@ -116,14 +136,18 @@ def test_the_golden_vector() -> None:
     assert charters.parse(GOOD, "vector").digest == charter.digest
 
 
+def test_the_same_charter_and_key_give_the_same_bytes(tmp_path: Path) -> None:
+    charter, initial = charters.load(STUDY)
+    charters.save(tmp_path, charter, initial, COORDINATOR)
+    assert (tmp_path / CHARTER_FILE).read_bytes() == (STUDY / CHARTER_FILE).read_bytes()
+
+
 @pytest.mark.parametrize("path", sorted((VECTORS / "refused").iterdir()), ids=lambda p: p.stem)
 def test_the_vectors_that_are_refused(path: Path, tmp_path: Path) -> None:
-    shutil.copy(STUDY / INITIAL_FILE, tmp_path / INITIAL_FILE)
-    shutil.copy(path, tmp_path / CHARTER_FILE)
     expected = path.read_text("utf-8").splitlines()[0].removeprefix("# ")
     with pytest.raises(CharterError) as caught:
-        charters.load(tmp_path)
-    assert str(caught.value).startswith(f"{tmp_path / CHARTER_FILE}: ")
+        charters.read_draft(path)
+    assert str(caught.value).startswith(f"{path}: ")
     assert expected in str(caught.value)
 
 
@@ -131,23 +155,24 @@ def test_the_vectors_that_are_refused(path: Path, tmp_path: Path) -> None:
     ("field", "value"), [(field, value) for field, values in WRONG.items() for value in values]
 )
 def test_a_wrong_value_is_named_with_file_and_field(field: str, value: Any, tmp_path: Path) -> None:
-    folder = written(tmp_path, changed(field, value))
+    path = drafted(tmp_path, changed(field, value))
     with pytest.raises(CharterError) as caught:
-        charters.load(folder)
-    assert str(caught.value).startswith(f"{folder / CHARTER_FILE}: {field}")
+        charters.read_draft(path)
+    assert str(caught.value).startswith(f"{path}: {field}")
 
 
 @pytest.mark.parametrize("field", REQUIRED)
 def test_a_field_that_is_missing_is_named(field: str, tmp_path: Path) -> None:
-    folder = written(tmp_path, changed(field))
+    path = drafted(tmp_path, changed(field))
     with pytest.raises(CharterError) as caught:
-        charters.load(folder)
-    assert str(caught.value) == f"{folder / CHARTER_FILE}: {field}: Field required"
+        charters.read_draft(path)
+    assert str(caught.value) == f"{path}: {field}: Field required"
 
 
 def test_every_field_is_tried() -> None:
     sections: dict[str, type[charters.Terms]] = {
         "": charters.Charter,
+        "coordinator.": charters.Party,
         "base_model.": charters.BaseModelTerms,
         "task.": charters.TaskTerms,
         "adapter.": charters.AdapterTerms,
@@ -174,7 +199,7 @@ def test_every_field_is_tried() -> None:
 def test_what_is_saved_is_what_is_loaded(content: dict[str, Any], tmp_path: Path) -> None:
     charter = charters.parse(content, "test")
     _, initial = charters.load(STUDY)
-    charters.save(tmp_path / "a", charter, initial)
+    charters.save(tmp_path / "a", charter, initial, COORDINATOR)
     again, loaded = charters.load(tmp_path / "a")
     assert again == charter
     assert again.digest == charter.digest
@@ -204,7 +229,7 @@ def test_how_a_charter_is_written_does_not_change_its_digest() -> None:
 
 
 def test_initial_tensors_that_are_not_the_ones_named(tmp_path: Path) -> None:
-    folder = written(tmp_path, GOOD)
+    folder = signed(tmp_path, charters.parse(GOOD, "test").body)
     path = folder / INITIAL_FILE
     path.write_bytes(path.read_bytes()[:-1] + b"\x01")
     with pytest.raises(CharterError, match=r"initial\.safetensors: its digest is .* names"):
@@ -214,13 +239,17 @@ def test_initial_tensors_that_are_not_the_ones_named(tmp_path: Path) -> None:
         charters.load(folder)
     charter = charters.parse(GOOD, "test")
     with pytest.raises(CharterError, match="initial"):
-        charters.save(folder, charter, {"w": torch.ones(1)})
+        charters.save(folder, charter, {"w": torch.ones(1)}, COORDINATOR)
+    assert not path.exists()
+    with pytest.raises(CharterError, match=r"coordinator\.key is ed25519:.*, this key is"):
+        charters.save(folder, charter, charters.load(STUDY)[1], key_of("north"))
     assert not path.exists()
 
 
 def test_a_named_file_that_holds_no_tensors(tmp_path: Path) -> None:
     garbage = b"no tensors"
-    folder = written(tmp_path, changed("initial", canonical.digest(garbage)))
+    charter = charters.parse(changed("initial", canonical.digest(garbage)), "test")
+    folder = signed(tmp_path, charter.body)
     (folder / INITIAL_FILE).write_bytes(garbage)
     with pytest.raises(AdapterError, match=r"initial\.safetensors"):
         charters.load(folder)
@@ -237,10 +266,11 @@ def test_a_named_file_that_holds_no_tensors(tmp_path: Path) -> None:
     ],
 )
 def test_a_file_that_is_no_charter_is_named(data: bytes | None, named: str, tmp_path: Path) -> None:
+    path = tmp_path / DRAFT_FILE
     if data is not None:
-        (tmp_path / CHARTER_FILE).write_bytes(data)
+        path.write_bytes(data)
     with pytest.raises(CharterError, match=rf"charter\.toml: .*{named}"):
-        charters.load(tmp_path)
+        charters.read_draft(path)
 
 
 @pytest.mark.parametrize("content", [None, [], "text", 1])
@@ -270,3 +300,51 @@ def test_a_study_that_costs_what_it_states_is_accepted() -> None:
     charters.parse(changed("privacy.epsilon", cost), "test").check_privacy()
     with pytest.raises(CharterError, match=r"privacy\.epsilon"):
         charters.parse(changed("privacy.epsilon", cost * 0.999), "test").check_privacy()
+
+
+def test_terms_that_cost_more_than_they_state_are_refused_signed_or_not(tmp_path: Path) -> None:
+    body = charters.parse(changed("privacy.epsilon", 0.1), "test").body
+    with pytest.raises(CharterError, match=r"charter\.json: .*privacy\.epsilon is 0\.1"):
+        charters.load(signed(tmp_path, body))
+
+
+@pytest.mark.parametrize("signers", [["north"], ["north", "south"]])
+def test_only_the_coordinator_signs_a_charter(signers: list[str], tmp_path: Path) -> None:
+    folder = signed(tmp_path, charters.parse(GOOD, "test").body, *signers)
+    with pytest.raises(StatementError, match="not signed by the coordinator university"):
+        charters.load(folder)
+    assert charters.load(
+        signed(tmp_path, charters.parse(GOOD, "test").body, "university", *signers)
+    )
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("epsilon", "2"), ("epsilon", "2.00"), ("delta", "0.00001"), ("clipping_norm", " 0.5")],
+)
+def test_a_decimal_has_one_spelling(field: str, value: str, tmp_path: Path) -> None:
+    body = copy.deepcopy(charters.parse(GOOD, "test").body)
+    body["privacy"][field] = value
+    with pytest.raises(CharterError, match="a field is not in canonical form"):
+        charters.load(signed(tmp_path, body))
+
+
+def test_a_default_that_is_left_out_is_no_canonical_form(tmp_path: Path) -> None:
+    body = charters.parse(GOOD, "test").body
+    del body["privacy"]["without_dp"]
+    with pytest.raises(CharterError, match="canonical form"):
+        charters.load(signed(tmp_path, body))
+
+
+def test_a_charter_expires_with_its_last_day() -> None:
+    charter = charters.parse(changed("expires", "2026-11-24"), "test")
+    charter.check_date(datetime(2026, 11, 24, 23, 59, 59, tzinfo=UTC))
+    east = timezone(timedelta(hours=10))
+    charter.check_date(datetime(2026, 11, 25, 9, 59, tzinfo=east))
+    with pytest.raises(CharterError, match="fractures-2026: it expired on 2026-11-24"):
+        charter.check_date(datetime(2026, 11, 25, tzinfo=UTC))
+
+
+def test_two_parties_of_one_key_are_refused() -> None:
+    with pytest.raises(CharterError, match="two parties have the same key"):
+        charters.parse(changed("participants.1.key", GOOD["coordinator"]["key"]), "test")

@@ -1,6 +1,7 @@
 """Whatever is wrong with what a person gives: one message, its exit code, and nothing half-written."""
 
 import contextlib
+import hashlib
 import io
 import json
 import os
@@ -21,8 +22,9 @@ import typer
 from conftest import texts
 from transformers import BertConfig, BertModel
 
-from fedward_shared import cli, records
-from fedward_shared.charter import WITHOUT_DP
+from fedward_shared import cli, records, statements
+from fedward_shared.charter import CHARTER_FILE, CHARTER_KIND, WITHOUT_DP
+from fedward_shared.identity import SigningKey
 from fedward_simulations.runs import RUN_FILE
 
 START = ["--sites", "2", "--rounds", "2", "--threads", "1", "--epsilon", "0.5"]
@@ -395,8 +397,10 @@ def site(model: Path, tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "site"
     folder.mkdir()
     records.write_jsonl(folder / "records.jsonl", texts(40))
+    key_of("north").save(folder / "site.key")
     (folder / "site.toml").write_text(
-        f'name = "north"\nbase_models = ["{model}"]\nminimum_cohort = 2\n\n'
+        f'name = "north"\nkey = "site.key"\nbase_models = ["{model}"]\nminimum_cohort = 2\n\n'
+        f'[coordinators]\ncoordinator = "{key_of("coordinator").public.text}"\n\n'
         '[datasets.records]\npath = "records.jsonl"\naccount = "people"\nepsilon = 1.0\n',
         "utf-8",
     )
@@ -410,36 +414,83 @@ def edit(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new, 1), "utf-8")
 
 
+def key_of(name: str) -> SigningKey:
+    """The key of a party in a simulation of seed 0."""
+    return SigningKey.from_seed(hashlib.sha256(f"fedward simulation 0 {name}".encode()).digest())
+
+
+def resign(charter: Path, field: str, value: object) -> None:
+    """Sets a field, a dotted path, and signs the charter as its coordinator would."""
+    path = charter / CHARTER_FILE
+    body = json.loads(path.read_bytes())["body"]
+    *sections, last = field.split(".")
+    section = body
+    for name in sections:
+        section = section[name]
+    section[last] = value
+    path.write_bytes(statements.sign(CHARTER_KIND, body, key_of("coordinator")).encode())
+
+
 def test_a_good_charter_is_approved(charter: Path, site: Path) -> None:
     ended = fedward("site", "approve", charter, "--site", site)
     assert ended.code == 0, ended.err
     assert "north approved federated-dp (sha256:" in ended.out
 
 
+def other_key(charter: Path) -> list[dict[str, object]]:
+    """The participants, north with the key of somebody else."""
+    body = json.loads((charter / CHARTER_FILE).read_bytes())["body"]
+    found: list[dict[str, object]] = body["participants"]
+    return [p | {"key": key_of("x").public.text} if p["name"] == "north" else p for p in found]
+
+
 Spoil = Callable[[Path, Path], object]
 
 SPOILT: dict[str, tuple[int, Spoil, list[str]]] = {
-    "no charter": (4, lambda c, s: (c / "charter.toml").unlink(), ["charter.toml: no such file"]),
-    "no TOML": (4, lambda c, s: edit(c / "charter.toml", "=", ":"), ["charter.toml", "TOML"]),
+    "no charter": (4, lambda c, s: (c / CHARTER_FILE).unlink(), ["charter.json: no such file"]),
+    "no JSON": (13, lambda c, s: edit(c / CHARTER_FILE, ":", "="), ["charter.json", "JSON"]),
+    "changed": (
+        13,
+        lambda c, s: edit(c / CHARTER_FILE, '"0.5"', '"0.6"'),
+        ["charter.json", "signature"],
+    ),
     "wrong field": (
         4,
-        lambda c, s: edit(c / "charter.toml", "local_steps = ", "local_steps = -"),
-        ["charter.toml", "training.local_steps"],
+        lambda c, s: resign(c, "training.local_steps", -2),
+        ["charter.json", "training.local_steps"],
     ),
-    "unknown field": (
-        4,
-        lambda c, s: edit(c / "charter.toml", "study =", "seed = 7\nstudy ="),
-        ["charter.toml", "seed"],
-    ),
+    "unknown field": (4, lambda c, s: resign(c, "seed", 7), ["charter.json", "seed"]),
     "costs more than it says": (
         4,
-        lambda c, s: edit(c / "charter.toml", "epsilon = 0.5", "epsilon = 0.4"),
-        ["charter.toml", "privacy.epsilon"],
+        lambda c, s: resign(c, "privacy.epsilon", "0.4"),
+        ["charter.json", "privacy.epsilon"],
     ),
     "ε of zero": (
         4,
-        lambda c, s: edit(c / "charter.toml", "epsilon = 0.5", "epsilon = 0.0"),
-        ["charter.toml", "privacy.epsilon"],
+        lambda c, s: resign(c, "privacy.epsilon", "0.0"),
+        ["charter.json", "privacy.epsilon"],
+    ),
+    "expired": (4, lambda c, s: resign(c, "expires", "2026-01-31"), ["expired on 2026-01-31"]),
+    "other use": (4, lambda c, s: resign(c, "use", "marketing"), ["marketing", "site.toml"]),
+    "another's key": (
+        4,
+        lambda c, s: resign(c, "participants", other_key(c)),
+        ["participants", "north has the key"],
+    ),
+    "unknown coordinator": (
+        4,
+        lambda c, s: edit(s, "coordinator =", "university ="),
+        ["site.toml: coordinators", "coordinator"],
+    ),
+    "another coordinator's key": (
+        4,
+        lambda c, s: edit(s, key_of("coordinator").public.text, key_of("x").public.text),
+        ["coordinator.key", "site.toml knows"],
+    ),
+    "key open to others": (
+        12,
+        lambda c, s: (s.parent / "site.key").chmod(0o644),
+        ["site.key", "chmod"],
     ),
     "other initial tensors": (
         4,
@@ -469,7 +520,7 @@ SPOILT: dict[str, tuple[int, Spoil, list[str]]] = {
     ),
     "base model": (
         5,
-        lambda c, s: edit(c / "charter.toml", 'digest = "sha256:', 'digest = "sha256:' + "0" * 64),
+        lambda c, s: resign(c, "base_model.digest", "sha256:" + "0" * 64),
         ["base_models", "0" * 64],
     ),
     "settings": (2, lambda c, s: edit(s, "= 2", "= 0"), ["site.toml", "minimum_cohort"]),
@@ -480,26 +531,20 @@ SPOILT: dict[str, tuple[int, Spoil, list[str]]] = {
 def test_what_cannot_be_approved_is_not_kept(charter: Path, site: Path, what: str) -> None:
     code, spoil, named = SPOILT[what]
     spoil(charter, site)
-    if what == "base model":  # the digest that was there follows the zeros
-        text = (charter / "charter.toml").read_text("utf-8")
-        start = text.index("0" * 64) + 64
-        (charter / "charter.toml").write_text(text[:start] + text[start + 64 :], "utf-8")
     refused(fedward("site", "approve", charter, "--site", site), code, *named)
     assert not (site.parent / "state/charters").exists()
 
 
 def without_dp(charter: Path, words: str) -> None:
     """Turns the charter into one without differential privacy."""
-    text = (charter / "charter.toml").read_text("utf-8")
-    lines = ['mechanism = "none"' if "mechanism" in x else x for x in text.splitlines()]
-    lines = [f'without_dp = "{words}"' if x.startswith("without_dp") else x for x in lines]
-    (charter / "charter.toml").write_text("\n".join(lines), "utf-8")
+    resign(charter, "privacy.mechanism", "none")
+    resign(charter, "privacy.without_dp", words)
 
 
 def test_a_study_without_dp_needs_plain_words_on_both_sides(charter: Path, site: Path) -> None:
     approve = ("site", "approve", charter, "--site", site)
     without_dp(charter, "")
-    refused(fedward(*approve), 4, "charter.toml", "without_dp", WITHOUT_DP)
+    refused(fedward(*approve), 4, "charter.json", "without_dp", WITHOUT_DP)
     without_dp(charter, WITHOUT_DP)
     refused(fedward(*approve), 7, "site.toml", f'without_dp = "{WITHOUT_DP}"')
     assert not (site.parent / "state/charters").exists()
@@ -536,8 +581,10 @@ def test_a_file_is_no_folder(site: Path, charter: Path, what: str) -> None:
     if what == "simulate":
         refused(simulate(site, "--data", site), 2, str(site))
     else:
-        refused(fedward("site", "approve", charter / "charter.toml", "--site", site), 4, "toml")
+        refused(
+            fedward("site", "approve", charter / CHARTER_FILE, "--site", site), 4, "charter.json"
+        )
 
 
 def test_a_study_that_is_not_there(tmp_path: Path) -> None:
-    refused(fedward("study", "status", tmp_path), 4, "charter.toml: no such file")
+    refused(fedward("study", "status", tmp_path), 4, "charter.json: no such file")

@@ -137,7 +137,7 @@ def test_a_used_up_budget_refuses_before_the_data_is_opened(
 
 def test_a_charter_that_was_not_approved_does_not_run(world: World, recipe: Recipe) -> None:
     coordinator, settings = Consortium(world, Observer()).prepare("study", recipe, 8.0)
-    for path in (settings[0].parent / "state" / "charters").glob("*/charter.toml"):
+    for path in (settings[0].parent / "state" / "charters").glob("*/charter.json"):
         path.unlink()
     with pytest.raises(CohortError, match="north: refused: charter"):
         federation.run(coordinator, settings, 0, Observer(), "in-process")

@@ -7,10 +7,11 @@ disagree: whoever holds the plan draws its batches from it, takes σ and C from 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
+from fedward_shared import canonical
 from fedward_shared.errors import PrivacyError
 from fedward_shared.privacy.randomness import Randomness
 
@@ -29,14 +30,26 @@ class Event:
     noise_multiplier: float
     steps: int
 
-    def as_json(self) -> dict[str, Any]:
-        """The JSON object that is stored and digested."""
-        return {
+    def as_text(self) -> str:
+        """The canonical JSON that is stored, chained and logged."""
+        content = {
             "mechanism": self.mechanism,
-            "sampling_rate": self.sampling_rate,
-            "noise_multiplier": self.noise_multiplier,
+            "sampling_rate": repr(self.sampling_rate),
+            "noise_multiplier": repr(self.noise_multiplier),
             "steps": self.steps,
         }
+        return canonical.encode(content).decode()
+
+    @classmethod
+    def from_text(cls, text: str) -> "Event":
+        """What `as_text` has written."""
+        content = canonical.decode(text.encode())
+        return cls(
+            content["mechanism"],
+            float(content["sampling_rate"]),
+            float(content["noise_multiplier"]),
+            int(content["steps"]),
+        )
 
 
 @dataclass(frozen=True)

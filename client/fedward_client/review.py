@@ -1,0 +1,121 @@
+"""What a charter asks for, in sentences for the people who decide, beside what the site's rules say."""
+
+import math
+
+from rich.console import Console
+from rich.table import Table
+
+from fedward_client.site import Site
+from fedward_shared.charter import Charter
+from fedward_shared.errors import FedwardError
+from fedward_shared.privacy import accountant
+from fedward_shared.privacy.plan import Event
+
+ADVANTAGE = (
+    "Whoever has the results can tell whether one given {unit} was in the data, and be right in at "
+    "most {percent:.0f} % of cases where guessing has 50 %"
+)
+
+
+def show(charter: Charter, site: Site, console: Console) -> None:
+    """Prints `sentences` as a table, and the verdict of the site's rules under it."""
+    table = Table(title=f"Charter {charter.study}", show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column()
+    for title, text in sentences(charter, site):
+        table.add_row(title, text)
+    console.print(table)
+    console.print(verdict(charter, site), style="bold", soft_wrap=True)
+
+
+def sentences(charter: Charter, site: Site) -> list[tuple[str, str]]:
+    """Title and text of each paragraph."""
+    others = [party.name for party in charter.participants if party.name != site.name]
+    return [
+        ("Purpose", f"{charter.purpose} (use: {charter.use})"),
+        ("Legal basis", charter.legal_basis),
+        (
+            "Coordinator",
+            f"{charter.coordinator.name}, key {charter.coordinator.public_key.fingerprint}",
+        ),
+        ("With", ", ".join(others) or "nobody else"),
+        ("Until", f"{charter.expires}; {charter.training.rounds} rounds"),
+        ("Dataset", f"{charter.dataset}, one {charter.privacy.unit} at a time is protected"),
+        ("What runs", _what_runs(charter)),
+        ("What leaves", _what_leaves(charter)),
+        ("What it costs", _cost(charter, site)),
+        ("Afterwards", _afterwards(charter)),
+        ("Digest", charter.digest),
+    ]
+
+
+def verdict(charter: Charter, site: Site) -> str:
+    """Whether the site's rules allow the charter, and by which line they do not."""
+    try:
+        site.permit(charter)
+    except FedwardError as error:
+        return f"This site's rules do not allow it: {error}"
+    decision = site.charters.decision(charter.digest)
+    done = "" if decision is None else f" Decided before: {decision.choice}, {decision.at}."
+    return f"This site's rules allow it.{done}"
+
+
+def _what_runs(charter: Charter) -> str:
+    terms, steps = charter.adapter, charter.training.local_steps
+    what = (
+        "the classification head alone"
+        if terms.method == "head-only"
+        else f"adapters ({terms.method}, rank {terms.rank}) on {', '.join(terms.target_modules)} of "
+        f"layers {', '.join(map(str, terms.layers))}"
+    )
+    return (
+        f"The packages installed here, and no code of the coordinator: {charter.task.kind} with {what}; "
+        f"{steps} steps a round above the base model {charter.base_model.digest[:19]}…"
+    )
+
+
+def _what_leaves(charter: Charter) -> str:
+    noise = (
+        f"with Gaussian noise of {charter.privacy.noise_multiplier:g} × the clipping norm "
+        f"{charter.privacy.clipping_norm:g} in every step"
+        if charter.privacy.mechanism == "dp-sgd"
+        else "WITHOUT NOISE"
+    )
+    return (
+        f"Each round, to {charter.coordinator.name}: the change of the trained tensors {noise}, the ε "
+        "spent, and this site's name. Or a fixed word, when the site refuses. No record, no count, no "
+        "metric"
+    )
+
+
+def _cost(charter: Charter, site: Site) -> str:
+    if charter.privacy.mechanism == "none":
+        return "No bound: this study trains WITHOUT differential privacy"
+    delta = charter.privacy.delta
+    cost = accountant.epsilon(charter.schedule, delta)
+    text = f"ε = {cost:.3f} at δ = {delta:g} if all rounds run, at most ε = {charter.privacy.epsilon:g}"
+    dataset = site.settings.datasets.get(charter.dataset)
+    if dataset is None:
+        return text
+    spent = site.ledger.events(dataset.account)
+    after = accountant.epsilon([*spent, *charter.schedule], dataset.delta)
+    return (
+        f"{text}. The account {dataset.account} has spent ε = {_epsilon(spent, dataset.delta)} and "
+        f"would then have spent {after:.3f} of {dataset.epsilon:g}. For a person known to two sites, "
+        "theirs add up"
+    )
+
+
+def _epsilon(events: list[Event], delta: float) -> str:
+    return f"{accountant.epsilon(events, delta):.3f}"
+
+
+def _afterwards(charter: Charter) -> str:
+    if charter.privacy.mechanism == "none":
+        return "Records may be recovered from what has left; nothing bounds that"
+    epsilon = charter.privacy.epsilon or math.inf
+    percent = 100 * (1 - (1 - charter.privacy.delta) / (1 + math.exp(min(epsilon, 700.0))))
+    return (
+        ADVANTAGE.format(percent=percent, unit=charter.privacy.unit)
+        + ". What has left cannot be called back; withdrawing stops further rounds"
+    )

@@ -1,0 +1,208 @@
+"""The audit log: an append-only chain of signed entries, one a line, that anybody can check offline.
+
+Each line is a statement of the institution (`statements.py`): its number, when, what happened, and the
+digest of the line before. A change, a deletion, an insertion or another order breaks a signature or the
+chain at a line that can be named. That the end was cut off shows only against a head that somebody
+else keeps: a witness file at a second place, or what the coordinators have countersigned.
+
+A head that leaves the institution is blinded (HMAC-SHA256 under a key of its own), so that whoever keeps
+it learns nothing of other studies, and the institution can show later which line it was.
+"""
+
+import fcntl
+import hmac
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from fedward_shared import canonical, statements
+from fedward_shared.errors import AuditError, StatementError
+from fedward_shared.identity import PublicKey, SigningKey
+
+KIND = "fedward/audit/1"
+START = "sha256:" + "0" * 64
+"""What the first line names as the line before it."""
+
+FIELDS = {"number", "at", "previous", "event", "details"}
+
+
+@dataclass(frozen=True)
+class Head:
+    """How far a log goes: the number of its last line, and that line's digest."""
+
+    number: int
+    digest: str
+
+    def blinded(self, key: bytes) -> str:
+        """What may be shown to others: the same for the same head, and nothing else about it."""
+        return hmac.digest(key, f"{self.number} {self.digest}".encode(), "sha256").hex()
+
+
+EMPTY = Head(0, START)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line."""
+
+    number: int
+    at: str
+    event: str
+    details: dict[str, Any]
+    head: Head
+
+
+def read(path: Path, key: PublicKey) -> Iterator[Entry]:
+    """The entries in `path`, each checked before it is given.
+
+    Raises AuditError that names the first line which is not what the owner of `key` wrote there.
+    """
+    previous = START
+    for number, line in enumerate(_lines(path), 1):
+        entry = _entry(line, number, previous, key, f"{path}, line {number}")
+        previous = entry.head.digest
+        yield entry
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    try:
+        with path.open("rb") as file:
+            while line := file.readline(statements.MAX_BYTES + 2):
+                yield line
+    except FileNotFoundError as error:
+        raise AuditError(f"{path}: no such file") from error
+    except OSError as error:
+        raise AuditError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _entry(line: bytes, number: int, previous: str, key: PublicKey, origin: str) -> Entry:
+    if not line.endswith(b"\n"):
+        raise AuditError(f"{origin}: the line is cut off")
+    data = line[:-1]
+    try:
+        statement = statements.decode(data, KIND, origin)
+    except StatementError as error:
+        raise AuditError(f"{error}: the line was changed") from error
+    if key not in statement.signers:
+        raise AuditError(f"{origin}: not signed by this institution ({key.text})")
+    body = statement.body
+    if set(body) != FIELDS or not isinstance(body["details"], dict):
+        raise AuditError(f"{origin}: not an entry of an audit log")
+    if body["number"] != number:
+        raise AuditError(
+            f"{origin}: it is entry {body['number']}: a line before it was deleted, inserted or moved"
+        )
+    if body["previous"] != previous:
+        raise AuditError(f"{origin}: it does not follow the line before it")
+    return Entry(
+        number,
+        str(body["at"]),
+        str(body["event"]),
+        body["details"],
+        Head(number, canonical.digest(data)),
+    )
+
+
+def check_heads(entries: Iterable[Entry], heads: Iterable[Head], path: Path) -> None:
+    """Raises AuditError unless each of `heads`, kept elsewhere, is that of an entry in `path`."""
+    known = {entry.number: entry.head for entry in entries}
+    for head in heads:
+        if head.number > len(known):
+            raise AuditError(
+                f"{path}: it ends at entry {len(known)}, but entry {head.number} was seen elsewhere: "
+                "the end was cut off, or an older copy was put here"
+            )
+        if head.number and known[head.number] != head:
+            raise AuditError(f"{path}, line {head.number}: another entry was seen elsewhere")
+
+
+class AuditLog:
+    """The log in the file `path`, for the institution that holds `key`; made if there is none.
+
+    It is read and checked whole when it is opened. A last line that a crash cut off is removed: what
+    it would have said was not done yet, because entries are written before what they say is done.
+    Raises AuditError.
+    """
+
+    def __init__(self, path: Path, key: SigningKey) -> None:
+        self.path = path
+        self._key = key
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        except OSError as error:
+            raise AuditError(f"{path}: cannot be written: {error.strerror}") from error
+        self.entries: list[Entry] = []
+        self._size = 0
+        with self._locked():
+            self._catch_up()
+
+    def refresh(self) -> None:
+        """Takes in what another process of this institution has written since. Raises AuditError."""
+        with self._locked():
+            self._catch_up()
+
+    @property
+    def head(self) -> Head:
+        """That of the last entry known."""
+        return self.entries[-1].head if self.entries else EMPTY
+
+    def append(self, event: str, details: dict[str, Any], at: datetime) -> Entry:
+        """Writes one entry, on disk when this returns. `details` is a JSON object without decimals."""
+        with self._locked():
+            self._catch_up()
+            body = {
+                "number": self.head.number + 1,
+                "at": at.astimezone(UTC).isoformat(timespec="milliseconds"),
+                "previous": self.head.digest,
+                "event": event,
+                "details": details,
+            }
+            data = statements.sign(KIND, body, self._key).encode()
+            self._write(data + b"\n")
+            head = Head(self.head.number + 1, canonical.digest(data))
+            entry = Entry(head.number, str(body["at"]), event, details, head)
+            self.entries.append(entry)
+            self._size += len(data) + 1
+            return entry
+
+    def close(self) -> None:
+        """Closes the file."""
+        os.close(self._file)
+
+    def _write(self, line: bytes) -> None:
+        try:
+            written = os.write(self._file, line)
+            if written != len(line):
+                raise OSError(28, "No space left on device")
+            os.fsync(self._file)
+        except OSError as error:
+            os.ftruncate(self._file, self._size)
+            raise AuditError(f"{self.path}: cannot be written: {error.strerror}") from error
+
+    def _catch_up(self) -> None:
+        size = os.fstat(self._file).st_size
+        if size < self._size:
+            raise AuditError(f"{self.path}: it has become shorter while it was open")
+        data = os.pread(self._file, size - self._size, self._size)
+        for line in data.splitlines(keepends=True):
+            if not line.endswith(b"\n"):
+                os.ftruncate(self._file, self._size)
+                return
+            number = self.head.number + 1
+            origin = f"{self.path}, line {number}"
+            entry = _entry(line, number, self.head.digest, self._key.public, origin)
+            self.entries.append(entry)
+            self._size += len(line)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)

@@ -1,0 +1,201 @@
+"""What people decide: signed, logged first, by as many of them as the site wants."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli_w
+import torch
+from conftest import COORDINATOR, key_of, small_charter, texts
+from rich.console import Console
+
+from fedward_client import consent, review
+from fedward_client.site import Site
+from fedward_shared import audit, base_models, records, tensors
+from fedward_shared import charter as charters
+from fedward_shared.charter import (
+    WITHOUT_DP,
+    BaseModelTerms,
+    Charter,
+    PrivacyTerms,
+    TrainingTerms,
+)
+from fedward_shared.errors import CharterError, StatementError, UsageError
+
+INITIAL = {"head.weight": torch.zeros(2, 3)}
+
+
+@pytest.fixture
+def terms(tiny_bert_folder: Path) -> Charter:
+    return small_charter(
+        tensors.digest(INITIAL),
+        study="diagnoses",
+        base_model=BaseModelTerms(digest=base_models.digest(tiny_bert_folder)),
+        privacy=PrivacyTerms(epsilon=2.0, noise_multiplier=4.0, sampling_rate=0.1),
+        training=TrainingTerms(rounds=2, local_steps=2, learning_rate=0.5),
+    )
+
+
+@pytest.fixture
+def source(tmp_path: Path, terms: Charter) -> Path:
+    charters.save(tmp_path / "sent", terms, INITIAL, COORDINATOR)
+    return tmp_path / "sent"
+
+
+@pytest.fixture
+def content(tiny_bert_folder: Path) -> dict[str, Any]:
+    return {
+        "name": "north",
+        "coordinators": {"university": COORDINATOR.public.text},
+        "base_models": [str(tiny_bert_folder)],
+        "minimum_cohort": 1,
+        "datasets": {"records": {"path": "records.jsonl", "account": "people", "epsilon": 3.0}},
+    }
+
+
+def opened(folder: Path, content: dict[str, Any]) -> Site:
+    if not (folder / "site.key").exists():
+        key_of("north").save(folder / "site.key")
+        records.write_jsonl(folder / "records.jsonl", texts(10))
+    (folder / "site.toml").write_text(tomli_w.dumps(content), "utf-8")
+    return Site.open(folder / "site.toml")
+
+
+@pytest.fixture
+def site(tmp_path: Path, content: dict[str, Any]) -> Iterator[Site]:
+    site = opened(tmp_path / "site", content)
+    yield site
+    site.close()
+
+
+def logged(site: Site) -> list[tuple[str, Any]]:
+    path = site.settings.state / "audit.jsonl"
+    entries = audit.read(path, key_of("north").public)
+    return [(e.event, e.details.get("choice")) for e in entries]
+
+
+def test_an_approval_a_withdrawal_and_a_new_approval(site: Site, source: Path) -> None:
+    charter, decision = consent.approve(site, source)
+    assert decision is not None
+    assert (decision.choice, decision.number) == ("approve", 1)
+    assert consent.approve(site, source)[1] == decision
+    consent.withdraw(site, charter.digest)
+    with pytest.raises(CharterError, match="chose to withdraw"):
+        consent.withdraw(site, charter.digest)
+    consent.approve(site, source)
+    assert logged(site) == [("decided", c) for c in ("approve", "withdraw", "approve")]
+    assert site.charters.load(charter.digest)[0] == charter
+
+
+def test_a_refusal_is_signed_and_what_the_rules_forbid_can_be_refused(
+    tmp_path: Path, content: dict[str, Any], source: Path
+) -> None:
+    content["datasets"]["records"]["uses"] = ["quality"]
+    site = opened(tmp_path / "strict", content)
+    with pytest.raises(CharterError, match="use is research"):
+        consent.approve(site, source)
+    assert site.charters.known == []
+    _, decision = consent.refuse(site, source)
+    assert decision.choice == "refuse"
+    assert logged(site) == [("decided", "refuse")]
+    site.close()
+
+
+def test_a_decision_that_cannot_be_logged_is_not_made(
+    site: Site, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(site.audit, "append", full)
+    with pytest.raises(OSError, match="disk full"):
+        consent.approve(site, source)
+    digest = site.charters.known[0]
+    assert site.charters.decision(digest) is None
+
+
+@pytest.fixture
+def people(tmp_path: Path, content: dict[str, Any]) -> Iterator[Site]:
+    """A site where two of three have to assent."""
+    names = ("anna", "ben", "cleo")
+    for name in names:
+        key_of(name).save(tmp_path / f"{name}.key")
+    content["approval"] = {
+        "people": {name: key_of(name).public.text for name in names},
+        "required": 2,
+    }
+    site = opened(tmp_path / "several", content)
+    yield site
+    site.close()
+
+
+def test_two_people_have_to_assent(people: Site, source: Path, tmp_path: Path) -> None:
+    charter, decision = consent.approve(people, source, "anna", tmp_path / "anna.key")
+    assert decision is None
+    with pytest.raises(CharterError, match="no decision was made"):
+        people.charters.load(charter.digest)
+    assert consent.approve(people, source, "anna", tmp_path / "anna.key")[1] is None
+    _, decision = consent.approve(people, source, "cleo", tmp_path / "cleo.key")
+    assert decision is not None
+    assert decision.people == ("anna", "cleo")
+    assert logged(people) == [("decided", "approve")]
+
+
+@pytest.mark.parametrize(
+    ("person", "key", "said"),
+    [
+        (None, None, "2 of anna, ben, cleo have to assent"),
+        ("dora", "anna.key", "have to assent"),
+        ("anna", None, "have to assent"),
+        ("anna", "ben.key", r"approval\.people\.anna is ed25519:"),
+    ],
+)
+def test_nobody_assents_for_another(
+    people: Site, source: Path, tmp_path: Path, person: str, key: str | None, said: str
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        consent.approve(people, source, person, key and tmp_path / key)  # type: ignore[arg-type]
+
+
+def test_an_assent_that_was_copied_does_not_count(
+    people: Site, source: Path, tmp_path: Path
+) -> None:
+    charter, _ = consent.approve(people, source, "anna", tmp_path / "anna.key")
+    folder = people.settings.state / "charters" / charter.digest.removeprefix("sha256:")
+    (folder / "assent-ben.json").write_bytes((folder / "assent-anna.json").read_bytes())
+    with pytest.raises(StatementError, match="not signed by anna"):
+        consent.approve(people, source, "cleo", tmp_path / "cleo.key")
+    with pytest.raises(CharterError):
+        people.charters.load(charter.digest)
+
+
+def test_a_person_where_nobody_is_named(site: Site, source: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="names nobody"):
+        consent.approve(site, source, "anna", tmp_path / "anna.key")
+
+
+def test_a_review_says_what_will_happen(site: Site, terms: Charter) -> None:
+    text = dict(review.sentences(terms, site))
+    assert "no code of the coordinator" in text["What runs"]
+    assert "Gaussian noise of 4 × the clipping norm 1 in every step" in text["What leaves"]
+    assert "No record, no count, no metric" in text["What leaves"]
+    assert "has spent ε = 0.000" in text["What it costs"]
+    assert "be right in at most 88 % of cases" in text["Afterwards"]
+    assert text["Digest"] == terms.digest
+    assert review.verdict(terms, site) == "This site's rules allow it."
+    console = Console(width=200, record=True)
+    review.show(terms, site, console)
+    assert terms.digest in console.export_text()
+
+
+def test_a_review_names_what_the_rules_forbid(site: Site, terms: Charter) -> None:
+    plain = PrivacyTerms(mechanism="none", without_dp=WITHOUT_DP, sampling_rate=0.1)
+    charter = terms.model_copy(update={"privacy": plain})
+    text = dict(review.sentences(charter, site))
+    assert "WITHOUT NOISE" in text["What leaves"]
+    assert "WITHOUT differential privacy" in text["What it costs"]
+    assert "nothing bounds that" in text["Afterwards"]
+    assert "rules do not allow it: charter diagnoses trains without" in review.verdict(
+        charter, site
+    )
