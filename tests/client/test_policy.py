@@ -234,8 +234,41 @@ def test_sums_are_divided_by_the_declared_records_not_by_those_there_are(
     terms: dict[str, Any], settings: SiteSettings, declared: int
 ) -> None:
     participants = [
-        {"name": "north", "records": declared},
-        {"name": "south", "records": 7},
+        participant("north", declared),
+        participant("south", 7),
     ]
     permission = permit(charter(terms, participants=participants), settings)
     assert permission.plan.expected_batch == 0.5 * declared
+
+
+def test_a_coordinator_is_known_by_name_and_key(
+    terms: dict[str, Any], settings: SiteSettings
+) -> None:
+    stranger = {"name": "institute", "key": COORDINATOR.public.text}
+    said = refused(charter(terms, coordinator=stranger), settings, CharterError)
+    assert said.endswith("site.toml: coordinators: there is no institute")
+    other = {"name": "university", "key": key_of("institute").public.text}
+    said = refused(charter(terms, coordinator=other), settings, CharterError)
+    assert f"site.toml knows university by {COORDINATOR.public.text}" in said
+
+
+def test_a_charter_names_this_sites_own_key(terms: dict[str, Any], settings: SiteSettings) -> None:
+    with pytest.raises(CharterError, match=r"north has the key .*, this site's is "):
+        permit(charter(terms), settings, key="south")
+
+
+def test_a_charter_that_has_expired_is_refused(
+    terms: dict[str, Any], settings: SiteSettings
+) -> None:
+    agreed = charter(terms, expires="2026-11-24")
+    assert permit(agreed, settings)
+    with pytest.raises(CharterError, match="expired on 2026-11-24"):
+        permit(agreed, settings, now=datetime(2026, 11, 25, tzinfo=UTC))
+
+
+def test_a_dataset_is_for_the_uses_that_the_site_names(
+    terms: dict[str, Any], settings: SiteSettings
+) -> None:
+    said = refused(charter(terms, use="billing"), settings, CharterError)
+    assert "use is billing, site.toml allows datasets.records for research" in said
+    assert permit(charter(terms, use="billing"), changed(settings, uses=("billing",)))

@@ -2,7 +2,7 @@
 
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -60,12 +60,12 @@ def run(settings: Path, rounds: range) -> None:
 
 
 @pytest.fixture
-def older(settings: Path, state: Path, tmp_path: Path) -> Iterator[Path]:
+def older(settings: Path, state: Path, tmp_path: Path) -> Path:
     """A copy of the state after two rounds; there are five."""
     run(settings, range(1, 3))
     copy = shutil.copytree(state, tmp_path / "older")
     run(settings, range(3, 6))
-    yield copy
+    return copy
 
 
 def spent(settings: Path) -> tuple[int, float]:

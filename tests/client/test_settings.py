@@ -13,12 +13,15 @@ from fedward_client import settings
 from fedward_client.cli import init
 from fedward_client.settings import DatasetSettings, SiteSettings
 from fedward_shared.errors import UsageError
+from fedward_shared.identity import SigningKey
+
+COORDINATOR = "ed25519:" + "0" * 64
 
 
 def good() -> dict[str, Any]:
     return {
         "name": "north",
-        "coordinators": {"university": "ed25519:" + "0" * 64},
+        "coordinators": {"university": COORDINATOR},
         "base_models": ["models/minilm"],
         "datasets": {
             "records": {"path": "records.jsonl", "columns": {}, "account": "people", "epsilon": 1.0}
@@ -58,6 +61,14 @@ WRONG: list[tuple[str, object]] = [
     ("coordinators.university", "ed25519:0"),
     ("coordinators.university", 7),
     ("state", 7),
+    ("witness", 7),
+    ("approval", ["anna"]),
+    ("approval", {"people": {"anna": "ed25519:0"}}),
+    ("approval", {"people": {"anna": COORDINATOR}, "required": 2}),
+    ("approval", {"people": {"anna": COORDINATOR, "ben": COORDINATOR}}),
+    ("approval", {"required": 0}),
+    ("datasets.records.uses", "research"),
+    ("datasets.records.uses", ["Any use"]),
     ("base_models", None),
     ("base_models", "models/minilm"),
     ("base_models", [7]),
@@ -195,7 +206,8 @@ def test_any_text_is_settings_or_a_refusal(text: str) -> None:
 
 def begin(folder: Path, name: str = "north", data: str = "d.csv", epsilon: float = 2.5) -> Path:
     """`fedward site init`."""
-    init(name, folder / "model", folder / data, "records", epsilon, folder / "site.toml")
+    known = [f"university={COORDINATOR}"]
+    init(name, folder / "model", folder / data, "records", epsilon, known, folder / "site.toml")
     return folder / "site.toml"
 
 
@@ -212,6 +224,17 @@ def test_what_init_writes_is_settings(tmp_path: Path, data: str) -> None:
     assert found.base_models == (tmp_path / "model",)
     assert found.datasets["records"].path == tmp_path / data
     assert found.datasets["records"].epsilon == 2.5
+    assert found.coordinators == {"university": COORDINATOR}
+    assert SigningKey.load(found.key).public.text.startswith("ed25519:")
+
+
+def test_init_leaves_a_key_that_is_there(tmp_path: Path) -> None:
+    SigningKey.generate().save(tmp_path / "site.key")
+    before = (tmp_path / "site.key").read_bytes()
+    with pytest.raises(UsageError, match=r"site\.key: is there already"):
+        begin(tmp_path)
+    assert (tmp_path / "site.key").read_bytes() == before
+    assert not (tmp_path / "site.toml").exists()
 
 
 @pytest.mark.parametrize(
