@@ -4,6 +4,7 @@
 and the only way in which, seeded randomness gets in.
 """
 
+import re
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +13,7 @@ import structlog
 import torch
 from flwr.app import Context, Message, RecordDict
 from flwr.clientapp import ClientApp
+from pydantic import ValidationError
 
 from fedward_client import egress
 from fedward_client import settings as site_settings
@@ -21,9 +23,30 @@ from fedward_client.settings import SiteSettings
 from fedward_client.site import RandomnessSource, Site, from_os
 from fedward_client.training.trainer import train
 from fedward_shared import canonical, tasks, tensors
+from fedward_shared.assurances import (
+    Delivery,
+    Objection,
+    Presence,
+    Receipt,
+    RoundRequest,
+    epsilon_text,
+)
+from fedward_shared.canonical import DIGEST_PREFIX
 from fedward_shared.charter import Charter
 from fedward_shared.errors import CharterError, DataError, FedwardError, RefusalCode
-from fedward_shared.messages import HELLO, TRAIN, Hello, Refusal, TrainRequest, Update, Welcome
+from fedward_shared.messages import (
+    HELLO,
+    RECEIPT,
+    TRAIN,
+    Hello,
+    MessageError,
+    Noted,
+    ReceiptNote,
+    Refusal,
+    TrainRequest,
+    Update,
+    Welcome,
+)
 from fedward_shared.tasks.examples import Examples
 from fedward_shared.tasks.prepared import prepared
 
@@ -32,7 +55,7 @@ SITE_KEY = "site"
 
 log = structlog.get_logger()
 
-Answer = Welcome | Update | Refusal
+Answer = Welcome | Update | Refusal | Noted
 
 
 def create_app(
@@ -48,6 +71,10 @@ def create_app(
     @client.train(TRAIN.partition(".")[2])
     def train_round(message: Message, context: Context) -> Message:
         return _reply(message, context, settings_of, randomness, answer_train)
+
+    @client.query(RECEIPT.partition(".")[2])
+    def receipt(message: Message, context: Context) -> Message:
+        return _reply(message, context, settings_of, randomness, answer_receipt)
 
     return client
 
@@ -65,25 +92,59 @@ def _reply(
         settings = settings_of(context)
         name = settings.name  # from here on a refusal has it, that of a corrupt ledger too
         with closing(Site(settings, randomness)) as site:
-            try:
-                result = answer(site, message.content)
-            except FedwardError as error:
-                site.log("refused", code=error.refusal.value, to=message.metadata.message_type)
-                raise
-    except FedwardError as error:
-        log.error("refused", site=name, code=error.refusal.value, reason=str(error))
-        result = Refusal(name, error.refusal)
-    except Exception:
-        log.exception("failed", site=name)
-        result = Refusal(name, RefusalCode.INTERNAL)
+            result = _answered(site, message.content, answer)
+    except Exception as error:
+        result = Refusal(name, _code_of(error, name))
     return Message(result.to_record(), reply_to=message)
 
 
+def _answered(
+    site: Site, record: RecordDict, answer: Callable[[Site, RecordDict], Answer]
+) -> Answer:
+    try:
+        return answer(site, record)
+    except Exception as error:
+        return _refusal(site, record, _code_of(error, site.name))
+
+
+def _code_of(error: Exception, site: str) -> RefusalCode:
+    if isinstance(error, FedwardError):
+        log.error("refused", site=site, code=error.refusal.value, reason=str(error))
+        return error.refusal
+    log.error("failed", site=site, exc_info=error)
+    return RefusalCode.INTERNAL
+
+
+def _refusal(site: Site, record: RecordDict, code: RefusalCode) -> Refusal:
+    """A refusal that is logged and signed, where it is known what it answers."""
+    site.log("refused", code=code.value)
+    try:
+        charter, answers = _question(record)
+        objection = Objection(charter=charter, site=site.name, answers=answers, code=code)
+    except (MessageError, ValidationError):
+        return Refusal(site.name, code)
+    return Refusal(site.name, code, objection.signed(site.key))
+
+
+def _question(record: RecordDict) -> tuple[str, str]:
+    """The charter that a message is about, and the digits that an objection to it repeats."""
+    try:
+        hello = Hello.from_record(record)
+    except MessageError:
+        request = TrainRequest.from_record(record)
+        return request.charter, canonical.digest(request.adapter).removeprefix(DIGEST_PREFIX)
+    return hello.charter, hello.challenge
+
+
 def answer_hello(site: Site, record: RecordDict) -> Welcome:
-    """The site's name, if it has approved the charter and its policy permits it."""
-    charter, _ = site.charters.load(Hello.from_record(record).charter)
+    """The site's decision, if it has approved the charter and its policy permits it."""
+    hello = Hello.from_record(record)
+    charter, _ = site.charters.load(hello.charter)
     site.permit(charter)
-    return Welcome(site.name)
+    decision = site.charters.decision_bytes(charter.digest)
+    assert decision is not None
+    presence = Presence(charter=charter.digest, site=site.name, challenge=_challenge(hello))
+    return Welcome(site.name, decision, presence.signed(site.key))
 
 
 @finished_first()
@@ -91,8 +152,10 @@ def answer_train(site: Site, record: RecordDict) -> Update:
     """One round of local training. Raises FedwardError; nothing has left by then."""
     request = TrainRequest.from_record(record)
     charter, initial = site.charters.load(request.charter)
+    asked = _asked(charter, request)
+    if request.receipt:
+        _note(site, charter, request.receipt)
     permission = site.permit(charter)
-    _check_round(request.round, charter)
 
     torch.set_num_threads(site.settings.threads)
     model = tasks.build(permission.base_model, charter.task, charter.adapter)
@@ -101,23 +164,22 @@ def answer_train(site: Site, record: RecordDict) -> Update:
     received = tensors.decode(request.adapter, "global adapter")
     tensors.check(received, schema, "global adapter")
     model.load(received, "global adapter")
-    model.enter_round(request.round, charter.training)
+    model.enter_round(asked.round, charter.training)
 
-    digest = canonical.digest(request.adapter)
-    kept = site.ledger.answer(charter.digest, request.round, digest)
+    kept = site.ledger.answer(charter.digest, asked.round, asked.adapter)
     if kept is not None:
-        site.log("sent again", charter=charter.digest, round=request.round)
-        return _update(site, charter, request.round, kept)
+        site.log("sent again", charter=charter.digest, round=asked.round)
+        return Update(site.name, *kept)
 
     booking = site.ledger.reserve(
         permission.account,
         permission.study,
-        request.round,
-        digest,
+        asked.round,
+        asked.adapter,
         permission.plan.event,
         lambda made: site.log(RESERVED, study=charter.study, booking=made.as_json()),
     )
-    log.info("reserved", site=site.name, study=charter.study, round=request.round)
+    log.info("reserved", site=site.name, study=charter.study, round=asked.round)
     dataset = permission.dataset
     examples = prepared(model, charter.base_model.digest, dataset.path, dataset.columns, site.cache)
     _check_classes(examples, charter, dataset.path)
@@ -127,7 +189,7 @@ def answer_train(site: Site, record: RecordDict) -> Update:
         permission.plan,
         charter.training,
         # A simulation seeds by this label: its studies draw alike, so that they compare in pairs.
-        lambda purpose: site.randomness(f"{site.name} {request.round} {purpose}"),
+        lambda purpose: site.randomness(f"{site.name} {asked.round} {purpose}"),
         _no_progress,
     )
     trained = model.exchanged()
@@ -137,14 +199,65 @@ def answer_train(site: Site, record: RecordDict) -> Update:
         "cleared",
         study=charter.study,
         charter=charter.digest,
-        round=request.round,
+        round=asked.round,
         booking=booking,
         update=canonical.digest(cleared),
         bytes=len(cleared),
         to=charter.coordinator.name,
     )
-    site.ledger.complete(booking, cleared)
-    return _update(site, charter, request.round, cleared)
+    delivery = _delivery(site, charter, asked, cleared)
+    site.ledger.complete(booking, delivery, cleared)
+    return Update(site.name, delivery, cleared)
+
+
+def answer_receipt(site: Site, record: RecordDict) -> Noted:
+    """Notes what the coordinator has received. Raises StateError if that is not in this site's log."""
+    note = ReceiptNote.from_record(record)
+    charter, _ = site.charters.read(note.charter)
+    _note(site, charter, note.receipt)
+    return Noted(site.name)
+
+
+def _note(site: Site, charter: Charter, data: bytes) -> None:
+    """Keeps a receipt. Raises StatementError, or StateError for a head that was never shown."""
+    coordinator = charter.coordinator
+    receipt = Receipt.read(
+        data, charter.digest, coordinator.public_key, coordinator.name, "receipt"
+    ).by(site.name, "receipt")
+    site.check_shown(receipt.head)
+    site.log("received", study=charter.study, round=receipt.round, receipt=data.decode())
+
+
+def _challenge(hello: Hello) -> str:
+    if not re.fullmatch("[0-9a-f]{64}", hello.challenge):
+        raise MessageError("the challenge is not 64 hexadecimal digits")
+    return hello.challenge
+
+
+def _asked(charter: Charter, request: TrainRequest) -> RoundRequest:
+    """What the coordinator has signed. Raises StatementError, CharterError or MessageError."""
+    coordinator = charter.coordinator
+    asked = RoundRequest.read(
+        request.request, charter.digest, coordinator.public_key, coordinator.name, "round request"
+    )
+    _check_round(asked.round, charter)
+    if asked.adapter != canonical.digest(request.adapter):
+        raise MessageError("the adapter is not the one that the round request names")
+    return asked
+
+
+def _delivery(site: Site, charter: Charter, asked: RoundRequest, cleared: bytes) -> bytes:
+    spending = site.ledger.spending(site.settings.datasets[charter.dataset].account)
+    return Delivery(
+        charter=charter.digest,
+        site=site.name,
+        round=asked.round,
+        adapter=asked.adapter,
+        update=canonical.digest(cleared),
+        epsilon=epsilon_text(spending.epsilon),
+        delta=repr(spending.delta),
+        head=site.shown_head,
+    ).signed(site.key)
 
 
 def _check_round(number: int, charter: Charter) -> None:
@@ -158,12 +271,6 @@ def _check_round(number: int, charter: Charter) -> None:
 def _check_classes(examples: Examples, charter: Charter, path: Path) -> None:
     if charter.task.kind == "text-classification" and examples.single_class:
         raise DataError(f"{path}: all records have the same label")
-
-
-def _update(site: Site, charter: Charter, round_number: int, cleared: bytes) -> Update:
-    spending = site.ledger.spending(site.settings.datasets[charter.dataset].account)
-    epsilon = -1.0 if spending.epsilon == float("inf") else spending.epsilon
-    return Update(site.name, round_number, epsilon, spending.delta, cleared)
 
 
 def _no_progress(_done: int, _of: int) -> None:

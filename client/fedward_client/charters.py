@@ -11,10 +11,9 @@ from datetime import datetime
 from pathlib import Path
 
 from fedward_shared import charter as charters
-from fedward_shared import decisions
+from fedward_shared.assurances import Assent, Choice, Decision
 from fedward_shared.canonical import DIGEST_PREFIX
 from fedward_shared.charter import CHARTER_FILE, DIGEST_PATTERN, INITIAL_FILE, Charter
-from fedward_shared.decisions import Assent, Choice, Decision
 from fedward_shared.errors import CharterError
 from fedward_shared.files import write_atomically
 from fedward_shared.identity import PublicKey, SigningKey
@@ -61,12 +60,12 @@ class ApprovedCharters:
     def decide(self, decision: Decision) -> None:
         """Signs and keeps a decision."""
         path = self._decision_file(decision.charter, decision.number)
-        write_atomically(path, decision.signed(self._key).encode())
+        write_atomically(path, decision.signed(self._key))
 
     def assent(self, digest: str, person: str, key: SigningKey) -> None:
         """Keeps that `person`, who holds `key`, wants the charter approved."""
         assent = Assent(charter=digest, site=self._site, person=person)
-        write_atomically(self._assent_file(digest, person), assent.signed(key).encode())
+        write_atomically(self._assent_file(digest, person), assent.signed(key))
 
     def assents(self, digest: str, people: Mapping[str, PublicKey]) -> tuple[str, ...]:
         """Which of `people` want the charter approved. Raises StatementError for a false assent."""
@@ -74,7 +73,8 @@ class ApprovedCharters:
         for person, key in sorted(people.items()):
             path = self._assent_file(digest, person)
             if path.is_file():
-                decisions.read_assent(path.read_bytes(), digest, self._site, key, str(path))
+                said = Assent.read(path.read_bytes(), digest, key, person, str(path))
+                said.by(self._site, str(path))
                 given.append(person)
         return tuple(given)
 
@@ -84,7 +84,8 @@ class ApprovedCharters:
         if data is None:
             return None
         path = str(self._place(digest))
-        return decisions.read_decision(data, digest, self._site, self._key.public, path)
+        said = Decision.read(data, digest, self._key.public, self._site, path)
+        return said.by(self._site, path)
 
     def decision_bytes(self, digest: str) -> bytes | None:
         """The last decision as it is sent to the coordinator."""

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from fedward_client.site import Site
 from fedward_shared import charter as charters
+from fedward_shared.assurances import Choice, Decision
 from fedward_shared.charter import Charter
-from fedward_shared.decisions import Choice, Decision
 from fedward_shared.errors import UsageError
 from fedward_shared.identity import SigningKey
 

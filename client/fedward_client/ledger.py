@@ -40,6 +40,7 @@ CREATE TABLE bookings (
     at TEXT NOT NULL,
     chain TEXT NOT NULL,
     closed_at TEXT,
+    delivery BLOB,
     answer BLOB
 ) STRICT;
 CREATE INDEX bookings_by_account ON bookings (account);
@@ -268,27 +269,27 @@ class Ledger:
     def _at(self) -> str:
         return self._clock().astimezone(UTC).isoformat(timespec="milliseconds")
 
-    def complete(self, booking: int, answer: bytes) -> None:
-        """Closes a booking with the bytes that may leave for it; older answers of the study go."""
+    def complete(self, number: int, delivery: bytes, update: bytes) -> None:
+        """Closes a booking with the bytes that may leave for it; older ones of the study go."""
         with self.exclusively():
             self._db.execute(
-                "UPDATE bookings SET answer = NULL WHERE charter = "
+                "UPDATE bookings SET delivery = NULL, answer = NULL WHERE charter = "
                 "(SELECT charter FROM bookings WHERE number = ?) AND number != ?",
-                (booking, booking),
+                (number, number),
             )
             self._db.execute(
-                "UPDATE bookings SET closed_at = ?, answer = ? WHERE number = ?",
-                (self._at(), answer, booking),
+                "UPDATE bookings SET closed_at = ?, delivery = ?, answer = ? WHERE number = ?",
+                (self._at(), delivery, update, number),
             )
 
-    def answer(self, charter: str, round_number: int, request: str) -> bytes | None:
-        """The bytes already computed for exactly this request, or None."""
+    def answer(self, charter: str, round_number: int, request: str) -> tuple[bytes, bytes] | None:
+        """Delivery and update already made for exactly this request, or None."""
         row = self._db.execute(
-            "SELECT answer FROM bookings WHERE charter = ? AND round = ? AND request = ?"
+            "SELECT delivery, answer FROM bookings WHERE charter = ? AND round = ? AND request = ?"
             " AND answer IS NOT NULL ORDER BY number DESC LIMIT 1",
             (charter, round_number, request),
         ).fetchone()
-        return None if row is None else bytes(row[0])
+        return None if row is None else (bytes(row[0]), bytes(row[1]))
 
     def spending(self, account: str) -> Spending:
         """What `account` has spent so far. One that was never used has spent nothing, at no δ yet."""

@@ -1,5 +1,6 @@
 """A site: its settings, key, ledger, approved charters, randomness and clock in one place."""
 
+import hmac
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -51,6 +52,7 @@ class Site:
             settings.state / CHARTERS_FOLDER, settings.name, self.key, clock
         )
         self.ledger = self._open_ledger(settings.state / LEDGER_FILE)
+        self._blinding = self.key.derive("audit head")
         self.audit = AuditLog(settings.state / AUDIT_FILE, self.key)
         self._witness = Witness(settings.witness) if settings.witness else None
         if reconciliation.check(self.ledger, self.audit, self._witness):
@@ -78,6 +80,21 @@ class Site:
         entry = self.audit.append(event, details, self.clock())
         if self._witness:
             self._witness.write(entry.head)
+
+    @property
+    def shown_head(self) -> str:
+        """The head of the audit log as others may see it."""
+        return self.audit.head.blinded(self._blinding)
+
+    def check_shown(self, head: str) -> None:
+        """Raises StateError unless `head` was shown by the log as it is here."""
+        for entry in reversed(self.audit.entries):
+            if hmac.compare_digest(entry.head.blinded(self._blinding), head):
+                return
+        raise StateError(
+            f"{self.audit.path}: a coordinator has a head of this log that is not in it: an older copy "
+            f"was put here. {reconciliation.ADVICE}"
+        )
 
     def permit(self, charter: Charter) -> Permission:
         """What this site allows for `charter` now. Raises as `policy.permit` does."""

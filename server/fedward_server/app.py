@@ -3,7 +3,9 @@
 `app` is what a deployed SuperLink starts; a simulation makes its own with `create_app`.
 """
 
+import hmac
 import math
+import os
 import time
 from collections.abc import Callable, Mapping
 
@@ -17,15 +19,26 @@ from fedward_server import optimizers
 from fedward_server.rounds import NOT_CONNECTED, SITE_ERROR, Round
 from fedward_server.studies import Study, StudyLock, registered
 from fedward_shared import base_models, tasks, tensors
-from fedward_shared.errors import CohortError, FedwardError
+from fedward_shared.assurances import (
+    Objection,
+    Presence,
+    Receipt,
+    RoundRequest,
+    check_approved,
+)
+from fedward_shared.errors import CharterError, CohortError, FedwardError, StatementError
+from fedward_shared.identity import SigningKey
 from fedward_shared.messages import (
     HELLO,
+    RECEIPT,
     TRAIN,
     Answer,
     Hello,
     MessageError,
+    ReceiptNote,
     Refusal,
     TrainRequest,
+    Welcome,
     answer_from_record,
 )
 from fedward_shared.report import RoundRecord
@@ -84,10 +97,12 @@ class Coordination:
         self.charter = study.charter
         self.grid = grid
         self.observer = observer
+        self.key = SigningKey.load(study.settings.key)
         self.nodes: dict[str, int] = {}
         """Participant → the node it answers from."""
         self.refused: dict[str, str] = {}
         self._greeted: set[int] = set()
+        self._challenge = os.urandom(32).hex()
 
     def run(self) -> None:
         """All rounds that are still to do. Raises CohortError if too few sites are there for one."""
@@ -117,8 +132,9 @@ class Coordination:
             every = self.study.settings.evaluate == "every-round"
             scores = model.evaluate(evaluation) if evaluation and (every or last) else {}
             record = self._record(round_, scores, time.monotonic() - started)
-            self.study.finish_round(adapter, state, record, round_.updates)
+            self.study.finish_round(adapter, state, record, round_.updates, round_.heads)
             self.observer.round_closed(record)
+        self._acknowledge()
 
     def _evaluation(self, model: StudyModel) -> Examples | None:
         path = self.study.settings.evaluation
@@ -139,7 +155,7 @@ class Coordination:
             new = set(self.grid.get_node_ids()) - self._greeted
             if new:
                 self._greeted |= new
-                hello = Hello(self.charter.digest).to_record()
+                hello = Hello(self.charter.digest, self._challenge).to_record()
                 nodes = sorted(new)
                 ids = self.grid.push_messages(
                     [self._message(hello, HELLO, node, "0") for node in nodes]
@@ -165,6 +181,12 @@ class Coordination:
         names = {participant.name for participant in self.charter.participants}
         if answer is None or answer.site not in names:
             return
+        try:
+            self._check_presence(answer)
+        except (StatementError, CharterError) as error:
+            # Anybody with a node could say this; it must not keep the site itself out.
+            log.warning("not believed", node=node, site=answer.site, reason=str(error))
+            return
         if isinstance(answer, Refusal):
             self.refused[answer.site] = f"refused: {answer.code.value}"
             log.warning("site refused", site=answer.site, code=answer.code.value)
@@ -175,6 +197,22 @@ class Coordination:
         elif answer.site not in self.refused:
             self.nodes[answer.site] = node
 
+    def _check_presence(self, answer: Answer) -> None:
+        """Raises StatementError unless it is the participant itself that says so, now."""
+        site, origin = answer.site, f"answer of {answer.site}"
+        match answer:
+            case Welcome():
+                check_approved(answer.decision, self.charter, site, origin)
+                presence = Presence.read_of(answer.presence, self.charter, site, origin)
+                said = presence.challenge
+            case Refusal():
+                objection = Objection.read_of(answer.objection, self.charter, site, origin)
+                said = objection.answers if objection.code == answer.code else ""
+            case _:
+                said = ""
+        if not hmac.compare_digest(said, self._challenge):
+            raise StatementError(f"{origin}: it answers another challenge")
+
     # A round
 
     def _run_round(self, number: int) -> Round:
@@ -182,6 +220,7 @@ class Coordination:
         round_ = Round(
             number,
             self.charter,
+            tensors.digest(self.study.adapter),
             tensors.schema_of(self.study.adapter),
             time.monotonic(),
             frozenset(asked),
@@ -189,14 +228,20 @@ class Coordination:
         round_.missing |= self.refused
         if len(asked) < self.charter.aggregation.minimum_cohort:
             raise CohortError(self._too_few(round_))
-        request = TrainRequest(
-            self.charter.digest, number, tensors.encode(self.study.adapter)
-        ).to_record()
-        waiting = self._ask(request, asked, number)
+        asking = RoundRequest(charter=self.charter.digest, round=number, adapter=round_.adapter)
+        signed, adapter = asking.signed(self.key), tensors.encode(self.study.adapter)
+        receipts = self._receipts()
+        requests = {
+            site: TrainRequest(
+                self.charter.digest, signed, receipts.get(site, b""), adapter
+            ).to_record()
+            for site in asked
+        }
+        waiting = self._ask(requests, asked, number)
         self.observer.round_opened(number, sorted(asked))
         away: set[str] = set()
         while not round_.closed:
-            waiting |= self._ask(request, self._returned(round_, asked, away), number)
+            waiting |= self._ask(requests, self._returned(round_, asked, away), number)
             for reply in self.grid.pull_messages(sorted(waiting)):
                 site = waiting.pop(reply.metadata.reply_to_message_id, None)
                 if site is not None and _node_is_gone(reply):
@@ -223,10 +268,14 @@ class Coordination:
                 return found
             time.sleep(self.study.settings.poll_seconds)
 
-    def _ask(self, request: RecordDict, nodes: Mapping[str, int], number: int) -> dict[str, str]:
-        """Sends the round's request to `nodes`; message id → site."""
+    def _ask(
+        self, requests: Mapping[str, RecordDict], nodes: Mapping[str, int], number: int
+    ) -> dict[str, str]:
+        """Sends the round's requests to `nodes`; message id → site."""
         sites = sorted(nodes)
-        messages = [self._message(request, TRAIN, nodes[site], str(number)) for site in sites]
+        messages = [
+            self._message(requests[site], TRAIN, nodes[site], str(number)) for site in sites
+        ]
         return dict(zip(self.grid.push_messages(messages), sites, strict=True)) if sites else {}
 
     def _returned(self, round_: Round, asked: Mapping[str, int], away: set[str]) -> dict[str, int]:
@@ -251,6 +300,38 @@ class Coordination:
         if site in round_.missing:
             log.warning("site missing", round=round_.number, site=site, reason=round_.missing[site])
         self.observer.answered(round_.number, site)
+
+    def _receipts(self) -> dict[str, bytes]:
+        """For each site whose update is in the last checkpoint, a receipt for it."""
+        kept = self.study.history[-1]
+        return {
+            site: Receipt(
+                charter=self.charter.digest,
+                site=site,
+                round=self.study.rounds_done,
+                update=update,
+                head=kept.heads[site],
+            ).signed(self.key)
+            for site, update in kept.updates.items()
+        }
+
+    def _acknowledge(self) -> None:
+        """Sends the receipts of the last round, which no further request carries."""
+        receipts = self._receipts()
+        sites = sorted(receipts.keys() & self.nodes.keys())
+        number = str(self.study.rounds_done)
+        notes = [ReceiptNote(self.charter.digest, receipts[site]).to_record() for site in sites]
+        messages = [
+            self._message(note, RECEIPT, self.nodes[site], number)
+            for note, site in zip(notes, sites, strict=True)
+        ]
+        waiting = set(self.grid.push_messages(messages))
+        until = time.monotonic() + self.study.settings.gather_seconds
+        while waiting and time.monotonic() < until:
+            for reply in self.grid.pull_messages(sorted(waiting)):
+                waiting.discard(reply.metadata.reply_to_message_id)
+            if waiting:
+                time.sleep(self.study.settings.poll_seconds)
 
     def _message(self, content: RecordDict, kind: str, node: int, group: str) -> Message:
         return Message(

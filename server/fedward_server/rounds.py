@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 from fedward_server.fold import Fold
 from fedward_shared import canonical, tensors
+from fedward_shared.assurances import Delivery
 from fedward_shared.charter import Charter
-from fedward_shared.errors import AdapterError
+from fedward_shared.errors import AdapterError, StatementError
 from fedward_shared.messages import Answer, Refusal, Update
 from fedward_shared.tensors import Schema, Tensors
 
@@ -20,21 +21,26 @@ NOT_CONNECTED = "not connected"
 
 @dataclass
 class Round:
-    """Round `number` of the study: `asked` maps each site that got a request to nothing yet."""
+    """Round `number` of the study, which starts from the adapter with the digest `adapter`.
+
+    `asked` are the sites that got a request.
+    """
 
     number: int
     charter: Charter
+    adapter: str
     schema: Schema
     opened_at: float
     asked: frozenset[str]
     fold: Fold = field(init=False)
     updates: dict[str, str] = field(default_factory=dict)
     """Site → digest of the update that was folded."""
+    heads: dict[str, str] = field(default_factory=dict)
+    """Site → blinded head of its audit log, as it came with that update."""
     missing: dict[str, str] = field(default_factory=dict)
     """Site → why its update is not in the sum."""
     epsilon: dict[str, float] = field(default_factory=dict)
     """Site → ε of its account as its ledger reported it (infinite without DP)."""
-    delta: dict[str, float] = field(default_factory=dict)
     bytes_up: int = 0
     """Bytes of the updates offered, those that were not folded too."""
 
@@ -54,7 +60,7 @@ class Round:
         if site not in self.outstanding:
             return
         match answer:
-            case Update() if answer.site == site and answer.round == self.number:
+            case Update() if answer.site == site:
                 self._fold(site, answer)
             case Refusal():
                 self.missing[site] = f"refused: {answer.code.value}"
@@ -65,18 +71,28 @@ class Round:
         origin = f"update of {site}"
         self.bytes_up += len(answer.update)
         try:
+            delivery = self._delivery(site, answer, origin)
+            spent = delivery.spent
             update = tensors.decode(answer.update, origin)
             tensors.check(update, self.schema, origin)
             norm, bound = tensors.norm(update), self.charter.aggregation.maximum_update_norm
             if norm > bound:
                 raise AdapterError(f"{origin}: its norm is {norm:.3g}, the bound {bound:g}")
             self.fold.add(update, self._weight(site))
-        except AdapterError as error:
+        except (AdapterError, StatementError) as error:
             self.missing[site] = str(error)
             return
-        self.updates[site] = canonical.digest(answer.update)
-        self.epsilon[site] = answer.epsilon if answer.epsilon >= 0 else float("inf")
-        self.delta[site] = answer.delta
+        self.updates[site] = delivery.update
+        self.heads[site] = delivery.head
+        self.epsilon[site] = spent
+
+    def _delivery(self, site: str, answer: Update, origin: str) -> Delivery:
+        """What the site has signed. Raises StatementError unless it is about this very update."""
+        delivery = Delivery.read_of(answer.delivery, self.charter, site, origin)
+        about = (delivery.round, delivery.adapter, delivery.update)
+        if about != (self.number, self.adapter, canonical.digest(answer.update)):
+            raise StatementError(f"{origin}: it was made for another round, or is another one")
+        return delivery
 
     def _weight(self, site: str) -> int:
         """The charter's rule; nothing that a site says about itself enters it."""

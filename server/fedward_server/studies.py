@@ -1,6 +1,7 @@
 """A study on the coordinator's disk: charter, settings, and a checkpoint after every round.
 
     STUDY/charter.json, initial.safetensors     what the sites approve
+    STUDY/coordinator.key                       the key that signs charter, requests and receipts
     STUDY/study.toml                            where the base model and the public evaluation set lie
     STUDY/rounds/0003.safetensors, 0003.json    tensors and record of round 3
     STUDY/outcome.json                          how the study ended
@@ -78,6 +79,7 @@ class StudySettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     base_model: Path
+    key: Path = Path("coordinator.key")
     evaluation: Path | None = None
     evaluate: Literal["every-round", "last-round"] = "every-round"
     threads: Annotated[int, Field(ge=1, le=1024)] = 1
@@ -95,6 +97,7 @@ class Checkpoint(BaseModel):
     tensors: str
     record: RoundRecord | None
     updates: dict[str, str]
+    heads: dict[str, str] = {}
     checksum: str = ""
     """Digest of all other fields, as `computed` gives it."""
 
@@ -128,7 +131,11 @@ class Study:
             raise UsageError(f"{path}: {describe(error)}") from error
         evaluation = settings.evaluation and self.folder / settings.evaluation
         return settings.model_copy(
-            update={"base_model": self.folder / settings.base_model, "evaluation": evaluation}
+            update={
+                "base_model": self.folder / settings.base_model,
+                "key": self.folder / settings.key,
+                "evaluation": evaluation,
+            }
         )
 
     @property
@@ -149,7 +156,7 @@ class Study:
         self.read()
         if not self.history:
             self.adapter = exchanged
-            self._write(0, None, {})
+            self._write(0, None, {}, {})
         try:
             tensors.check(self.adapter, tensors.schema_of(exchanged), str(self._folder))
         except AdapterError as error:
@@ -211,12 +218,22 @@ class Study:
         optimizer_state: Tensors,
         record: RoundRecord,
         updates: dict[str, str],
+        heads: dict[str, str],
     ) -> None:
-        """Makes a round's outcome durable. `updates` maps each site to its update's digest."""
-        self.adapter, self.optimizer_state = adapter, optimizer_state
-        self._write(record.round, record, updates)
+        """Makes a round's outcome durable.
 
-    def _write(self, number: int, record: RoundRecord | None, updates: dict[str, str]) -> None:
+        `updates` maps each site to its update's digest, `heads` to the head of its audit log.
+        """
+        self.adapter, self.optimizer_state = adapter, optimizer_state
+        self._write(record.round, record, updates, heads)
+
+    def _write(
+        self,
+        number: int,
+        record: RoundRecord | None,
+        updates: dict[str, str],
+        heads: dict[str, str],
+    ) -> None:
         content = {ADAPTER + name: tensor for name, tensor in self.adapter.items()}
         content |= {OPTIMIZER + name: tensor for name, tensor in self.optimizer_state.items()}
         data = tensors.encode(content)
@@ -226,6 +243,7 @@ class Study:
             tensors=canonical.digest(data),
             record=record,
             updates=updates,
+            heads=heads,
         )
         kept = kept.model_copy(update={"checksum": kept.computed})
         write_atomically(self._path(number, ".json"), kept.model_dump_json(indent=2).encode())

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Annotated
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from pydantic import Field
 
 from fedward_shared.errors import IdentityError
@@ -123,6 +124,11 @@ class SigningKey:
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
         )
         write_atomically(path, data, mode=0o600)
+
+    def derive(self, label: str) -> bytes:
+        """32 secret bytes for one purpose (HKDF-SHA256, RFC 5869). They tell nothing of the key."""
+        salt, info = b"fedward identity", label.encode()
+        return HKDF(hashes.SHA256(), 32, salt, info).derive(self._key.private_bytes_raw())
 
     def sign(self, message: bytes) -> bytes:
         """64 bytes that nobody else can make."""

@@ -15,6 +15,7 @@ from fedward_shared.errors import FedwardError, RefusalCode
 PROTOCOL = 1
 HELLO = "query.hello"
 TRAIN = "train.round"
+RECEIPT = "query.receipt"
 
 _FIELDS = "fedward"
 _TENSORS = "tensors"
@@ -52,107 +53,154 @@ def _blob(record: RecordDict) -> bytes:
 
 @dataclass(frozen=True)
 class Hello:
-    """The coordinator asks who is there for the study of this charter."""
+    """The coordinator asks who is there for the study of this charter.
+
+    `challenge`: 32 fresh random bytes in hexadecimal, which the answer has to contain.
+    """
 
     charter: str
+    challenge: str
 
     def to_record(self) -> RecordDict:
         """As Flower carries it."""
-        return _pack({"charter": self.charter})
+        return _pack({"charter": self.charter, "challenge": self.challenge})
 
     @classmethod
     def from_record(cls, record: RecordDict) -> Self:
         """Raises MessageError."""
-        return cls(_field(record, "charter", str))
+        return cls(_field(record, "charter", str), _field(record, "challenge", str))
 
 
 @dataclass(frozen=True)
 class Welcome:
-    """A site answers with its name: it has approved the charter."""
+    """A site answers: `decision` and `presence` are assurances of it."""
 
     site: str
+    decision: bytes
+    presence: bytes
 
     def to_record(self) -> RecordDict:
         """As Flower carries it."""
-        return _pack({"answer": "welcome", "site": self.site})
+        return _pack(
+            {
+                "answer": "welcome",
+                "site": self.site,
+                "decision": self.decision,
+                "presence": self.presence,
+            }
+        )
 
 
 @dataclass(frozen=True)
 class TrainRequest:
-    """The coordinator hands out the global adapter of a round: safetensors of what is exchanged."""
+    """The coordinator hands out the global adapter of a round: safetensors of what is exchanged.
+
+    `request` is its signed `RoundRequest`; `receipt` the one for the site's update of the round
+    before, empty if there was none.
+    """
 
     charter: str
-    round: int
+    request: bytes
+    receipt: bytes
     adapter: bytes
 
     def to_record(self) -> RecordDict:
         """As Flower carries it."""
-        return _pack({"charter": self.charter, "round": self.round}, self.adapter)
+        fields = {"charter": self.charter, "request": self.request, "receipt": self.receipt}
+        return _pack(fields, self.adapter)
 
     @classmethod
     def from_record(cls, record: RecordDict) -> Self:
         """Raises MessageError."""
-        return cls(_field(record, "charter", str), _field(record, "round", int), _blob(record))
+        charter, blob = _field(record, "charter", str), _blob(record)
+        return cls(
+            charter, _field(record, "request", bytes), _field(record, "receipt", bytes), blob
+        )
 
 
 @dataclass(frozen=True)
 class Update:
-    """A site's change of the adapter in one round, and what its ledger says after it.
-
-    `epsilon` is the account's total at the account's δ, in which this round is included; it follows
-    from the plan alone. It is negative where a study without DP has made it unbounded.
-    """
+    """A site's change of the adapter in one round; `delivery` is its signed `Delivery`."""
 
     site: str
-    round: int
-    epsilon: float
-    delta: float
+    delivery: bytes
     update: bytes
 
     def to_record(self) -> RecordDict:
         """As Flower carries it."""
-        fields = {
-            "answer": "update",
-            "site": self.site,
-            "round": self.round,
-            "epsilon": self.epsilon,
-            "delta": self.delta,
-        }
+        fields = {"answer": "update", "site": self.site, "delivery": self.delivery}
         return _pack(fields, self.update)
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """A site will not or cannot; `code` is a fixed word that depends on no record."""
+    """A site will not or cannot; `code` is a fixed word that depends on no record.
+
+    `objection` is the signed `Objection` that says the same; empty where the site has no key at hand.
+    """
 
     site: str
     code: RefusalCode
+    objection: bytes = b""
 
     def to_record(self) -> RecordDict:
         """As Flower carries it."""
-        return _pack({"answer": "refusal", "site": self.site, "code": self.code.value})
+        return _pack(
+            {
+                "answer": "refusal",
+                "site": self.site,
+                "code": self.code.value,
+                "objection": self.objection,
+            }
+        )
 
 
-Answer = Welcome | Update | Refusal
+@dataclass(frozen=True)
+class ReceiptNote:
+    """The coordinator's signed `Receipt` for what a site has sent; the site answers with `Noted`."""
+
+    charter: str
+    receipt: bytes
+
+    def to_record(self) -> RecordDict:
+        """As Flower carries it."""
+        return _pack({"charter": self.charter, "receipt": self.receipt})
+
+    @classmethod
+    def from_record(cls, record: RecordDict) -> Self:
+        """Raises MessageError."""
+        return cls(_field(record, "charter", str), _field(record, "receipt", bytes))
+
+
+@dataclass(frozen=True)
+class Noted:
+    """The receipt is in the site's audit log."""
+
+    site: str
+
+    def to_record(self) -> RecordDict:
+        """As Flower carries it."""
+        return _pack({"answer": "noted", "site": self.site})
+
+
+Answer = Welcome | Update | Refusal | Noted
 
 
 def answer_from_record(record: RecordDict) -> Answer:
     """What a site answered. Raises MessageError."""
+    site = _field(record, "site", str)
     match _field(record, "answer", str):
         case "welcome":
-            return Welcome(_field(record, "site", str))
+            decision, presence = (_field(record, n, bytes) for n in ("decision", "presence"))
+            return Welcome(site, decision, presence)
         case "update":
-            return Update(
-                _field(record, "site", str),
-                _field(record, "round", int),
-                _field(record, "epsilon", float),
-                _field(record, "delta", float),
-                _blob(record),
-            )
+            return Update(site, _field(record, "delivery", bytes), _blob(record))
         case "refusal":
             code = _field(record, "code", str)
             if code not in set(RefusalCode):
                 raise MessageError("an unknown refusal code")
-            return Refusal(_field(record, "site", str), RefusalCode(code))
+            return Refusal(site, RefusalCode(code), _field(record, "objection", bytes))
+        case "noted":
+            return Noted(site)
         case _:
             raise MessageError("an unknown answer")

@@ -41,6 +41,7 @@ from fedward_simulations import federation
 from fedward_simulations.engines import Engine
 
 COORDINATOR = "coordinator"
+COORDINATOR_KEY_FILE = "coordinator.key"
 KEY_FILE = "site.key"
 DATASET = "records"
 RECORDS_FILE = "records.jsonl"
@@ -208,11 +209,13 @@ class Consortium:
             self._write_site(folder / "sites" / site, site, columns, epsilon, len(holders))
         charters.save(coordinator, charter, initial, self._key(COORDINATOR))
         records.write_jsonl(coordinator / EVALUATION_FILE, world.evaluation)
+        self._key(COORDINATOR).save(coordinator / COORDINATOR_KEY_FILE)
         for site in holders:
             with closing(Site.open(folder / "sites" / site / SETTINGS_FILE)) as opened:
                 consent.approve(opened, coordinator)
         settings = {
             "base_model": str(world.base_model.resolve()),
+            "key": COORDINATOR_KEY_FILE,
             "evaluation": EVALUATION_FILE,
             "evaluate": "every-round" if every_round else "last-round",
             "threads": world.threads,

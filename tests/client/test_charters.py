@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from fedward_client.charters import ApprovedCharters
 from fedward_shared import charter as charters
 from fedward_shared import statements, tensors
+from fedward_shared.assurances import Choice, Decision, check_approved
 from fedward_shared.charter import CHARTER_FILE, INITIAL_FILE, Charter, PrivacyTerms, TrainingTerms
-from fedward_shared.decisions import DECISION_KIND, Choice, Decision, check_approved
 from fedward_shared.errors import CharterError, RefusalCode, StatementError
 
 INITIAL = {"head.weight": torch.arange(6, dtype=torch.float32).reshape(2, 3)}
@@ -241,7 +241,7 @@ def test_a_decision_that_is_not_this_sites_is_refused(
     said: str,
 ) -> None:
     charter = approved.keep(source)
-    statement = statements.sign(DECISION_KIND, forged(charter, changes), key_of(signer))
+    statement = statements.sign(Decision.KIND, forged(charter, changes), key_of(signer))
     (kept(tmp_path, charter) / "decision-0001.json").write_bytes(statement.encode())
     with pytest.raises(StatementError, match=said):
         approved.load(charter.digest)
