@@ -34,6 +34,7 @@ from fedward_shared.assurances import (
 from fedward_shared.canonical import DIGEST_PREFIX
 from fedward_shared.charter import Charter
 from fedward_shared.errors import CharterError, DataError, FedwardError, RefusalCode
+from fedward_shared.identity import SigningKey
 from fedward_shared.messages import (
     HELLO,
     RECEIPT,
@@ -87,14 +88,13 @@ def _reply(
     answer: Callable[[Site, RecordDict], Answer],
 ) -> Message:
     """What is said of a failure is a fixed code; its text stays in the site's log."""
-    name = ""
+    settings = None
     try:
         settings = settings_of(context)
-        name = settings.name  # from here on a refusal has it, that of a corrupt ledger too
         with closing(Site(settings, randomness)) as site:
             result = _answered(site, message.content, answer)
-    except Exception as error:
-        result = Refusal(name, _code_of(error, name))
+    except Exception as error:  # there is no site, or it cannot be opened
+        result = _refusal(settings, message.content, _code_of(error))
     return Message(result.to_record(), reply_to=message)
 
 
@@ -104,26 +104,30 @@ def _answered(
     try:
         return answer(site, record)
     except Exception as error:
-        return _refusal(site, record, _code_of(error, site.name))
+        code = _code_of(error)
+        site.log("refused", code=code.value)
+        return _refusal(site.settings, record, code)
 
 
-def _code_of(error: Exception, site: str) -> RefusalCode:
+def _code_of(error: Exception) -> RefusalCode:
     if isinstance(error, FedwardError):
-        log.error("refused", site=site, code=error.refusal.value, reason=str(error))
+        log.error("refused", code=error.refusal.value, reason=str(error))
         return error.refusal
-    log.error("failed", site=site, exc_info=error)
+    log.error("failed", exc_info=error)
     return RefusalCode.INTERNAL
 
 
-def _refusal(site: Site, record: RecordDict, code: RefusalCode) -> Refusal:
-    """A refusal that is logged and signed, where it is known what it answers."""
-    site.log("refused", code=code.value)
+def _refusal(settings: SiteSettings | None, record: RecordDict, code: RefusalCode) -> Refusal:
+    """A refusal, signed where it is known who refuses what."""
+    if settings is None:
+        return Refusal("", code)
     try:
+        key = SigningKey.load(settings.key)
         charter, answers = _question(record)
-        objection = Objection(charter=charter, site=site.name, answers=answers, code=code)
-    except (MessageError, ValidationError):
-        return Refusal(site.name, code)
-    return Refusal(site.name, code, objection.signed(site.key))
+        objection = Objection(charter=charter, site=settings.name, answers=answers, code=code)
+    except (FedwardError, ValidationError):
+        return Refusal(settings.name, code)
+    return Refusal(settings.name, code, objection.signed(key))
 
 
 def _question(record: RecordDict) -> tuple[str, str]:

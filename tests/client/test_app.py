@@ -28,8 +28,19 @@ from fedward_client.ledger import Spending
 from fedward_client.settings import DatasetSettings, SiteSettings
 from fedward_client.settings import load as load_settings
 from fedward_client.site import LEDGER_FILE, Site, from_os
-from fedward_shared import adapters, base_models, messages, records, tasks, tensors
+from fedward_shared import (
+    adapters,
+    audit,
+    base_models,
+    canonical,
+    messages,
+    records,
+    statements,
+    tasks,
+    tensors,
+)
 from fedward_shared import charter as charters
+from fedward_shared.assurances import Delivery, Objection, Presence, Receipt, RoundRequest
 from fedward_shared.charter import (
     AdapterTerms,
     AggregationTerms,
@@ -45,9 +56,12 @@ from fedward_shared.charter import (
 from fedward_shared.errors import BudgetExceeded, CharterError, RefusalCode, StateError
 from fedward_shared.messages import (
     HELLO,
+    RECEIPT,
     TRAIN,
     Answer,
     Hello,
+    Noted,
+    ReceiptNote,
     Refusal,
     TrainRequest,
     Update,
@@ -59,6 +73,7 @@ from fedward_shared.privacy.plan import Event
 from fedward_shared.privacy.randomness import Randomness
 from fedward_simulations.federation import through_bytes
 
+CHALLENGE = "ab" * 32
 DELTA = 1e-5
 ROUND = Event("poisson-gaussian", 0.5, 2.0, 2)
 BUDGET = accountant.epsilon([ROUND] * 2, DELTA)
@@ -128,7 +143,7 @@ def sent(
     )
     folder = tmp_path_factory.mktemp("sent")
     charters.save(folder, charter, initial, COORDINATOR)
-    return folder, TrainRequest(charter.digest, 1, tensors.encode(model.exchanged()))
+    return folder, requested(charter, 1, tensors.encode(model.exchanged()))
 
 
 @pytest.fixture
@@ -196,6 +211,33 @@ def answer(home: Home, request: TrainRequest | None = None) -> Answer:
     return answer_from_record(ask(home, request.to_record() if request else None))
 
 
+def refused(answer: Answer) -> RefusalCode:
+    """The word, which the site has signed too."""
+    assert isinstance(answer, Refusal), answer
+    assert answer.site == "north"
+    body = statements.decode(answer.objection, Objection.KIND, "objection").body
+    said = Objection.read(
+        answer.objection, body["charter"], key_of("north").public, "north", "objection"
+    )
+    assert (said.site, said.code) == ("north", answer.code)
+    return answer.code
+
+
+def delivery(home: Home, update: Update) -> Delivery:
+    """What the site says of its update."""
+    said = Delivery.read_of(update.delivery, home.charter, "north", "delivery")
+    assert said.update == canonical.digest(update.update)
+    return said
+
+
+def requested(charter: Charter, number: int, adapter: bytes, receipt: bytes = b"") -> TrainRequest:
+    """What the coordinator sends for a round."""
+    asked = RoundRequest.model_construct(
+        charter=charter.digest, round=number, adapter=canonical.digest(adapter)
+    )
+    return TrainRequest(charter.digest, asked.signed(COORDINATOR), receipt, adapter)
+
+
 def update(answer: Answer) -> Update:
     assert isinstance(answer, Update), answer
     return answer
@@ -240,7 +282,11 @@ PROBLEMS: dict[str, tuple[Callable[[Path], object], str]] = {
 def test_whatever_the_records_are_the_same_bytes_leave(home: Home, problem: str) -> None:
     damage, reason = PROBLEMS[problem]
     damage(home.data)
-    expected = as_bytes(Refusal("north", RefusalCode.DATA).to_record())
+    answers = canonical.digest(home.request.adapter).removeprefix("sha256:")
+    objection = Objection(
+        charter=home.charter.digest, site="north", answers=answers, code=RefusalCode.DATA
+    ).signed(key_of("north"))
+    expected = as_bytes(Refusal("north", RefusalCode.DATA, objection).to_record())
     with capture_logs() as log:
         assert as_bytes(ask(home)) == expected
     [refused] = [line for line in log if line["event"] == "refused"]
@@ -253,18 +299,24 @@ def test_the_greeting_opens_no_record(found: Callable[[str], Home]) -> None:
     for name in ("single class", "unknown label", "not UTF-8", "empty"):
         home = found(name)
         PROBLEMS[name][0](home.data)
-        answers.add(as_bytes(ask(home, Hello(home.charter.digest).to_record(), HELLO)))
+        answers.add(as_bytes(ask(home, Hello(home.charter.digest, CHALLENGE).to_record(), HELLO)))
         assert home.spending().bookings == 0
-    assert answers == {as_bytes(Welcome("north").to_record())}
+    (only,) = answers
+    with closing(Site.open(home.settings)) as site:
+        decision = site.charters.decision_bytes(home.charter.digest)
+    assert decision is not None
+    presence = Presence(charter=home.charter.digest, site="north", challenge=CHALLENGE)
+    welcome = Welcome("north", decision, presence.signed(key_of("north")))
+    assert only == as_bytes(welcome.to_record())
 
 
 def test_bad_records_are_paid_for_before_they_are_seen(home: Home) -> None:
     PROBLEMS["single class"][0](home.data)
     for _ in range(2):
-        assert answer(home) == Refusal("north", RefusalCode.DATA)
+        assert refused(answer(home)) is RefusalCode.DATA
     assert home.spending().bookings == 2
     assert home.spending().open_bookings == 2
-    assert answer(home) == Refusal("north", RefusalCode.BUDGET)
+    assert refused(answer(home)) is RefusalCode.BUDGET
 
 
 def test_beside_the_noised_tensors_an_update_depends_on_no_record(
@@ -276,8 +328,11 @@ def test_beside_the_noised_tensors_an_update_depends_on_no_record(
     one, other = update(answer(small)), update(answer(large))
     assert one.update != other.update
     assert len(one.update) == len(other.update)
-    assert replace(one, update=b"") == replace(other, update=b"")
-    assert one.epsilon == accountant.epsilon([ROUND], DELTA)
+    said, otherwise = delivery(small, one), delivery(large, other)
+    blank = {"update": said.update, "head": said.head}
+    assert said == otherwise.model_copy(update=blank)
+    assert len(one.delivery) == len(other.delivery)
+    assert said.spent == accountant.epsilon([ROUND], DELTA)
 
 
 # Every other failure: a word, and nothing booked
@@ -300,24 +355,22 @@ def broken_tensors(home: Home, value: float) -> bytes:
 )
 def test_the_sites_own_limits_refuse(home: Home, old: str, new: str, code: RefusalCode) -> None:
     home.edit(old, new)
-    assert answer(home) == Refusal("north", code)
+    assert refused(answer(home)) is code
     assert home.spending().bookings == (1 if code is RefusalCode.DATA else 0)
 
 
 def test_a_model_that_is_not_on_the_list(home: Home, tiny_bert_folder: Path) -> None:
     home.edit(f'"{tiny_bert_folder}",', "")
-    assert answer(home) == Refusal("north", RefusalCode.MODEL)
-    hello = ask(home, Hello(home.charter.digest).to_record(), HELLO)
-    assert answer_from_record(hello) == Refusal("north", RefusalCode.MODEL)
+    assert refused(answer(home)) is RefusalCode.MODEL
+    hello = ask(home, Hello(home.charter.digest, CHALLENGE).to_record(), HELLO)
+    assert refused(answer_from_record(hello)) is RefusalCode.MODEL
 
 
 def test_a_charter_that_is_not_approved(home: Home) -> None:
     digest = "sha256:" + "0" * 64
-    assert answer(home, replace(home.request, charter=digest)) == Refusal(
-        "north", RefusalCode.CHARTER
-    )
-    hello = ask(home, Hello(digest).to_record(), HELLO)
-    assert answer_from_record(hello) == Refusal("north", RefusalCode.CHARTER)
+    assert refused(answer(home, replace(home.request, charter=digest))) is RefusalCode.CHARTER
+    hello = ask(home, Hello(digest, CHALLENGE).to_record(), HELLO)
+    assert refused(answer_from_record(hello)) is RefusalCode.CHARTER
 
 
 @pytest.mark.parametrize("damage", ["garbage", "nan", "inf", "wrong names", "empty"])
@@ -329,9 +382,7 @@ def test_a_broken_global_adapter_costs_nothing(home: Home, damage: str) -> None:
         "wrong names": tensors.encode({"head.bias": torch.ones(2)}),
         "empty": tensors.encode({}),
     }[damage]
-    assert answer(home, replace(home.request, adapter=adapter)) == Refusal(
-        "north", RefusalCode.ADAPTER
-    )
+    assert refused(answer(home, requested(home.charter, 1, adapter))) is RefusalCode.ADAPTER
     assert home.spending().bookings == 0
 
 
@@ -339,9 +390,9 @@ def test_a_corrupt_ledger_is_left_as_it_is(home: Home) -> None:
     assert update(answer(home))
     ledger = home.folder / "state" / LEDGER_FILE
     ledger.write_bytes(b"no ledger" * 1000)
-    assert answer(home) == Refusal("north", RefusalCode.STATE)
-    hello = ask(home, Hello(home.charter.digest).to_record(), HELLO)
-    assert answer_from_record(hello) == Refusal("north", RefusalCode.STATE)
+    assert refused(answer(home)) is RefusalCode.STATE
+    hello = ask(home, Hello(home.charter.digest, CHALLENGE).to_record(), HELLO)
+    assert refused(answer_from_record(hello)) is RefusalCode.STATE
     assert ledger.read_bytes() == b"no ledger" * 1000
 
 
@@ -350,20 +401,20 @@ def test_a_lost_ledger_is_not_begun_afresh(home: Home) -> None:
     state = home.folder / "state"
     (state / LEDGER_FILE).unlink()
     for _ in range(2):
-        assert answer(home) == Refusal("north", RefusalCode.STATE)
+        assert refused(answer(home)) is RefusalCode.STATE
     with pytest.raises(StateError, match=r"ledger\.sqlite: the ledger is gone.* backup"):
         Site.open(home.settings)
     assert not (state / LEDGER_FILE).exists()
     # Who moves the state away forgets the approvals, too.
     state.rename(home.folder / "lost")
-    assert answer(home) == Refusal("north", RefusalCode.CHARTER)
+    assert refused(answer(home)) is RefusalCode.CHARTER
     assert home.spending().bookings == 0
 
 
 @pytest.mark.parametrize("number", [-1, 0, 3])
 def test_a_round_that_the_charter_does_not_have_costs_nothing(home: Home, number: int) -> None:
-    request = replace(home.request, round=number)
-    assert answer(home, request) == Refusal("north", RefusalCode.CHARTER)
+    request = requested(home.charter, number, home.request.adapter)
+    assert refused(answer(home, request)) is RefusalCode.CHARTER
     assert home.spending().bookings == 0
     with (
         closing(Site.open(home.settings)) as site,
@@ -399,24 +450,24 @@ def test_the_kept_answer_needs_the_records_no_more(home: Home) -> None:
 
 def test_another_request_for_the_same_round_costs_again_until_nothing_is_left(home: Home) -> None:
     first = update(answer(home))
-    other = replace(home.request, adapter=broken_tensors(home, 0.25))
+    other = requested(home.charter, 1, broken_tensors(home, 0.25))
     second = update(answer(home, other))
     assert second.update != first.update
-    assert second.epsilon == BUDGET > first.epsilon
+    assert delivery(home, second).spent == BUDGET > delivery(home, first).spent
     assert home.spending().bookings == 2
-    third = replace(home.request, adapter=broken_tensors(home, 0.5))
-    assert answer(home, third) == Refusal("north", RefusalCode.BUDGET)
+    third = requested(home.charter, 1, broken_tensors(home, 0.5))
+    assert refused(answer(home, third)) is RefusalCode.BUDGET
     assert home.spending().bookings == 2
     assert update(answer(home, other)) == second
 
 
 def test_the_same_bytes_for_another_round_cost_again(home: Home) -> None:
     first = update(answer(home))
-    second = update(answer(home, replace(home.request, round=2)))
+    second = update(answer(home, requested(home.charter, 2, home.request.adapter)))
     assert second.update != first.update
     assert home.spending().bookings == 2
     # The first answer made room for the second, so asking for it again would be a third round.
-    assert answer(home) == Refusal("north", RefusalCode.BUDGET)
+    assert refused(answer(home)) is RefusalCode.BUDGET
 
 
 @pytest.fixture
@@ -467,7 +518,7 @@ def test_the_functions_raise_what_the_app_turns_into_a_word(home: Home) -> None:
     with pytest.raises(BudgetExceeded, match=r"site\.toml allows ε = 0\.01"):
         answer_train(site, home.request.to_record())
     with pytest.raises(CharterError, match="not approved here"):
-        answer_hello(site, Hello("sha256:" + "0" * 64).to_record())
+        answer_hello(site, Hello("sha256:" + "0" * 64, CHALLENGE).to_record())
     site.close()
 
 
@@ -533,3 +584,77 @@ def test_no_setting_charter_or_message_has_a_field_for_a_seed(home: Home) -> Non
     site = Site.open(home.settings)
     site.close()
     assert site.randomness is from_os
+
+
+# What both sides sign
+
+
+def test_only_the_coordinator_asks_for_a_round(home: Home) -> None:
+    forged = RoundRequest(
+        charter=home.charter.digest, round=1, adapter=canonical.digest(home.request.adapter)
+    ).signed(key_of("south"))
+    assert refused(answer(home, replace(home.request, request=forged))) is RefusalCode.CHARTER
+    assert refused(answer(home, replace(home.request, request=b"{}"))) is RefusalCode.CHARTER
+    other = replace(home.request, adapter=broken_tensors(home, 0.5))
+    assert refused(answer(home, other)) is RefusalCode.INTERNAL
+    assert home.spending().bookings == 0
+
+
+@pytest.mark.parametrize("challenge", ["", "ab", "AB" * 32, "zz" * 32, "ab" * 33])
+def test_a_challenge_is_32_bytes(home: Home, challenge: str) -> None:
+    hello = ask(home, Hello(home.charter.digest, challenge).to_record(), HELLO)
+    assert answer_from_record(hello) == Refusal("north", RefusalCode.INTERNAL)
+
+
+def receipt(home: Home, said: Delivery, **changes: object) -> bytes:
+    terms = {
+        "charter": home.charter.digest,
+        "site": "north",
+        "round": said.round,
+        "update": said.update,
+        "head": said.head,
+    }
+    return Receipt.model_validate(terms | changes).signed(COORDINATOR)
+
+
+def test_a_receipt_is_noted_and_the_log_tells_all(home: Home) -> None:
+    said = delivery(home, update(answer(home)))
+    note = ReceiptNote(home.charter.digest, receipt(home, said)).to_record()
+    assert answer_from_record(ask(home, note, RECEIPT)) == Noted("north")
+    entries = list(audit.read(home.folder / "state/audit.jsonl", key_of("north").public))
+    assert [e.event for e in entries] == ["decided", "reserved", "cleared", "received"]
+    reserved, cleared, received = (entry.details for entry in entries[1:])
+    assert reserved["booking"]["event"] == ROUND.as_text()
+    assert cleared["update"] == said.update
+    assert cleared["to"] == "university"
+    assert received["receipt"].encode() == receipt(home, said)
+
+
+def test_a_receipt_comes_with_the_next_request(home: Home) -> None:
+    said = delivery(home, update(answer(home)))
+    second = requested(home.charter, 2, home.request.adapter, receipt(home, said))
+    assert update(answer(home, second))
+    entries = audit.read(home.folder / "state/audit.jsonl", key_of("north").public)
+    assert [e.event for e in entries][3:] == ["received", "reserved", "cleared"]
+
+
+def test_a_head_that_is_not_in_the_log_stops_the_site(home: Home) -> None:
+    """The coordinator has seen a later log than this one: somebody has put an older copy here."""
+    said = delivery(home, update(answer(home)))
+    unknown = receipt(home, said, head="0" * 64)
+    second = requested(home.charter, 2, home.request.adapter, unknown)
+    assert refused(answer(home, second)) is RefusalCode.STATE
+    assert home.spending().bookings == 1
+
+
+def test_a_receipt_of_somebody_else_is_refused(home: Home) -> None:
+    said = delivery(home, update(answer(home)))
+    for false in (
+        receipt(home, said, site="south"),
+        receipt(home, said, charter="sha256:" + "0" * 64),
+        Receipt(
+            charter=home.charter.digest, site="north", round=1, update=said.update, head=said.head
+        ).signed(key_of("south")),
+    ):
+        note = ReceiptNote(home.charter.digest, false).to_record()
+        assert answer_from_record(ask(home, note, RECEIPT)) == Refusal("north", RefusalCode.CHARTER)

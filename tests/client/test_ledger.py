@@ -53,8 +53,8 @@ class LedgerMachine(RuleBasedStateMachine):
         booking = reserve(self.ledger, round_number, budget=2.0)
         self.reserved.append(EVENT)
         if answered:
-            answer = f"update {booking}".encode()
-            self.ledger.complete(booking, answer)
+            answer = (f"delivery {booking}".encode(), f"update {booking}".encode())
+            self.ledger.complete(booking, *answer)
             assert self.ledger.answer("charter", round_number, "r") == answer
 
     @rule()
@@ -79,8 +79,8 @@ TestLedgerMachine = LedgerMachine.TestCase
 
 def test_an_answer_is_for_its_own_request_only(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "l.sqlite")
-    ledger.complete(reserve(ledger, 1, "a"), b"update")
-    assert ledger.answer("charter", 1, "a") == b"update"
+    ledger.complete(reserve(ledger, 1, "a"), b"delivery", b"update")
+    assert ledger.answer("charter", 1, "a") == (b"delivery", b"update")
     assert ledger.answer("charter", 2, "a") is None
     assert ledger.answer("charter", 1, "b") is None
     assert ledger.answer("other", 1, "a") is None

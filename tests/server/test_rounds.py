@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from fedward_server.fold import Fold
 from fedward_server.rounds import NO_REPLY, Round
-from fedward_shared import tensors
+from fedward_shared import canonical, tensors
+from fedward_shared.assurances import Delivery
 from fedward_shared.charter import AggregationTerms, Participant
 from fedward_shared.errors import AdapterError, RefusalCode
 from fedward_shared.messages import Answer, Refusal, Update
@@ -30,12 +31,27 @@ CHARTER = small_charter(
 
 
 def opened() -> Round:
-    return Round(1, CHARTER, SCHEMA, 0.0, frozenset(SITES))
+    return Round(1, CHARTER, DIGEST, SCHEMA, 0.0, frozenset(SITES))
 
 
-def update(site: str, values: list[float], number: int = 1, epsilon: float = 0.5) -> Update:
-    content = tensors.encode({"w": torch.tensor(values)})
-    return Update(site, number, epsilon, 1e-5, content)
+def signed(site: str, content: bytes, signer: str = "", /, **changes: object) -> Update:
+    """An update with the site's own delivery, or one in which something is changed."""
+    terms = {
+        "charter": CHARTER.digest,
+        "site": site,
+        "round": 1,
+        "adapter": DIGEST,
+        "update": canonical.digest(content),
+        "epsilon": "0.5",
+        "delta": "1e-05",
+        "head": "0" * 64,
+    }
+    delivery = Delivery.model_validate(terms | changes)
+    return Update(site, delivery.signed(key_of(signer or site)), content)
+
+
+def update(site: str, values: list[float], signer: str = "", /, **changes: object) -> Update:
+    return signed(site, tensors.encode({"w": torch.tensor(values)}), signer, **changes)
 
 
 answers = st.sampled_from(SITES).flatmap(
@@ -48,9 +64,10 @@ answers = st.sampled_from(SITES).flatmap(
             st.just(update(site, [math.nan, 0, 0])),
             st.just(update(site, [0.0])),
             st.just(update(site, [1e3, 0, 0])),
-            st.just(update(site, [1.0, 1.0, 1.0], number=2)),
+            st.just(update(site, [1.0, 1.0, 1.0], round=2)),
+            st.just(update(site, [1.0, 1.0, 1.0], "another")),
             st.just(update("another", [1.0, 1.0, 1.0])),
-            st.just(Update(site, 1, 0.5, 1e-5, b"garbage")),
+            st.just(signed(site, b"garbage")),
             st.just(Refusal(site, RefusalCode.BUDGET)),
         ),
     )
@@ -104,7 +121,37 @@ def test_what_could_overflow_is_refused_and_nothing_is_added() -> None:
 
 def test_a_sites_claims_do_not_change_its_weight() -> None:
     modest, boastful = opened(), opened()
-    for round_, claimed in ((modest, 0.1), (boastful, 1e9)):
+    for round_, claimed in ((modest, "0.1"), (boastful, "1000000000.0")):
         round_.offer("north", update("north", [1.0, 2.0, 3.0], epsilon=claimed))
         round_.offer("south", update("south", [0.0, 0.0, 0.0]))
     assert tensors.digest(modest.mean()) == tensors.digest(boastful.mean())
+
+
+@pytest.mark.parametrize(
+    ("sent", "why"),
+    [
+        (update("north", [1.0, 2.0, 3.0], "south"), "not signed by north"),
+        (update("north", [1.0, 2.0, 3.0], charter="sha256:" + "1" * 64), "it is about charter"),
+        (update("north", [1.0, 2.0, 3.0], adapter="sha256:" + "1" * 64), "for another round"),
+        (update("north", [1.0, 2.0, 3.0], update="sha256:" + "1" * 64), "or is another one"),
+        (update("north", [1.0, 2.0, 3.0], round=2), "for another round"),
+        (update("north", [1.0, 2.0, 3.0], site="south"), "it is by south, not by north"),
+        (update("north", [1.0, 2.0, 3.0], epsilon="-1.0"), "is no ε"),
+        (update("north", [1.0, 2.0, 3.0], epsilon="much"), "is no ε"),
+        (Update("north", b"garbage", tensors.encode({"w": torch.ones(3)})), "not canonical JSON"),
+    ],
+)
+def test_an_update_that_the_site_did_not_sign_so_is_not_folded(sent: Update, why: str) -> None:
+    round_ = opened()
+    round_.offer("north", sent)
+    assert why in round_.missing["north"]
+    assert round_.fold.total_weight == 0
+    assert not round_.heads
+
+
+def test_what_a_site_says_of_its_ledger_is_kept() -> None:
+    round_ = opened()
+    round_.offer("north", update("north", [1.0, 2.0, 3.0], head="ab" * 32))
+    round_.offer("south", update("south", [1.0, 2.0, 3.0], epsilon="unbounded"))
+    assert round_.epsilon == {"north": 0.5, "south": math.inf}
+    assert round_.heads == {"north": "ab" * 32, "south": "0" * 64}

@@ -61,7 +61,9 @@ def run_rounds(folder: Path, last: int) -> Study:
     for number in range(study.rounds_done + 1, last + 1):
         record = RoundRecord(study="test", round=number, cohort=["north"], metrics={"loss": 0.5})
         state = {"first.w": torch.full((3,), float(number))}
-        study.finish_round(tensors_of(number), state, record, {"north": "sha256:" + "1" * 64})
+        study.finish_round(
+            tensors_of(number), state, record, {"north": "sha256:" + "1" * 64}, {"north": "0" * 64}
+        )
     return study
 
 
