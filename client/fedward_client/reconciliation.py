@@ -5,7 +5,8 @@ one booking behind after a crash, which is then booked from the log. Anything el
 one of them. Older copies of both fit each other, and not the witness: a file at a place of the site's
 choice that holds the log's head.
 
-Nothing is mended but the crash. `recover` is for a person who has decided, and charges the worst case.
+Nothing is mended but the crash. `recover` is for a person who has decided; unless a witness confirms
+that the log is the newest, what was spent is unknown from then on, and the accounts are closed.
 """
 
 from dataclasses import dataclass
@@ -23,8 +24,8 @@ RECOVERED = "recovered"
 WITNESSED = "witnessed"
 
 ADVICE = (
-    "Restore the newest copies of ledger and audit log together. If there are none, the data-protection "
-    "officer decides; `fedward site ledger recover` then charges the worst case"
+    "Restore the newest copies of ledger and audit log from a backup. If there are none, the "
+    "data-protection officer decides; `fedward site recover` then charges the worst case"
 )
 
 
@@ -117,6 +118,38 @@ def check(ledger: Ledger, log: AuditLog, witness: Witness | None) -> bool:
         f"{older}: an older copy was put here: the ledger ends at booking {is_at.number}, the audit log "
         f"knows of {should.number}, and {newer.name} is right. {ADVICE}"
     )
+
+
+def recover(ledger: Ledger, log: AuditLog, witness: Witness | None) -> tuple[int, bool]:
+    """Brings the ledger to where the log is, if it can; how many bookings that took, and whether the
+    log is known to be the newest, because a witness says so and the ledger fits it.
+    """
+    seen = witness.read() if witness else None
+    with ledger.exclusively():
+        log.refresh()
+        try:
+            if witness:
+                _check_witness(log, witness, seen)
+            newest = witness is not None
+        except StateError:
+            newest = False
+        missing = _announced_after(log, position(ledger))
+        for booking in missing:
+            ledger.insert(booking)
+        return len(missing), newest and position(ledger) == expected(log)[0]
+
+
+def _announced_after(log: AuditLog, at: Position) -> list[Booking]:
+    """The bookings that the log announced and the ledger lacks, as far as they follow its last one."""
+    found: list[Booking] = []
+    number, chain = at.number, at.chain
+    for entry in log.entries:
+        if entry.event == RESERVED:
+            booking = announced(entry)
+            if booking.number == number + 1 and booking == booking.after(chain):
+                found.append(booking)
+                number, chain = booking.number, booking.chain
+    return found
 
 
 def _check_witness(log: AuditLog, witness: Witness, seen: Head | None) -> None:

@@ -35,7 +35,8 @@ def from_os(_label: str) -> Randomness:
 class Site:
     """Opened from its `site.toml`. Raises IdentityError, UsageError or StateError.
 
-    A ledger is begun before the first charter is approved, and never after.
+    A ledger is begun before the first charter is approved, and never after. Ledger, audit log and
+    witness have to fit (`reconciliation.py`), except for the recovery of a site where they do not.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Site:
         settings: SiteSettings,
         randomness: RandomnessSource = from_os,
         clock: Callable[[], datetime] = now,
+        recovering: bool = False,
     ) -> None:
         self.settings = settings
         self.randomness = randomness
@@ -51,22 +53,25 @@ class Site:
         self.charters = ApprovedCharters(
             settings.state / CHARTERS_FOLDER, settings.name, self.key, clock
         )
-        self.ledger = self._open_ledger(settings.state / LEDGER_FILE)
         self._blinding = self.key.derive("audit head")
         self.audit = AuditLog(settings.state / AUDIT_FILE, self.key)
-        self._witness = Witness(settings.witness) if settings.witness else None
-        if reconciliation.check(self.ledger, self.audit, self._witness):
+        ledger = settings.state / LEDGER_FILE
+        self.ledger = Ledger(ledger) if recovering else self._open_ledger(ledger)
+        self.witness = Witness(settings.witness) if settings.witness else None
+        if not recovering:
+            self._check_fit()
+
+    def _check_fit(self) -> None:
+        if reconciliation.check(self.ledger, self.audit, self.witness):
             self.log("rebooked", number=reconciliation.position(self.ledger).number)
-        if self._witness and not self._witness.path.exists():
-            self.log(WITNESSED, place=str(self._witness.path))
+        if self.witness and not self.witness.path.exists():
+            self.log(WITNESSED, place=str(self.witness.path))
 
     def _open_ledger(self, path: Path) -> Ledger:
-        if not path.exists() and not self.charters.is_empty:
+        if not path.exists() and (self.audit.entries or not self.charters.is_empty):
             raise StateError(
-                f"{path}: the ledger is gone, but charters were approved here, so what was spent is "
-                "unknown. Restore it from a backup; if there is none, ask the data-protection "
-                f"officer before you move {path.parent} away, which forgets all approvals and all "
-                "that was spent"
+                f"{path}: the ledger is gone, but charters were decided about here, so what was spent "
+                f"is unknown. {reconciliation.ADVICE}"
             )
         return Ledger(path)
 
@@ -78,8 +83,8 @@ class Site:
     def log(self, event: str, **details: object) -> None:
         """Writes to the audit log, and its head to the witness. Raises AuditError or StateError."""
         entry = self.audit.append(event, details, self.clock())
-        if self._witness:
-            self._witness.write(entry.head)
+        if self.witness:
+            self.witness.write(entry.head)
 
     @property
     def shown_head(self) -> str:

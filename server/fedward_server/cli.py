@@ -1,17 +1,91 @@
 """`fedward study`: what a coordinator does with a study. Heavy imports wait until a command runs."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from fedward_shared.charter import Participant
+
+coordinator = typer.Typer(help="This institution as a coordinator.", no_args_is_help=True)
 study = typer.Typer(help="Studies that this coordinator runs.", no_args_is_help=True)
 
 Folder = Annotated[Path, typer.Argument(help="The study's folder, with charter.json in it.")]
 Bundle = Annotated[Path, typer.Option(help="The code-free bundle (deploy/flower-app).")]
 Address = Annotated[str, typer.Option(help="The SuperLink's address, HOST:PORT.")]
 Certificate = Annotated[Path, typer.Option(help="The certificate its TLS is checked against.")]
+
+
+@study.command()
+def draft(
+    folder: Annotated[Path, typer.Argument(help="A new folder.")],
+    study: Annotated[str, typer.Option(help="The study's name.")],
+    coordinator: Annotated[str, typer.Option(help="This institution's name.")],
+    key: Annotated[Path, typer.Option(help="Its signing key (fedward coordinator init).")],
+    base_model: Annotated[Path, typer.Option(help="Folder of the base model.")],
+    labels: Annotated[str, typer.Option(help="What is told apart: a,b,c.")],
+    participant: Annotated[
+        list[str], typer.Option(metavar="NAME=RECORDS=KEY", help="A site; once for each.")
+    ],
+    epsilon: Annotated[float, typer.Option(help="ε of each site for the whole study.")] = 1.0,
+    delta: Annotated[float, typer.Option(help="δ of each site.")] = 1e-5,
+    rounds: Annotated[int, typer.Option(min=1, help="How many rounds.")] = 24,
+    local_steps: Annotated[int, typer.Option(min=1, help="Steps of a site in a round.")] = 2,
+    sampling_rate: Annotated[float, typer.Option(help="Chance of a record to be in a step.")] = 0.3,
+    expires: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Last day; in a year.")
+    ] = None,
+) -> None:
+    """Writes charter.toml, with comments, and study.toml, to edit before they are signed."""
+    from fedward_server import drafting
+    from fedward_server.studies import STUDY_FILE
+    from fedward_shared.charter import DRAFT_FILE
+
+    last = expires or datetime.now(UTC) + timedelta(days=365)
+    noise = drafting.draft(
+        folder,
+        study,
+        coordinator,
+        key,
+        base_model,
+        labels.split(","),
+        [_participant(text) for text in participant],
+        epsilon,
+        delta,
+        rounds,
+        local_steps,
+        sampling_rate,
+        last.date().isoformat(),
+    )
+    typer.echo(f"wrote {folder / DRAFT_FILE} and {folder / STUDY_FILE}; noise multiplier {noise:g}")
+    typer.echo(f"edit them, then: fedward study sign {folder}")
+
+
+def _participant(text: str) -> "Participant":
+    from pydantic import ValidationError
+
+    from fedward_shared.charter import Participant, describe
+    from fedward_shared.errors import UsageError
+
+    name, records, key = [*text.split("=", 2), "", ""][:3]
+    try:
+        return Participant.model_validate({"name": name, "records": records, "key": key})
+    except ValidationError as error:
+        raise UsageError(f"--participant {text}: {describe(error)}") from error
+
+
+@study.command()
+def sign(folder: Annotated[Path, typer.Argument(help="The folder with the draft.")]) -> None:
+    """Makes charter.json and initial.safetensors of the draft: what sites get."""
+    from fedward_server import drafting
+    from fedward_shared.charter import CHARTER_FILE, INITIAL_FILE
+
+    charter = drafting.sign(folder)
+    typer.echo(f"signed {charter.study} ({charter.digest})")
+    typer.echo(f"send {folder / CHARTER_FILE} and {folder / INITIAL_FILE} to the sites")
 
 
 @study.command()
@@ -48,3 +122,24 @@ def _run(folder: Path, bundle: Path, address: str, ca: Path, resume: bool) -> No
     from fedward_server import launching
 
     launching.run(folder, bundle, address, ca, resume, typer.echo)
+
+
+@coordinator.callback()
+def _group() -> None:
+    """Keeps `coordinator NAME` a command with sub-commands whatever their number."""
+
+
+@coordinator.command()
+def init(
+    key: Annotated[Path, typer.Option(help="Where to write the signing key.")] = Path(
+        "coordinator.key"
+    ),
+) -> None:
+    """Makes the signing key of a coordinator; never over one that is there."""
+    from fedward_shared.identity import SigningKey
+
+    made = SigningKey.generate()
+    made.save(key)
+    typer.echo(f"wrote {key}: keep it, and keep it secret")
+    typer.echo(f"key: {made.public.text}")
+    typer.echo(f"fingerprint, to compare by telephone: {made.public.fingerprint}")

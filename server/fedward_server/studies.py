@@ -73,6 +73,17 @@ def _link(digest: str) -> Path:
     return home / digest.partition(":")[2]
 
 
+class StartSettings(BaseModel):
+    """How the tensors that a study starts from are made, when its charter is signed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    public: Path | None = None
+    aimed: bool = False
+    name_length: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    seed: int = 0
+
+
 class StudySettings(BaseModel):
     """`study.toml`: what concerns the coordinator alone, with paths relative to its folder."""
 
@@ -86,6 +97,29 @@ class StudySettings(BaseModel):
     poll_seconds: Annotated[float, Field(gt=0)] = 1.0
     gather_seconds: Annotated[float, Field(ge=0)] = 60.0
     lock_seconds: Annotated[float, Field(ge=0)] = 30.0
+    start: StartSettings = StartSettings()
+
+
+def read_settings(folder: Path) -> StudySettings:
+    """`study.toml` in `folder`, its paths made whole. Raises UsageError."""
+    path = folder / STUDY_FILE
+    try:
+        settings = StudySettings.model_validate(tomllib.loads(path.read_text("utf-8")))
+    except FileNotFoundError as error:
+        raise UsageError(f"{path}: no such file") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{path}: not a TOML file: {error}") from error
+    except ValidationError as error:
+        raise UsageError(f"{path}: {describe(error)}") from error
+    public = settings.start.public and folder / settings.start.public
+    return settings.model_copy(
+        update={
+            "base_model": folder / settings.base_model,
+            "key": folder / settings.key,
+            "evaluation": settings.evaluation and folder / settings.evaluation,
+            "start": settings.start.model_copy(update={"public": public}),
+        }
+    )
 
 
 class Checkpoint(BaseModel):
@@ -114,29 +148,10 @@ class Study:
         self.folder = folder
         self.charter: Charter
         self.charter, self.initial = charters.load(folder)
-        self.settings = self._read_settings()
+        self.settings = read_settings(folder)
         self.history: list[Checkpoint] = []
         self.adapter: Tensors = {}
         self.optimizer_state: Tensors = {}
-
-    def _read_settings(self) -> StudySettings:
-        path = self.folder / STUDY_FILE
-        try:
-            settings = StudySettings.model_validate(tomllib.loads(path.read_text("utf-8")))
-        except FileNotFoundError as error:
-            raise UsageError(f"{path}: no such file") from error
-        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise UsageError(f"{path}: not a TOML file: {error}") from error
-        except ValidationError as error:
-            raise UsageError(f"{path}: {describe(error)}") from error
-        evaluation = settings.evaluation and self.folder / settings.evaluation
-        return settings.model_copy(
-            update={
-                "base_model": self.folder / settings.base_model,
-                "key": self.folder / settings.key,
-                "evaluation": evaluation,
-            }
-        )
 
     @property
     def rounds_done(self) -> int:

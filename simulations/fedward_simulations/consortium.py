@@ -16,8 +16,9 @@ from fedward_client import consent
 from fedward_client.settings import SETTINGS_FILE
 from fedward_client.site import Site
 from fedward_server.app import Observer
-from fedward_server.studies import STUDY_FILE, Study
-from fedward_shared import adapters, base_models, records, tasks, tensors
+from fedward_server.drafting import initial_tensors
+from fedward_server.studies import STUDY_FILE, StartSettings, Study
+from fedward_shared import base_models, records, tasks, tensors
 from fedward_shared import charter as charters
 from fedward_shared.charter import (
     WITHOUT_DP,
@@ -36,7 +37,6 @@ from fedward_shared.identity import SigningKey
 from fedward_shared.privacy import accountant
 from fedward_shared.report import RoundRecord
 from fedward_shared.tasks.base import Columns, StudyModel
-from fedward_shared.tasks.classification import TextClassifier
 from fedward_simulations import federation
 from fedward_simulations.engines import Engine
 
@@ -232,16 +232,10 @@ class Consortium:
         )
 
     def _initial(self, recipe: Recipe) -> tensors.Tensors:
-        model = tasks.build(self.world.base_model, self.world.task, recipe.adapter)
-        model.load(adapters.initial(model.body, self.world.seed), "initial adapter")
-        if isinstance(model, TextClassifier) and self.world.public is not None:
-            public = model.prepare(self.world.public)
-            model.measure(public)
-            if recipe.aimed:
-                model.aim(public)
-            if recipe.name_length:
-                model.start_at_names(recipe.name_length)
-        return {name: tensor.detach() for name, tensor in model.named_tensors().items()}
+        world = self.world
+        start = StartSettings(aimed=recipe.aimed, name_length=recipe.name_length, seed=world.seed)
+        public = world.public["text"] if world.public is not None else None
+        return initial_tensors(world.base_model, world.task, recipe.adapter, start, public)
 
     def _write_site(
         self, folder: Path, name: str, columns: Columns, epsilon: float | None, cohort: int

@@ -11,9 +11,10 @@ from conftest import COORDINATOR, key_of
 
 from fedward_client.ledger import Booking, Limit
 from fedward_client.reconciliation import RESERVED
+from fedward_client.recovery import recover
 from fedward_client.site import Site
 from fedward_shared import audit
-from fedward_shared.errors import AuditError, StateError
+from fedward_shared.errors import AuditError, BudgetExceeded, StateError
 from fedward_shared.privacy import accountant
 from fedward_shared.privacy.plan import Event
 
@@ -195,3 +196,52 @@ def test_a_booking_that_was_changed_in_the_ledger_is_noticed(settings: Path, sta
         )
     with pytest.raises(StateError, match="booking 2 is not what was booked"):
         Site.open(settings)
+
+
+def test_a_recovery_with_a_witness_books_what_the_log_has(
+    older: Path, settings: Path, state: Path
+) -> None:
+    restore(older, state, "ledger.sqlite")
+    said = recover(settings, "disk of the ledger failed", "anna")
+    assert said == ["bookings that the audit log has and the ledger lacked, now booked: 3"]
+    assert spent(settings) == (5, accountant.epsilon([EVENT] * 5, DELTA))
+    last = list(audit.read(state / "audit.jsonl", key_of("north").public))[-1]
+    assert last.event == "recovered"
+    assert last.details["reason"] == "disk of the ledger failed"
+    assert (last.details["by"], last.details["closed"]) == ("anna", [])
+    run(settings, range(6, 7))
+    assert spent(settings)[0] == 6
+
+
+@pytest.mark.parametrize("names", [["audit.jsonl"], ["ledger.sqlite", "audit.jsonl"]])
+def test_a_recovery_that_cannot_know_closes_the_account(
+    names: list[str], older: Path, settings: Path, state: Path
+) -> None:
+    restore(older, state, *names)
+    said = recover(settings, "backup of last week", "anna")
+    assert said[-1].startswith("account people: closed for good")
+    assert spent(settings)[1] == float("inf")
+    site = Site.open(settings)
+    with pytest.raises(BudgetExceeded):
+        reserve(site, 9)
+    site.close()
+
+
+def test_a_recovery_without_a_witness_closes_the_account_too(
+    older: Path, settings: Path, state: Path
+) -> None:
+    text = settings.read_text("utf-8")
+    settings.write_text(text.replace('witness = "../elsewhere/witness.json"\n', ""), "utf-8")
+    restore(older, state, "ledger.sqlite")
+    recover(settings, "no witness here", "anna")
+    assert spent(settings) == (6, float("inf"))
+
+
+def test_a_recovery_after_the_ledger_was_lost(older: Path, settings: Path, state: Path) -> None:
+    for path in state.glob("ledger.sqlite*"):
+        path.unlink()
+    with pytest.raises(StateError, match=r"ledger\.sqlite: the ledger is gone"):
+        Site.open(settings)
+    assert not list(state.glob("ledger.sqlite*"))
+    assert recover(settings, "disk failed", "anna")[0].endswith("now booked: 5")
+    assert spent(settings) == (5, accountant.epsilon([EVENT] * 5, DELTA))

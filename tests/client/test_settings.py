@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedward_client import settings
-from fedward_client.cli import init
+from fedward_client.commands.settings import init
 from fedward_client.settings import DatasetSettings, SiteSettings
 from fedward_shared.errors import UsageError
 from fedward_shared.identity import SigningKey

@@ -40,7 +40,7 @@ def epsilon(events: Iterable[Event], delta: float) -> float:
         raise PrivacyError(f"δ is {delta}, expected 0 < δ < 1")
     steps: Counter[tuple[float, float]] = Counter()
     for event in events:
-        if event.mechanism == "none":
+        if event.mechanism in ("none", "unknown"):
             return math.inf
         steps[(event.sampling_rate, event.noise_multiplier)] += event.steps
     return _compose(tuple(sorted((*pair, count) for pair, count in steps.items())), delta)

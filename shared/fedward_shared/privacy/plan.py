@@ -22,10 +22,11 @@ class Event:
 
     `poisson-gaussian`: `steps` times, each privacy unit enters with probability `sampling_rate`, the
     sum of the clipped contributions gets Gaussian noise of `noise_multiplier` × the clipping norm
-    (Abadi et al. 2016). `none`: the data was used without privacy; no number bounds that.
+    (Abadi et al. 2016). `none`: the data was used without privacy, `unknown`: nobody knows what was
+    done; no number bounds either.
     """
 
-    mechanism: Literal["poisson-gaussian", "none"]
+    mechanism: Literal["poisson-gaussian", "none", "unknown"]
     sampling_rate: float
     noise_multiplier: float
     steps: int
@@ -50,6 +51,9 @@ class Event:
             float(content["noise_multiplier"]),
             int(content["steps"]),
         )
+
+
+UNKNOWN = Event("unknown", 1.0, 0.0, 1)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""`fedward site`, one file for each group of commands."""

@@ -1,0 +1,101 @@
+"""`fedward site init` and `key`: the settings and the key of an institution."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fedward_client.commands.options import DEFAULT_SETTINGS, SettingsPath
+
+if TYPE_CHECKING:
+    from fedward_shared.identity import PublicKey
+
+TEMPLATE = """\
+# What this institution decides about itself. Only people here write this file.
+name = {name}
+key = {key}                 # the key that stands for this institution: keep it, and keep it secret
+state = "state"                 # ledger, approved charters, prepared records
+base_models = [{base_model}]  # folders of models that charters may name by digest
+threads = 1
+minimum_cohort = 2              # with fewer sites than that, this one does not train
+
+[coordinators]                  # whose charters are considered; compare each key's fingerprint
+{coordinators}
+
+[datasets.{dataset}]
+path = {data}
+account = "{dataset}"           # datasets of one population share one account
+epsilon = {epsilon}             # lifetime budget of the account, over all studies
+delta = 1e-5
+uses = ["research"]             # what a charter may be for
+# columns = {{ text = "description", label = "chapter" }}
+"""
+
+
+def init(
+    name: Annotated[str, typer.Option(help="The institution's name in charters.")],
+    base_model: Annotated[Path, typer.Option(help="Folder of a base model.")],
+    data: Annotated[Path, typer.Option(help="JSONL, CSV or Parquet file of records.")],
+    dataset: Annotated[str, typer.Option(help="What charters call the dataset.")] = "records",
+    epsilon: Annotated[float, typer.Option(help="Lifetime ε of the dataset.")] = 1.0,
+    coordinator: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=KEY", help="A coordinator's public key.")
+    ] = None,
+    site: SettingsPath = DEFAULT_SETTINGS,
+) -> None:
+    """Writes a `site.toml` to start from and this site's key; never over what is there."""
+    from fedward_client import settings
+    from fedward_shared.errors import UsageError
+    from fedward_shared.files import write_atomically
+    from fedward_shared.identity import SigningKey
+
+    key = site.with_suffix(".key")
+    for path in (site, key):
+        if path.exists():
+            raise UsageError(f"{path}: is there already and was left as it is")
+    pairs = [pair.partition("=") for pair in coordinator or []]
+    text = TEMPLATE.format(
+        name=_quoted(name),
+        key=_quoted(key.name),
+        coordinators="\n".join(f"{name} = {_quoted(text)}" for name, _, text in pairs),
+        base_model=_quoted(base_model.resolve()),
+        data=_quoted(data.resolve()),
+        dataset=dataset,
+        epsilon=epsilon,
+    )
+    draft = site.with_name(f".{site.name}.draft")
+    try:
+        write_atomically(draft, text.encode())
+    except OSError as error:
+        raise UsageError(f"{site}: cannot be written: {error.strerror}") from error
+    try:
+        settings.load(draft)
+        made = SigningKey.generate()
+        made.save(key)
+        draft.rename(site)
+    except UsageError as error:
+        raise UsageError(str(error).replace(str(draft), str(site))) from error
+    finally:
+        draft.unlink(missing_ok=True)
+    typer.echo(f"wrote {site} and {key}")
+    _tell_key(name, made.public)
+
+
+def _tell_key(name: str, key: "PublicKey") -> None:
+    typer.echo(f"key of {name}: {key.text}")
+    typer.echo(f"fingerprint, to compare by telephone: {key.fingerprint}")
+
+
+def key(site: SettingsPath = DEFAULT_SETTINGS) -> None:
+    """Shows this site's public key, which charters name, and its fingerprint."""
+    from fedward_client import settings
+    from fedward_shared.identity import SigningKey
+
+    loaded = settings.load(site)
+    _tell_key(loaded.name, SigningKey.load(loaded.key).public)
+
+
+def _quoted(value: str | Path) -> str:
+    """A TOML string; JSON's quoting is TOML's, too."""
+    return json.dumps(str(value), ensure_ascii=False)

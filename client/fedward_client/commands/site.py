@@ -1,0 +1,24 @@
+"""`fedward site`: what people at an institution do. Heavy imports wait until a command runs."""
+
+import typer
+
+from fedward_client.commands import charters, ledger, settings
+from fedward_client.commands.audit import audit
+
+site = typer.Typer(
+    help="This institution: its charters, its privacy budget and its audit log.",
+    no_args_is_help=True,
+)
+
+for command in (
+    settings.init,
+    settings.key,
+    charters.review,
+    charters.approve,
+    charters.refuse,
+    charters.withdraw,
+    ledger.budget,
+    ledger.recover,
+):
+    site.command()(command)
+site.add_typer(audit, name="audit")

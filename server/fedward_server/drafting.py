@@ -1,0 +1,193 @@
+"""From a coordinator's draft to the signed charter that sites get.
+
+`draft` writes `charter.toml`, with comments, and `study.toml`; people edit both. `sign` makes the
+tensors that the study starts from, has the charter name them and the base model by digest, and signs it.
+"""
+
+import json
+from pathlib import Path
+
+from fedward_server.studies import STUDY_FILE, StartSettings, read_settings
+from fedward_shared import adapters, base_models, records, tasks, tensors
+from fedward_shared import charter as charters
+from fedward_shared.charter import DRAFT_FILE, AdapterTerms, Charter, Participant, TaskTerms
+from fedward_shared.errors import UsageError
+from fedward_shared.files import write_atomically
+from fedward_shared.identity import SigningKey
+from fedward_shared.privacy import accountant
+from fedward_shared.tasks.classification import TextClassifier
+
+RESERVE_ROUNDS = 1
+
+CHARTER = """\
+# The draft of a charter. Edit it, then `fedward study sign`. What is signed is what sites approve;
+# these comments are not part of it.
+version = 1
+study = {study}
+purpose = ""             # what the result is for, in a sentence that an ethics board understands
+use = "research"         # the same in one word; sites allow datasets for uses
+legal_basis = ""         # for example: GDPR Art. 9(2)(j), vote 2026-117 of the ethics board
+expires = {expires}     # the study may run until the end of this day, UTC
+dataset = "records"      # what sites call their data
+# base_model and initial are filled in when the draft is signed.
+
+[coordinator]
+name = {coordinator}
+key = {key}
+
+[task]
+kind = "text-classification"
+labels = {labels}
+max_tokens = 64
+
+[adapter]
+method = "lora-xs"       # or ffa-lora, lora, head-only
+rank = 32
+alpha = 64.0
+target_modules = ["query", "key"]
+layers = [{layer}]
+
+[privacy]                # for each site and the whole study
+unit = "record"
+epsilon = {epsilon}
+delta = {delta}
+clipping_norm = 1.0
+sampling_rate = {sampling_rate}
+# For {rounds} rounds of {steps} steps, and {reserve} more for a site that loses one it has booked.
+noise_multiplier = {noise}
+
+[training]
+rounds = {rounds}
+local_steps = {steps}
+head_rounds = {head_rounds}
+learning_rate = 8.0
+head_learning_rate = 20.0
+
+[aggregation]
+server_optimizer = "fedavgm"
+server_momentum = 0.6
+minimum_cohort = {minimum_cohort}
+round_deadline_seconds = 3600.0
+
+# One for each site: the key that `fedward site key` shows there, compared by telephone, and the declared
+# number of records, which is public.
+{participants}"""
+
+PARTICIPANT = """\
+[[participants]]
+name = {name}
+key = {key}
+records = {records}
+"""
+
+STUDY = """\
+# What concerns the coordinator alone; paths are relative to this folder.
+base_model = {base_model}
+key = {key}
+# evaluation = "evaluation.jsonl"   # public records to score each round on
+
+[start]                  # how the tensors that the study starts from are made
+# public = "public.jsonl"           # text that belongs to nobody: feature statistics and directions
+aimed = false            # directions of the adapters from the public text, not at random
+name_length = 0.0        # above 0: the head starts at the names of the labels
+seed = 0
+"""
+
+
+def draft(
+    folder: Path,
+    study: str,
+    coordinator: str,
+    key: Path,
+    base_model: Path,
+    labels: list[str],
+    participants: list[Participant],
+    epsilon: float,
+    delta: float,
+    rounds: int,
+    local_steps: int,
+    sampling_rate: float,
+    expires: str,
+) -> float:
+    """Writes both files and returns the noise multiplier; never over what is there.
+
+    Raises UsageError, or PrivacyError for an ε that no noise gives.
+    """
+    for name in (DRAFT_FILE, STUDY_FILE):
+        if (folder / name).exists():
+            raise UsageError(f"{folder / name}: is there already and was left as it is")
+    steps = (rounds + RESERVE_ROUNDS) * local_steps
+    noise = accountant.noise_for(sampling_rate, steps, epsilon, delta)
+    text = CHARTER.format(
+        study=_quoted(study),
+        expires=expires,
+        coordinator=_quoted(coordinator),
+        key=_quoted(SigningKey.load(key).public.text),
+        labels=json.dumps(labels, ensure_ascii=False),
+        layer=base_models.depth(base_model) - 1,
+        epsilon=float(epsilon),
+        delta=delta,
+        sampling_rate=sampling_rate,
+        rounds=rounds,
+        steps=local_steps,
+        reserve=RESERVE_ROUNDS,
+        head_rounds=2 * rounds // 3,
+        noise=noise,
+        minimum_cohort=max(1, min(2, len(participants))),
+        participants="\n".join(
+            PARTICIPANT.format(name=_quoted(p.name), key=_quoted(p.key), records=p.records)
+            for p in participants
+        ),
+    )
+    write_atomically(folder / DRAFT_FILE, text.encode())
+    settings = STUDY.format(
+        base_model=_quoted(str(base_model.resolve())), key=_quoted(str(key.resolve()))
+    )
+    write_atomically(folder / STUDY_FILE, settings.encode())
+    return noise
+
+
+def sign(folder: Path) -> Charter:
+    """Signs the draft in `folder`. Raises FedwardError; then nothing is written."""
+    settings = read_settings(folder)
+    path = folder / DRAFT_FILE
+    terms = charters.read_draft(
+        path,
+        base_model={"digest": base_models.digest(settings.base_model)},
+        initial=tensors.digest({}),  # a place-holder until they can be made from the terms
+    )
+    start = settings.start
+    public = records.read(start.public, ("text",), {})["text"] if start.public else None
+    initial = initial_tensors(settings.base_model, terms.task, terms.adapter, start, public)
+    charter = terms.model_copy(update={"initial": tensors.digest(initial)})
+    charters.save(folder, charter, initial, SigningKey.load(settings.key))
+    return charter
+
+
+def initial_tensors(
+    base_model: Path,
+    task: TaskTerms,
+    adapter: AdapterTerms,
+    start: StartSettings,
+    public: list[str] | None,
+) -> tensors.Tensors:
+    """What a study starts from: fixed directions, feature statistics, and where head and adapters begin.
+
+    Everything that is not random comes from `public` text and the labels' names.
+    """
+    model = tasks.build(base_model, task, adapter)
+    model.load(adapters.initial(model.body, start.seed), "initial adapter")
+    if isinstance(model, TextClassifier) and public is not None:
+        # Its labels are not looked at; the task wants some.
+        examples = model.prepare({"text": public, "label": [task.labels[0]] * len(public)})
+        model.measure(examples)
+        if start.aimed:
+            model.aim(examples)
+        if start.name_length:
+            model.start_at_names(start.name_length)
+    return {name: tensor.detach() for name, tensor in model.named_tensors().items()}
+
+
+def _quoted(text: str) -> str:
+    """A TOML string; JSON's quoting is TOML's, too."""
+    return json.dumps(text, ensure_ascii=False)
