@@ -1,15 +1,17 @@
 """`fedward`, the one command. Each installed distribution adds its sub-commands through the entry-point
 group `fedward.commands`, so that a hospital's `fedward --help` shows what a hospital has."""
 
+import math
 import os
 import sys
 from importlib.metadata import entry_points, version
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from fedward_shared.errors import FedwardError, Interrupted
+from fedward_shared.errors import FedwardError, Interrupted, UsageError
 
 GROUP = "fedward.commands"
 
@@ -43,9 +45,42 @@ def build() -> typer.Typer:
             typer.echo(f"fedward {version('fedward-shared')}")
             raise typer.Exit
 
+    app.command()(plan)
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
         app.add_typer(entry.load(), name=entry.name)
     return app
+
+
+def plan(
+    records: Annotated[int, typer.Option(min=1, help="Records of the site.")],
+    batch: Annotated[float, typer.Option(min=1, help="Records in a step, on average.")],
+    epochs: Annotated[float, typer.Option(help="How often each record is used, on average.")],
+    delta: Annotated[float, typer.Option(help="δ.")] = 1e-5,
+    epsilon: Annotated[float | None, typer.Option(help="The ε to keep within.")] = None,
+    sigma: Annotated[float | None, typer.Option(help="The noise multiplier σ.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds to spread the steps over.")] = 1,
+    plot: Annotated[
+        Path | None, typer.Option(help="An HTML page to write: ε over rounds and σ.")
+    ] = None,
+) -> None:
+    """Says what a private training costs: σ for an ε, ε for a σ, and whether both can be."""
+    from rich.table import Table
+
+    from fedward_shared import planner
+    from fedward_shared.files import write_atomically
+
+    for name, value in (("--epochs", epochs), ("--epsilon", epsilon), ("--sigma", sigma)):
+        if value is not None and not (value > 0 and math.isfinite(value)):
+            raise UsageError(f"{name}: it is {value}, and has to be a finite number above 0")
+    found = planner.plan(records, batch, epochs, delta, rounds, epsilon, sigma)
+    table = Table(show_header=False, box=None)
+    for title, text in planner.sentences(found):
+        table.add_row(title, text)
+    Console(highlight=False).print(table)
+    if plot is not None:
+        write_atomically(plot, planner.plot(found).encode())
+        typer.echo(str(plot))
+    planner.check(found)
 
 
 def main() -> None:

@@ -11,10 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from fedward_shared import charts, files, formats
+from fedward_shared import charts, files, formats, pages
 from fedward_shared.result import (
     MetricSpec,
     Result,
@@ -57,32 +56,29 @@ def write(result: Result, directory: Path) -> None:
 
 def render(result: Result) -> str:
     """The page `report.html` as text, to be written as UTF-8."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     columns = [_Column.of(spec, result) for spec in result.metrics]
-    return environment.get_template("report.html.j2").render(
-        result=result,
-        formats=formats,
-        sign=charts.sign,
-        tone=_tone,
-        answer=_unbroken(headline(result)),
-        beside=_unbroken(_beside(result)),
-        focus=_focus(result),
-        any_private=any(row.private for row in result.rows) or _any_epsilon(result),
-        columns=[c for c in columns if any(c.value(row) is not None for row in result.rows)],
-        tones=sorted({_tone(row.private) for row in result.rows}),
-        row_delta=_one(row.delta for row in result.rows if row.epsilon is not None),
-        site_delta=_one(site.delta for site in result.sites if site.epsilon is not None),
-        figures=[*_quality_figures(result, columns), *_epsilon_figures(result)],
-        round_count=max((len(part) for part in _studies(result).values()), default=0),
-        site_table=_SiteTable.of(result, columns),
-        missing=_missing(result),
-        setting=_setting,
+    return (
+        pages.environment()
+        .get_template("report.html.j2")
+        .render(
+            result=result,
+            formats=formats,
+            sign=charts.sign,
+            tone=_tone,
+            answer=_unbroken(headline(result)),
+            beside=_unbroken(_beside(result)),
+            focus=_focus(result),
+            any_private=any(row.private for row in result.rows) or _any_epsilon(result),
+            columns=[c for c in columns if any(c.value(row) is not None for row in result.rows)],
+            tones=sorted({_tone(row.private) for row in result.rows}),
+            row_delta=_one(row.delta for row in result.rows if row.epsilon is not None),
+            site_delta=_one(site.delta for site in result.sites if site.epsilon is not None),
+            figures=[*_quality_figures(result, columns), *_epsilon_figures(result)],
+            round_count=max((len(part) for part in _studies(result).values()), default=0),
+            site_table=_SiteTable.of(result, columns),
+            missing=_missing(result),
+            setting=_setting,
+        )
     )
 
 

@@ -1,0 +1,157 @@
+"""What DP-SGD costs before anybody runs it: ε for a noise, noise for an ε, and what cannot be.
+
+One site with N records, batches of B on average, E epochs: the sampling rate is B / N, the steps are
+E · N / B, spread over the rounds. The ε is the ledger's own (`privacy/accountant.py`).
+"""
+
+import math
+from dataclasses import dataclass
+
+from fedward_shared import charts, formats, pages
+from fedward_shared.errors import PrivacyError, UsageError
+from fedward_shared.privacy import accountant
+from fedward_shared.privacy.plan import Event
+
+POINTS = 8
+FACTORS = (0.5, 0.75, 1.0, 1.5)
+"""Noise multipliers that a plot shows, relative to the plan's."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A training of `rounds` × `local_steps` steps with sampling rate q and noise multiplier σ.
+
+    `epsilon` is what it costs at `delta`; `wanted` is the ε that was asked for together with a σ.
+    """
+
+    records: int
+    batch: float
+    delta: float
+    rounds: int
+    local_steps: int
+    noise: float
+    epsilon: float
+    wanted: float | None = None
+
+    @property
+    def sampling_rate(self) -> float:
+        """q: the chance of a record to be in a step."""
+        return self.batch / self.records
+
+    @property
+    def steps(self) -> int:
+        """All steps of a site."""
+        return self.rounds * self.local_steps
+
+    @property
+    def noise_per_coordinate(self) -> float:
+        """Deviation of the noise in the mean gradient of a step, in clipping norms."""
+        return self.noise / self.batch
+
+    @property
+    def level_dimensions(self) -> float:
+        """With so many trained numbers the noise of a step is as long as the longest mean gradient."""
+        return (self.batch / self.noise) ** 2
+
+    @property
+    def possible(self) -> bool:
+        """Whether σ keeps within the ε that was asked for."""
+        return self.wanted is None or self.epsilon <= self.wanted
+
+    def event(self, rounds: int, noise: float) -> Event:
+        """What so many rounds with that noise do."""
+        return Event("poisson-gaussian", self.sampling_rate, noise, rounds * self.local_steps)
+
+    def needed_noise(self) -> float:
+        """The σ that the wanted ε needs. Raises PrivacyError if no noise gives it."""
+        assert self.wanted is not None
+        return accountant.noise_for(self.sampling_rate, self.steps, self.wanted, self.delta)
+
+
+def plan(
+    records: int,
+    batch: float,
+    epochs: float,
+    delta: float,
+    rounds: int = 1,
+    epsilon: float | None = None,
+    noise: float | None = None,
+) -> Plan:
+    """The plan for an ε (σ is found), for a σ (ε is computed), or for both (they are compared).
+
+    The steps are rounded up to whole ones in every round. Raises UsageError or PrivacyError.
+    """
+    if epsilon is None and noise is None:
+        raise UsageError("--epsilon or --sigma: give one of them, or both to compare them")
+    if batch > records:
+        raise UsageError(f"--batch: {batch:g} of {records} records")
+    rate = batch / records
+    local_steps = max(1, math.ceil(epochs / rate / rounds - 1e-9))
+    steps = rounds * local_steps
+    if noise is None:
+        assert epsilon is not None
+        noise, wanted = accountant.noise_for(rate, steps, epsilon, delta), None
+    else:
+        wanted = epsilon
+    cost = accountant.epsilon([Event("poisson-gaussian", rate, noise, steps)], delta)
+    return Plan(records, batch, delta, rounds, local_steps, noise, cost, wanted)
+
+
+def sentences(found: Plan) -> list[tuple[str, str]]:
+    """What a person reads, each with its title."""
+    told = [
+        ("records", f"{found.records:,}"),
+        ("sampling rate", f"q = {found.sampling_rate:.4g} (batches of {found.batch:g} on average)"),
+        ("steps", f"{found.rounds:,} rounds of {found.local_steps:,} = {found.steps:,}"),
+        ("noise multiplier", f"σ = {found.noise:.4g}"),
+        ("cost", f"ε = {found.epsilon:.4g} at δ = {found.delta:g}"),
+        (
+            "noise against signal",
+            f"in a step's mean gradient each coordinate has noise of {found.noise_per_coordinate:.2g} "
+            "clipping norms; all coordinates together are as long as the longest possible signal at "
+            f"{found.level_dimensions:,.0f} trained numbers",
+        ),
+    ]
+    if found.delta >= 1 / found.records:
+        told.append(
+            (
+                "warning",
+                f"δ = {found.delta:g} is not below 1/N = {1 / found.records:.2g}: it would allow to "
+                "publish a record as it is",
+            )
+        )
+    return told
+
+
+def check(found: Plan) -> None:
+    """Raises PrivacyError if σ and ε were both asked for and cannot both be."""
+    if found.possible:
+        return
+    raise PrivacyError(
+        f"σ = {found.noise:g} costs ε = {found.epsilon:.4g}, not {found.wanted:g}, at δ = "
+        f"{found.delta:g}: ε = {found.wanted:g} needs σ = {found.needed_noise():.4g}, fewer epochs, or "
+        "more records"
+    )
+
+
+def plot(found: Plan) -> str:
+    """A page with ε over the rounds, a line for each of several noise multipliers."""
+    at = sorted({max(1, round(found.rounds * i / POINTS)) for i in range(1, POINTS + 1)})
+    series = []
+    for place, factor in enumerate(FACTORS):
+        noise = found.noise * factor
+        points = tuple(
+            (float(n), accountant.epsilon([found.event(n, noise)], found.delta)) for n in at
+        )
+        series.append(charts.Series(f"σ = {noise:.3g}", points, "dp", dash=place))
+    limit = found.wanted or found.epsilon
+    series.append(charts.Series(f"ε = {limit:.3g}", ((0.0, limit),), "limit", level=True))
+    chart = charts.lines(
+        series,
+        title="ε over the rounds for several noise multipliers",
+        write=formats.epsilon,
+        tick=lambda value, _: f"{value:g}",
+        from_zero=True,
+    )
+    page = pages.environment().get_template("plan.html.j2")
+    return page.render(sentences=sentences(found), chart=chart)
