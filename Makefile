@@ -47,7 +47,7 @@ e2e: $(STAMP) system ## A deployed study on loopback: real SuperLink, real Super
 bench: $(STAMP) ## Benchmarks beside their peers
 	$(BIN)/python -m fedward_simulations.bench
 
-bench-recipe: $(STAMP) ## DP-LoRA, probe and a site alone over five paired seeds at three ε: hours, can be interrupted
+bench-recipe: $(STAMP) ## DP-LoRA, probe and a site alone over nine paired seeds at three ε: hours, can be interrupted
 	$(BIN)/python -m fedward_simulations.bench.recipe runs/recipe
 
 # Browser for the report's tests: installed where that is allowed, else those tests say they are left out.

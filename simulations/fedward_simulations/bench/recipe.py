@@ -5,6 +5,7 @@ and budget, seed by seed. `python -m fedward_simulations.bench.recipe OUT` goes 
 import json
 import statistics
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated
 
@@ -34,15 +35,24 @@ class Paired:
 
 
 def measure(options: hospitals.Options) -> Paired:
-    """Runs federated-dp, probe-dp and one site alone, or what is left of them."""
+    """Runs federated-dp, probe-dp and one site alone, another with each seed, or what is left."""
     world = hospitals.world_of(options, hospitals.corpus_of(options))
     consortium = Consortium(world, Observer())
     rows = {}
     for entry in hospitals.entries_of(options, world):
-        ((study, sites),) = entry.studies.items()
+        study, sites = entry.name, world.sites
+        if entry.name == "alone":
+            name = list(sites)[options.seed % len(sites)]
+            study, sites = f"alone-{name}", {name: sites[name]}
         outcome = consortium.run(study, entry.recipe, entry.epsilon, sites, every_round=False)
         rows[entry.name] = {name: outcome.metrics[name] for name in ("macro_f1", "accuracy")}
     return Paired(options.seed, options.epsilon, rows)
+
+
+def measure_all(several: list[hospitals.Options]) -> list[Paired]:
+    """`measure` of each, in this process: studies on the same texts encode them once."""
+    log_to(several[0].out.parent / f"log-{several[0].seed}.jsonl")
+    return [measure(options) for options in several]
 
 
 def interval(differences: list[float]) -> tuple[float, float]:
@@ -75,32 +85,39 @@ def lines(found: list[Paired]) -> list[str]:
 
 def main(
     out: Path,
-    seeds: Annotated[int, typer.Option(min=1)] = 5,
+    seeds: Annotated[int, typer.Option(min=1)] = 9,
     epsilon: Annotated[list[float] | None, typer.Option()] = None,
     records: Annotated[int, typer.Option(min=10)] = 5000,
     evaluation: Annotated[int, typer.Option(min=10)] = 4000,
-    threads: Annotated[int, typer.Option(min=1)] = 2,
+    processes: Annotated[int, typer.Option(min=1)] = 2,
 ) -> None:
-    """Seed by seed, all ε of a seed together: its texts are encoded once."""
-    log_to(out / "log.jsonl")
+    """A process for each seed and a thread for each process, `processes` of them at a time."""
+    jobs = [
+        [
+            hospitals.Options(
+                out=out / f"seed-{seed}-epsilon-{budget:g}",
+                records=records,
+                evaluation=evaluation,
+                epsilon=budget,
+                seed=seed,
+                threads=1,
+            )
+            for budget in epsilon or [1.0, 3.0, 8.0]
+        ]
+        for seed in range(seeds)
+    ]
     found: list[Paired] = []
-    budgets = epsilon or [1.0, 3.0, 8.0]
-    with Progress(console=Console()) as progress:
-        task = progress.add_task("pairs", total=seeds * len(budgets))
-        for seed in range(seeds):
-            for budget in budgets:
-                options = hospitals.Options(
-                    out=out / f"seed-{seed}-epsilon-{budget:g}",
-                    records=records,
-                    evaluation=evaluation,
-                    epsilon=budget,
-                    seed=seed,
-                    threads=threads,
-                )
-                found.append(measure(options))
-                content = [vars(paired) for paired in found]
-                write_atomically(out / RESULT_FILE, json.dumps(content, indent=1).encode())
-                progress.advance(task)
+    with (
+        Progress(console=Console()) as progress,
+        get_context("spawn").Pool(processes, maxtasksperchild=1) as pool,
+    ):
+        task = progress.add_task("seeds", total=seeds)
+        for measured in pool.imap_unordered(measure_all, jobs):
+            found += measured
+            found.sort(key=lambda paired: (paired.seed, paired.epsilon))
+            content = [vars(paired) for paired in found]
+            write_atomically(out / RESULT_FILE, json.dumps(content, indent=1).encode())
+            progress.advance(task)
     print("\n".join(lines(found)))
 
 
