@@ -164,7 +164,7 @@ def test_an_assent_that_was_copied_does_not_count(
     charter, _ = consent.approve(people, source, "anna", tmp_path / "anna.key")
     folder = people.settings.state / "charters" / charter.digest.removeprefix("sha256:")
     (folder / "assent-ben.json").write_bytes((folder / "assent-anna.json").read_bytes())
-    with pytest.raises(StatementError, match="not signed by anna"):
+    with pytest.raises(StatementError, match="not signed by ben"):
         consent.approve(people, source, "cleo", tmp_path / "cleo.key")
     with pytest.raises(CharterError):
         people.charters.load(charter.digest)
