@@ -121,7 +121,7 @@ def check_heads(entries: Iterable[Entry], heads: Iterable[Head], path: Path) -> 
 
 
 class AuditLog:
-    """The log in the file `path`, for the institution that holds `key`; made if there is none.
+    """The log in the file `path`, for the institution that holds `key`; made with its first entry.
 
     It is read and checked whole when it is opened. A last line that a crash cut off is removed: what
     it would have said was not done yet, because entries are written before what they say is done.
@@ -131,20 +131,17 @@ class AuditLog:
     def __init__(self, path: Path, key: SigningKey) -> None:
         self.path = path
         self._key = key
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-        except OSError as error:
-            raise AuditError(f"{path}: cannot be written: {error.strerror}") from error
+        self._file: int | None = None
         self.entries: list[Entry] = []
         self._size = 0
-        with self._locked():
-            self._catch_up()
+        self.refresh()
 
     def refresh(self) -> None:
         """Takes in what another process of this institution has written since. Raises AuditError."""
-        with self._locked():
-            self._catch_up()
+        if self._file is None and not self.path.exists():
+            return
+        with self._locked() as file:
+            self._catch_up(file)
 
     @property
     def head(self) -> Head:
@@ -153,8 +150,8 @@ class AuditLog:
 
     def append(self, event: str, details: dict[str, Any], at: datetime) -> Entry:
         """Writes one entry, on disk when this returns. `details` is a JSON object without decimals."""
-        with self._locked():
-            self._catch_up()
+        with self._locked() as file:
+            self._catch_up(file)
             body = {
                 "number": self.head.number + 1,
                 "at": at.astimezone(UTC).isoformat(timespec="milliseconds"),
@@ -163,7 +160,7 @@ class AuditLog:
                 "details": details,
             }
             data = statements.sign(KIND, body, self._key).encode()
-            self._write(data + b"\n")
+            self._write(file, data + b"\n")
             head = Head(self.head.number + 1, canonical.digest(data))
             entry = Entry(head.number, str(body["at"]), event, details, head)
             self.entries.append(entry)
@@ -172,26 +169,27 @@ class AuditLog:
 
     def close(self) -> None:
         """Closes the file."""
-        os.close(self._file)
+        if self._file is not None:
+            os.close(self._file)
 
-    def _write(self, line: bytes) -> None:
+    def _write(self, file: int, line: bytes) -> None:
         try:
-            written = os.write(self._file, line)
+            written = os.write(file, line)
             if written != len(line):
                 raise OSError(28, "No space left on device")
-            os.fsync(self._file)
+            os.fsync(file)
         except OSError as error:
-            os.ftruncate(self._file, self._size)
+            os.ftruncate(file, self._size)
             raise AuditError(f"{self.path}: cannot be written: {error.strerror}") from error
 
-    def _catch_up(self) -> None:
-        size = os.fstat(self._file).st_size
+    def _catch_up(self, file: int) -> None:
+        size = os.fstat(file).st_size
         if size < self._size:
             raise AuditError(f"{self.path}: it has become shorter while it was open")
-        data = os.pread(self._file, size - self._size, self._size)
+        data = os.pread(file, size - self._size, self._size)
         for line in data.splitlines(keepends=True):
             if not line.endswith(b"\n"):
-                os.ftruncate(self._file, self._size)
+                os.ftruncate(file, self._size)
                 return
             number = self.head.number + 1
             origin = f"{self.path}, line {number}"
@@ -200,9 +198,18 @@ class AuditLog:
             self._size += len(line)
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self) -> Iterator[int]:
+        if self._file is None:
+            self._file = self._opened()
         fcntl.flock(self._file, fcntl.LOCK_EX)
         try:
-            yield
+            yield self._file
         finally:
             fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def _opened(self) -> int:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        except OSError as error:
+            raise AuditError(f"{self.path}: cannot be written: {error.strerror}") from error
