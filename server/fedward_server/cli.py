@@ -101,9 +101,35 @@ def resume(folder: Folder, bundle: Bundle, superlink: Address, ca: Certificate) 
 
 
 @study.command()
+def stop(folder: Folder, superlink: Address, ca: Certificate) -> None:
+    """Stops a study after what its sites are doing; `resume` goes on with it."""
+    from fedward_server import launching
+
+    stopped = launching.stop(folder, superlink, ca)
+    typer.echo("stopped; its rounds are kept" if stopped else "no run of it is under way")
+
+
+@study.command("list")
+def list_all() -> None:
+    """Lists the studies that were launched here: how far each is, and how it ended."""
+    from fedward_server.studies import Study, all_registered
+    from fedward_shared.errors import FedwardError
+
+    for place in all_registered():
+        try:
+            kept = Study(place)
+            kept.read()
+        except FedwardError as error:
+            typer.echo(f"{place}: {error}")
+            continue
+        rounds = f"{kept.rounds_done} of {kept.charter.training.rounds} rounds"
+        typer.echo(f"{kept.charter.study}: {rounds}{_outcome(place, '; ')} ({place})")
+
+
+@study.command()
 def status(folder: Folder) -> None:
     """Shows how far the study is, who was missing in which round, and how it ended."""
-    from fedward_server.studies import OUTCOME_FILE, Study
+    from fedward_server.studies import Study
 
     kept = Study(folder)
     kept.read()
@@ -113,9 +139,15 @@ def status(folder: Folder) -> None:
         typer.echo(f"  round {record.round}: {', '.join(record.cohort)}; {scores}")
         for site, reason in record.missing.items():
             typer.echo(f"    {site}: {reason}")
-    outcome = folder / OUTCOME_FILE
-    if outcome.is_file():
-        typer.echo(json.loads(outcome.read_text("utf-8"))["outcome"])
+    if ended := _outcome(folder):
+        typer.echo(ended)
+
+
+def _outcome(folder: Path, before: str = "") -> str:
+    from fedward_server.studies import OUTCOME_FILE
+
+    place = folder / OUTCOME_FILE
+    return before + json.loads(place.read_text("utf-8"))["outcome"] if place.is_file() else ""
 
 
 def _run(folder: Path, bundle: Path, address: str, ca: Path, resume: bool) -> None:

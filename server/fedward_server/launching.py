@@ -40,11 +40,27 @@ def run(
     _conclude(folder, superlink, run_id, say)
 
 
-def _stop(superlink: SuperLink, run_id: int) -> None:
+def stop(folder: Path, address: str, ca: Path) -> bool:
+    """Stops the run of the study in `folder`; False if none is under way. Its checkpoints stay.
+
+    Raises TransportError for a SuperLink that cannot be reached, and what `Study` raises.
+    """
+    Study(folder)
+    marker = folder / RUN_FILE
+    if not marker.is_file():
+        return False
+    stopped = _stop(SuperLink(address, ca), json.loads(marker.read_text("utf-8"))["run_id"])
+    if stopped:
+        content = {"outcome": "stopped; `fedward study resume` goes on", "exit_code": 130}
+        write_atomically(folder / OUTCOME_FILE, json.dumps(content, indent=2).encode())
+    return stopped
+
+
+def _stop(superlink: SuperLink, run_id: int) -> bool:
     try:
-        superlink.stop(run_id)
+        return superlink.stop(run_id)
     except UnknownRunError:
-        return
+        return False
 
 
 def _watch(superlink: SuperLink, run_id: int, study: Study, say: Callable[[str], None]) -> None:

@@ -66,11 +66,19 @@ def registered(name: str) -> Path:
     return place.resolve()
 
 
+def all_registered() -> list[Path]:
+    """The folders of all studies that `register` has made known and that are still there."""
+    return [link.resolve() for link in sorted(_home().glob("*")) if link.is_dir()]
+
+
+def _home() -> Path:
+    return Path(os.environ.get(STUDIES_VARIABLE) or DEFAULT_STUDIES).expanduser()
+
+
 def _link(digest: str) -> Path:
     if not DIGEST.fullmatch(digest):
         raise UsageError(f"{digest!r} names no study: a charter's digest is expected")
-    home = Path(os.environ.get(STUDIES_VARIABLE) or DEFAULT_STUDIES).expanduser()
-    return home / digest.partition(":")[2]
+    return _home() / digest.partition(":")[2]
 
 
 class StartSettings(BaseModel):

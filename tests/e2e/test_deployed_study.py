@@ -103,6 +103,10 @@ def test_a_study_survives_the_kill_of_its_superlink_and_of_its_serverapp(
         resumed = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
         assert resumed.returncode == 0, resumed.stdout + resumed.stderr + federation.log_tails()
         again = check_whole(second, settings)
+        ended = [*command[:4], "stop", str(second)]
+        ended += ["--superlink", link.address, "--ca", str(link.ca_cert)]
+        told = subprocess.run(ended, capture_output=True, text=True, timeout=60, check=False)
+        assert (told.returncode, told.stdout) == (0, "no run of it is under way\n"), told.stderr
         # Deployed sites draw from the operating system: nothing repeats.
         assert tensors.digest(first.adapter) != tensors.digest(again.adapter)
     assert federation.processes() == {}

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import COORDINATOR, small_charter
+from typer.testing import CliRunner
 
+from fedward_server.cli import study as study_commands
 from fedward_server.studies import (
     LOCK_FILE,
     STUDIES_VARIABLE,
@@ -260,3 +262,24 @@ def test_a_study_is_found_by_its_charters_digest_and_by_no_path(
     for foreign in ("", "sha256:" + "0" * 64 + "/..", str(moved), name.upper()):
         with pytest.raises(UsageError):
             registered(foreign)
+
+
+def test_the_studies_that_were_launched_here_are_listed(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(STUDIES_VARIABLE, str(tmp_path / "known"))
+    assert CliRunner().invoke(study_commands, ["list"]).output == ""
+    run_rounds(folder, 2).end("stopped", 130)
+    register(Study(folder))
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    charters.save(other, CHARTER.model_copy(update={"study": "another"}), START, COORDINATOR)
+    register(Study(folder))
+    shutil.rmtree(other / "rounds")
+    register(Study(other))
+    (other / "charter.json").unlink()
+    listed = CliRunner().invoke(study_commands, ["list"]).output
+    assert f"test: 2 of 3 rounds; stopped ({folder})" in listed
+    assert f"{other}: {other / 'charter.json'}: no such file" in listed
+    shutil.rmtree(folder)
+    assert "test: " not in CliRunner().invoke(study_commands, ["list"]).output
