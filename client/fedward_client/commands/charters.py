@@ -24,6 +24,27 @@ def review(charter: CharterFolder, site: SettingsPath = DEFAULT_SETTINGS) -> Non
         opened.close()
 
 
+def rehearse(charter: CharterFolder, site: SettingsPath = DEFAULT_SETTINGS) -> None:
+    """Runs a round of each kind on invented records: time, memory and ε, before anyone approves."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from fedward_client import rehearsal
+    from fedward_client.site import Site
+    from fedward_shared import charter as charters
+
+    terms, initial = charters.load(charter)
+    opened = Site.open(site)
+    try:
+        forecast = rehearsal.rehearse(terms, initial, opened, typer.echo)
+    finally:
+        opened.close()
+    table = Table(title=f"{terms.study}, rehearsed at {opened.name}", show_header=False)
+    for title, text in forecast.sentences():
+        table.add_row(title, text)
+    Console(highlight=False).print(table)
+
+
 def approve(
     charter: CharterFolder,
     person: Annotated[str | None, typer.Option(help="Who assents (approval.people).")] = None,

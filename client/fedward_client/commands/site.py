@@ -14,6 +14,7 @@ for command in (
     settings.init,
     settings.key,
     charters.review,
+    charters.rehearse,
     charters.approve,
     charters.refuse,
     charters.withdraw,
