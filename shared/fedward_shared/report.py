@@ -43,6 +43,9 @@ REPORT_FILE = "report.html"
 FEDERATED = ("federated-dp", "federated")
 """The rows that a site's own figure is held against: the first of them that was measured."""
 
+_Curve = tuple[tuple[float, float], ...]
+"""(round, ε) of a site, ascending."""
+
 LABELS_SHOWN = 6
 LINES_NAMED = 6
 
@@ -361,17 +364,23 @@ def _epsilon_figures(result: Result) -> Iterable[_Figure]:
         for study, records in _studies(result).items()
         if any(value is not None for record in records for value in record.epsilon.values())
     }
+    alike: dict[frozenset[_Curve], list[str]] = {}
     for study, records in studies.items():
-        label = _study_label(result, study)
+        alike.setdefault(frozenset(_epsilon_curves(records)), []).append(study)
+    for first, *others in alike.values():
+        label = _study_label(result, first)
+        names = ", ".join(_study_label(result, study) for study in others)
+        remark = "per site, against its limit"
         yield _Figure(
             title=f"ε spent · {label}" if len(studies) > 1 else "ε spent",
-            remark="per site, against its limit",
-            chart=_epsilon_chart(result, records, label),
+            remark=f"{remark}; the same in {names}" if others else remark,
+            chart=_epsilon_chart(result, studies[first], label),
         )
 
 
-def _epsilon_chart(result: Result, records: Sequence[RoundRecord], label: str) -> Markup:
-    groups: dict[tuple[tuple[float, float], ...], list[str]] = {}
+def _epsilon_curves(records: Sequence[RoundRecord]) -> dict[_Curve, list[str]]:
+    """ε over the rounds, with the sites that have spent exactly so."""
+    curves: dict[_Curve, list[str]] = {}
     for site in sorted({name for record in records for name in record.epsilon}):
         points = tuple(
             (float(record.round), value)
@@ -379,8 +388,13 @@ def _epsilon_chart(result: Result, records: Sequence[RoundRecord], label: str) -
             if (value := record.epsilon.get(site)) is not None
         )
         if points:
-            groups.setdefault(points, []).append(site)
-    ranked = sorted(groups.items(), key=lambda item: -item[0][-1][1])
+            curves.setdefault(points, []).append(site)
+    return curves
+
+
+def _epsilon_chart(result: Result, records: Sequence[RoundRecord], label: str) -> Markup:
+    curves = _epsilon_curves(records)
+    ranked = sorted(curves.items(), key=lambda item: -item[0][-1][1])
     named = range(len(ranked)) if len(ranked) <= LINES_NAMED else (0, len(ranked) - 1)
     series = [
         charts.Series(_names(sites), points, "dp", index, labelled=index in named)
