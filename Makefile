@@ -11,7 +11,7 @@ export FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION := 1
 export HF_HUB_OFFLINE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install system demo test lint unit e2e bench bench-recipe clean
+.PHONY: help install system demo test lint unit e2e bench bench-recipe fuzz clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -49,6 +49,12 @@ bench: $(STAMP) ## Benchmarks beside their peers
 
 bench-recipe: $(STAMP) ## DP-LoRA, probe and a site alone over nine paired seeds at three ε: hours, can be interrupted
 	$(BIN)/python -m fedward_simulations.bench.recipe runs/recipe
+
+FUZZ_RUNS ?= 150000
+
+fuzz: $(STAMP) ## Every decoder of foreign bytes against 150,000 inputs each, guided by coverage
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt atheris
+	$(BIN)/python tests/fuzz/campaign.py runs/fuzz $(FUZZ_RUNS)
 
 # Browser for the report's tests: installed where that is allowed, else those tests say they are left out.
 system:

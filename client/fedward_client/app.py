@@ -229,7 +229,13 @@ def _note(site: Site, charter: Charter, data: bytes) -> None:
         data, charter.digest, coordinator.public_key, coordinator.name, "receipt"
     ).by(site.name, "receipt")
     site.check_shown(receipt.head)
-    site.log("received", study=charter.study, round=receipt.round, receipt=data.decode())
+    site.log(
+        "received",
+        charter=charter.digest,
+        round=receipt.round,
+        update=receipt.update,
+        receipt=data.decode(),
+    )
 
 
 def _challenge(hello: Hello) -> str:

@@ -49,14 +49,24 @@ class Witness:
     def read(self) -> Head | None:
         """The head it holds, None if there is no such file. Raises StateError for anything else."""
         try:
-            content = canonical.decode(self.path.read_bytes())
-            return Head(int(content["number"]), str(content["digest"]))
+            data = self.path.read_bytes()
         except FileNotFoundError:
             return None
         except OSError as error:
             raise StateError(f"{self.path}: cannot be read: {error.strerror}") from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise StateError(f"{self.path}: not a witness of an audit log. {ADVICE}") from error
+        return self.parse(data, self.path)
+
+    @staticmethod
+    def parse(data: bytes, path: Path) -> Head:
+        """The head in the bytes of a witness. Raises StateError."""
+        try:
+            content = canonical.decode(data)
+            number, digest = content["number"], content["digest"]
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise StateError(f"{path}: not a witness of an audit log. {ADVICE}") from error
+        if type(number) is not int or type(digest) is not str:
+            raise StateError(f"{path}: not a witness of an audit log. {ADVICE}")
+        return Head(number, digest)
 
     def write(self, head: Head) -> None:
         """Raises StateError where it cannot be written: what is not witnessed is not done."""

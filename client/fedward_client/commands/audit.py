@@ -72,6 +72,25 @@ def export(
     typer.echo(f"wrote {out}: {len(lines)} entries")
 
 
+def report(
+    charter: Annotated[str, typer.Option("--study", help="The charter's digest, sha256:…")],
+    out: Annotated[Path, typer.Option(help="The HTML page to write.")],
+    site: SettingsPath = DEFAULT_SETTINGS,
+) -> None:
+    """Writes the evidence of one study for a data-protection officer, on a page."""
+    from fedward_client import evidence
+    from fedward_client.site import Site
+    from fedward_shared.files import write_atomically
+
+    opened = Site.open(site)
+    try:
+        page = evidence.render(evidence.gather(opened, charter))
+    finally:
+        opened.close()
+    write_atomically(out, page.encode(), mode=0o600)
+    typer.echo(f"wrote {out}")
+
+
 def _place(log: Path | None, key: str | None, site: Path) -> tuple[Path, "PublicKey"]:
     from fedward_client import settings
     from fedward_client.site import AUDIT_FILE

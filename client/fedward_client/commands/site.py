@@ -3,7 +3,7 @@
 import typer
 
 from fedward_client.commands import charters, ledger, settings
-from fedward_client.commands.audit import audit
+from fedward_client.commands.audit import audit, report
 
 site = typer.Typer(
     help="This institution: its charters, its privacy budget and its audit log.",
@@ -20,6 +20,7 @@ for command in (
     charters.withdraw,
     ledger.budget,
     ledger.recover,
+    report,
 ):
     site.command()(command)
 site.add_typer(audit, name="audit")

@@ -1,0 +1,121 @@
+"""One page for a data-protection officer: what a study was, what left this site for it, and the proof.
+
+Everything on it comes from the signed charter, the ledger and the audit log, which is verified first.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from fedward_client.ledger import shown
+from fedward_client.reconciliation import RESERVED
+from fedward_client.site import Site
+from fedward_shared import audit, pages
+from fedward_shared.audit import Entry
+from fedward_shared.charter import Charter
+from fedward_shared.errors import CharterError
+from fedward_shared.privacy import accountant
+
+PACKAGES = {"fedward-client": Path(__file__).parent, "fedward-shared": Path(audit.__file__).parent}
+
+
+@dataclass(frozen=True)
+class Departure:
+    """An update that left: its round, when, its size and digest, and whether it was receipted."""
+
+    round: int
+    at: str
+    bytes: int
+    digest: str
+    receipted: bool
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the page says. `decisions` are (when, what, by whom)."""
+
+    site: str
+    key: str
+    charter: Charter
+    decisions: list[tuple[str, str, str]]
+    departures: list[Departure]
+    bookings: int
+    epsilon: str
+    account: str
+    account_epsilon: str
+    limit: str
+    verification: str
+    versions: list[tuple[str, str]]
+    others: int
+    """Entries of the log about other studies, which are not shown."""
+
+
+def gather(site: Site, digest: str) -> Evidence:
+    """The evidence for the charter with this digest. Raises CharterError or AuditError."""
+    charter, _ = site.charters.read(digest)
+    entries = list(audit.read(site.audit.path, site.key.public))
+    own = [entry for entry in entries if _is_about(entry, digest)]
+    dataset = site.settings.datasets.get(charter.dataset)
+    if dataset is None:
+        raise CharterError(f"site.toml: datasets.{charter.dataset}: there is none of that name")
+    spent = site.ledger.events(dataset.account, digest)
+    total = site.ledger.spending(dataset.account)
+    witness = "held against its witness" if site.witness else "no witness is set"
+    return Evidence(
+        site=site.name,
+        key=site.key.public.text,
+        charter=charter,
+        decisions=[_decision(entry) for entry in own if entry.event == "decided"],
+        departures=_departures(own),
+        bookings=sum(entry.event == RESERVED for entry in own),
+        epsilon=shown(accountant.epsilon(spent, dataset.delta)),
+        account=dataset.account,
+        account_epsilon=shown(total.epsilon),
+        limit=f"{dataset.epsilon:g} at δ = {dataset.delta:g}",
+        verification=f"{len(entries)} entries, every signature and the chain are right; {witness}",
+        versions=[(name, _version(name, folder)) for name, folder in PACKAGES.items()],
+        others=len(entries) - len(own),
+    )
+
+
+def render(evidence: Evidence) -> str:
+    """The page, one file that asks nothing of a network."""
+    environment = pages.environment(Path(__file__).parent)
+    return environment.get_template("evidence.html.j2").render(e=evidence, c=evidence.charter)
+
+
+def _is_about(entry: Entry, digest: str) -> bool:
+    booking = entry.details.get("booking")
+    if isinstance(booking, dict):
+        return bool(booking.get("charter") == digest)
+    return bool(entry.details.get("charter") == digest)
+
+
+def _decision(entry: Entry) -> tuple[str, str, str]:
+    people = entry.details.get("people") or []
+    return entry.at, str(entry.details["choice"]), ", ".join(map(str, people)) or "–"
+
+
+def _departures(entries: Sequence[Entry]) -> list[Departure]:
+    receipted = {e.details["update"] for e in entries if e.event == "received"}
+    return [
+        Departure(
+            round=int(e.details["round"]),
+            at=e.at,
+            bytes=int(e.details["bytes"]),
+            digest=str(e.details["update"]),
+            receipted=e.details["update"] in receipted,
+        )
+        for e in entries
+        if e.event == "cleared"
+    ]
+
+
+def _version(name: str, folder: Path) -> str:
+    """Version and a digest over the files: two sites that show the same one run the same code."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes())
+    return f"{version(name)}, sha256:{digest.hexdigest()}"
