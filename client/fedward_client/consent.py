@@ -66,16 +66,30 @@ def decide(site: Site, charter: Charter, choice: Choice, people: tuple[str, ...]
         last = site.charters.decision(charter.digest)
         assert last is not None
         return last
-    site.log(
-        "decided",
-        charter=charter.digest,
-        study=charter.study,
-        choice=choice,
-        number=decision.number,
-        people=list(people),
-    )
-    site.charters.decide(decision)
+    if choice == "approve":
+        _set_aside(site, charter)
+    try:
+        site.log(
+            "decided",
+            charter=charter.digest,
+            study=charter.study,
+            choice=choice,
+            number=decision.number,
+            people=list(people),
+        )
+        site.charters.decide(decision)
+    finally:
+        last = site.charters.decision(charter.digest)
+        if last is None or last.choice != "approve":
+            site.ledger.release(charter.digest)
     return decision
+
+
+def _set_aside(site: Site, charter: Charter) -> None:
+    """Keeps the whole study's cost free. Raises BudgetExceeded if the account does not have it."""
+    permission = site.permit(charter)
+    event, rounds = permission.plan.event, charter.training.rounds
+    site.ledger.set_aside(permission.account, charter.digest, event, rounds)
 
 
 def _permitted(site: Site, source: Path) -> Charter:

@@ -60,7 +60,7 @@ def gather(site: Site, digest: str) -> Evidence:
     dataset = site.settings.datasets.get(charter.dataset)
     if dataset is None:
         raise CharterError(f"site.toml: datasets.{charter.dataset}: there is none of that name")
-    spent = site.ledger.events(dataset.account, digest)
+    spent = site.ledger.studies(dataset.account).get(digest, [])
     total = site.ledger.spending(dataset.account)
     witness = "held against its witness" if site.witness else "no witness is set"
     return Evidence(

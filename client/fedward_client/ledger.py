@@ -43,6 +43,12 @@ CREATE TABLE bookings (
     delivery BLOB,
     answer BLOB
 ) STRICT;
+CREATE TABLE set_aside (
+    charter TEXT PRIMARY KEY,
+    account TEXT NOT NULL,
+    event TEXT NOT NULL,
+    rounds INTEGER NOT NULL
+) STRICT;
 CREATE INDEX bookings_by_account ON bookings (account);
 CREATE INDEX bookings_by_request ON bookings (charter, round, request);
 """
@@ -87,15 +93,35 @@ class Booking:
         return asdict(self)
 
 
+Studies = dict[str, list[Event]]
+"""What was done, or may still be done, to an account's data, by the digest of the charter."""
+
+
 @dataclass(frozen=True)
 class Spending:
-    """What an account has spent: ε at its δ, infinite once it was used without DP."""
+    """What an account has spent at its δ, infinite once it was used without DP.
+
+    `epsilon` composes all bookings. `held` is what counts against the account's limit: the same where
+    one study has used the account, a Rényi filter over several. `set_aside` is `held` if every approved
+    study runs to its end.
+    """
 
     account: str
     epsilon: float
+    held: float
+    set_aside: float
     delta: float
     bookings: int
     open_bookings: int
+
+
+def held(studies: Studies, delta: float) -> float:
+    """What counts against an account's limit. A charter fixes its study beforehand; studies are chosen
+    one after the other, in the light of what came before."""
+    events = [event for done in studies.values() for event in done]
+    if len([done for done in studies.values() if done]) > 1:
+        return accountant.filtered_epsilon(events, delta)
+    return accountant.epsilon(events, delta)
 
 
 @dataclass(frozen=True)
@@ -110,16 +136,15 @@ class Limit:
     epsilon: float
     delta: float
 
-    def check(self, spent: list[Event], event: Event) -> None:
-        """Raises BudgetExceeded if `event` on top of `spent` costs more than the limit."""
+    def check(self, before: Studies, after: Studies, what: str) -> None:
+        """Raises BudgetExceeded if `after`, which is `before` with `what`, costs more than the limit."""
         if math.isinf(self.epsilon):
             return
-        after = accountant.epsilon([*spent, event], self.delta)
-        if after > self.epsilon:
-            before = accountant.epsilon(spent, self.delta)
+        cost = held(after, self.delta)
+        if cost > self.epsilon:
             raise BudgetExceeded(
-                f"{self.name}: spent ε = {before:.4f}, with this round ε = {after:.4f}, but "
-                f"{self.set_by} allows ε = {self.epsilon:g} at δ = {self.delta:g}"
+                f"{self.name}: spent ε = {held(before, self.delta):.4f}, with {what} ε = {cost:.4f}, "
+                f"but {self.set_by} allows ε = {self.epsilon:g} at δ = {self.delta:g}"
             )
 
 
@@ -213,8 +238,12 @@ class Ledger:
         """
         with self.exclusively():
             self._check_delta(account)
-            account.check(self.events(account.name), event)
-            study.check(self.events(account.name, study.name), event)
+            kept = self._set_aside(account.name)
+            done = self.studies(account.name)
+            after = {**done, study.name: [*done.get(study.name, []), event]}
+            account.check(_joined(done, kept), _joined(after, kept), "this round")
+            one = {study.name: done.get(study.name, [])}
+            study.check(one, {study.name: after[study.name]}, "this round")
             last = self.head
             booking = Booking(
                 number=last.number + 1 if last else 1,
@@ -295,21 +324,65 @@ class Ledger:
         """What `account` has spent so far. One that was never used has spent nothing, at no δ yet."""
         row = self._db.execute("SELECT delta FROM accounts WHERE name = ?", (account,)).fetchone()
         if row is None:
-            return Spending(account, 0.0, 0.0, 0, 0)
-        events = self.events(account)
+            return Spending(account, 0.0, 0.0, 0.0, 0.0, 0, 0)
+        studies = self.studies(account)
+        events = [event for done in studies.values() for event in done]
         (still_open,) = self._db.execute(
             "SELECT count(*) FROM bookings WHERE account = ? AND closed_at IS NULL", (account,)
         ).fetchone()
-        epsilon = accountant.epsilon(events, row[0])
-        return Spending(account, epsilon, row[0], len(events), still_open)
+        return Spending(
+            account,
+            accountant.epsilon(events, row[0]),
+            held(studies, row[0]),
+            held(_joined(studies, self._set_aside(account)), row[0]),
+            row[0],
+            len(events),
+            still_open,
+        )
 
-    def events(self, account: str, charter: str | None = None) -> list[Event]:
-        """What was done to the data of `account`, for all charters or the one of that digest."""
+    def studies(self, account: str) -> Studies:
+        """What was done to the data of `account`, by charter."""
+        found: Studies = {}
+        for charter, event in self._db.execute(
+            "SELECT charter, event FROM bookings WHERE account = ? ORDER BY number", (account,)
+        ):
+            found.setdefault(charter, []).append(Event.from_text(event))
+        return found
+
+    def set_aside(self, account: "Limit", charter: str, event: Event, rounds: int) -> None:
+        """Keeps `rounds` times `event` for a study that is approved, until it is released.
+
+        Raises BudgetExceeded if the account's limit does not allow that beside what was spent and what
+        other approved studies may still spend.
+        """
+        with self.exclusively():
+            self._check_delta(account)
+            done, kept = self.studies(account.name), self._set_aside(account.name)
+            wanted = {**kept, charter: [event] * rounds}
+            account.check(_joined(done, kept), _joined(done, wanted), "all rounds of this study")
+            self._db.execute(
+                "INSERT OR REPLACE INTO set_aside VALUES (?, ?, ?, ?)",
+                (charter, account.name, event.as_text(), rounds),
+            )
+
+    def release(self, charter: str) -> None:
+        """What was kept for a study and not spent is free again."""
+        with self.exclusively():
+            self._db.execute("DELETE FROM set_aside WHERE charter = ?", (charter,))
+
+    def _set_aside(self, account: str) -> Studies:
         rows = self._db.execute(
-            "SELECT event FROM bookings WHERE account = ?1 AND (?2 IS NULL OR charter = ?2)",
-            (account, charter),
+            "SELECT charter, event, rounds FROM set_aside WHERE account = ?", (account,)
         ).fetchall()
-        return [Event.from_text(row[0]) for row in rows]
+        return {charter: [Event.from_text(event)] * rounds for charter, event, rounds in rows}
+
+
+def _joined(done: Studies, kept: Studies) -> Studies:
+    """What each study has done or may still do: its bookings draw on what was set aside for it."""
+    return {
+        charter: [*done.get(charter, []), *kept.get(charter, [])[len(done.get(charter, [])) :]]
+        for charter in {**done, **kept}
+    }
 
 
 def _booking(row: tuple[Any, ...]) -> Booking:

@@ -5,11 +5,11 @@ import math
 from rich.console import Console
 from rich.table import Table
 
+from fedward_client.ledger import held
 from fedward_client.site import Site
 from fedward_shared.charter import Charter
 from fedward_shared.errors import FedwardError
 from fedward_shared.privacy import accountant
-from fedward_shared.privacy.plan import Event
 
 ADVANTAGE = (
     "Whoever has the results can tell whether one given {unit} was in the data, and be right in at "
@@ -97,17 +97,13 @@ def _cost(charter: Charter, site: Site) -> str:
     dataset = site.settings.datasets.get(charter.dataset)
     if dataset is None:
         return text
-    spent = site.ledger.events(dataset.account)
-    after = accountant.epsilon([*spent, *charter.schedule], dataset.delta)
+    done = site.ledger.studies(dataset.account)
+    after = held({**done, charter.digest: charter.schedule}, dataset.delta)
     return (
-        f"{text}. The account {dataset.account} has spent ε = {_epsilon(spent, dataset.delta)} and "
+        f"{text}. The account {dataset.account} has spent ε = {held(done, dataset.delta):.3f} and "
         f"would then have spent {after:.3f} of {dataset.epsilon:g}. For a person known to two sites, "
         "theirs add up"
     )
-
-
-def _epsilon(events: list[Event], delta: float) -> str:
-    return f"{accountant.epsilon(events, delta):.3f}"
 
 
 def _afterwards(charter: Charter) -> str:

@@ -11,6 +11,7 @@ from conftest import COORDINATOR, key_of, small_charter, texts
 from rich.console import Console
 
 from fedward_client import consent, review
+from fedward_client.ledger import Limit
 from fedward_client.site import Site
 from fedward_shared import audit, base_models, records, tensors
 from fedward_shared import charter as charters
@@ -21,7 +22,8 @@ from fedward_shared.charter import (
     PrivacyTerms,
     TrainingTerms,
 )
-from fedward_shared.errors import CharterError, StatementError, UsageError
+from fedward_shared.errors import BudgetExceeded, CharterError, StatementError, UsageError
+from fedward_shared.privacy import accountant
 
 INITIAL = {"head.weight": torch.zeros(2, 3)}
 
@@ -102,6 +104,27 @@ def test_a_refusal_is_signed_and_what_the_rules_forbid_can_be_refused(
     site.close()
 
 
+def test_an_approval_sets_the_whole_study_aside_and_a_withdrawal_frees_it(
+    site: Site, source: Path
+) -> None:
+    charter, _ = consent.approve(site, source)
+    event = charter.plan("north").event
+    plenty = Limit("people", "site.toml", 1000.0, 1e-5)
+    for_all = accountant.epsilon(charter.schedule, 1e-5)
+    just_short = Limit("people", "site.toml", for_all * 1.01, 1e-5)
+    with pytest.raises(BudgetExceeded):
+        site.ledger.set_aside(just_short, "another", event, 1)
+    consent.withdraw(site, charter.digest)
+    site.ledger.set_aside(just_short, "another", event, 1)
+    site.ledger.release("another")
+    site.ledger.set_aside(plenty, "another", event, 3000)
+    with pytest.raises(BudgetExceeded, match="with all rounds of this study"):
+        consent.approve(site, source)
+    last = site.charters.decision(charter.digest)
+    assert last is not None
+    assert last.choice == "withdraw"
+
+
 def test_a_decision_that_cannot_be_logged_is_not_made(
     site: Site, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,6 +136,7 @@ def test_a_decision_that_cannot_be_logged_is_not_made(
         consent.approve(site, source)
     digest = site.charters.known[0]
     assert site.charters.decision(digest) is None
+    assert site.ledger.spending("people").set_aside == 0
 
 
 @pytest.fixture

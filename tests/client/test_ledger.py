@@ -159,3 +159,63 @@ def test_an_emptied_ledger_is_no_new_one(tmp_path: Path) -> None:
     path.write_bytes(b"")
     with pytest.raises(StateError):
         Ledger(path)
+
+
+def studies(ledger: Ledger, **rounds: int) -> None:
+    """Books so many rounds for each charter."""
+    for charter, count in rounds.items():
+        for number in range(count):
+            ledger.reserve(limit("records", 8.0), limit(charter, 8.0), number + 1, "r", EVENT)
+
+
+def test_one_study_is_composed_and_several_are_filtered(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "l.sqlite")
+    studies(ledger, first=3)
+    spending = ledger.spending("records")
+    composed = accountant.epsilon([EVENT] * 3, DELTA)
+    assert spending.epsilon == spending.held == spending.set_aside == composed
+    studies(ledger, second=1)
+    spending = ledger.spending("records")
+    assert spending.epsilon == accountant.epsilon([EVENT] * 4, DELTA)
+    assert spending.held == accountant.filtered_epsilon([EVENT] * 4, DELTA) > spending.epsilon
+
+
+def test_the_filter_is_what_holds_across_studies(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "l.sqlite")
+    studies(ledger, first=3)
+    composed = accountant.epsilon([EVENT] * 4, DELTA)
+    between = (composed + accountant.filtered_epsilon([EVENT] * 4, DELTA)) / 2
+    with pytest.raises(BudgetExceeded, match="with this round"):
+        ledger.reserve(limit("records", between), limit("second", 8.0), 1, "r", EVENT)
+    ledger.reserve(limit("records", between), limit("first", 8.0), 4, "r", EVENT)
+
+
+def test_what_is_set_aside_for_one_study_is_not_there_for_another(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "l.sqlite")
+    budget = limit("records", accountant.filtered_epsilon([EVENT] * 10, DELTA))
+    ledger.set_aside(budget, "first", EVENT, 8)
+    ledger.set_aside(budget, "first", EVENT, 8)
+    with pytest.raises(BudgetExceeded, match="with all rounds of this study"):
+        ledger.set_aside(budget, "second", EVENT, 3)
+    ledger.set_aside(budget, "second", EVENT, 2)
+    for number in range(8):
+        ledger.reserve(budget, limit("first", 8.0), number + 1, "r", EVENT)
+    spending = ledger.spending("records")
+    assert spending.held == accountant.epsilon([EVENT] * 8, DELTA)
+    assert spending.set_aside == accountant.filtered_epsilon([EVENT] * 10, DELTA)
+    with pytest.raises(BudgetExceeded):
+        ledger.reserve(budget, limit("first", 8.0), 9, "again", EVENT)
+    ledger.release("second")
+    ledger.reserve(budget, limit("first", 8.0), 9, "again", EVENT)
+
+
+def test_what_was_spent_stays_spent_when_the_rest_is_released(tmp_path: Path) -> None:
+    path = tmp_path / "l.sqlite"
+    ledger = Ledger(path)
+    budget = limit("records", 8.0)
+    ledger.set_aside(budget, "first", EVENT, 8)
+    ledger.reserve(budget, limit("first", 8.0), 1, "r", EVENT)
+    ledger.release("first")
+    ledger.close()
+    spending = Ledger(path).spending("records")
+    assert spending.held == spending.set_aside == accountant.epsilon([EVENT], DELTA)

@@ -18,7 +18,8 @@ def budget(site: SettingsPath = DEFAULT_SETTINGS) -> None:
 
     opened = Site.open(site)
     table = Table(title=f"Privacy budget of {opened.name}")
-    for title in ("account", "ε spent", "ε allowed", "δ", "bookings", "without an update"):
+    titles = ("account", "ε spent", "ε held", "ε set aside", "ε allowed", "δ", "bookings")
+    for title in (*titles, "without an update"):
         table.add_column(title, justify="left" if title == "account" else "right")
     limits = {d.account: d for d in opened.settings.datasets.values()}
     for account, dataset in sorted(limits.items()):
@@ -26,6 +27,8 @@ def budget(site: SettingsPath = DEFAULT_SETTINGS) -> None:
         table.add_row(
             account,
             shown(spending.epsilon),
+            shown(spending.held),
+            shown(spending.set_aside),
             f"{dataset.epsilon:g}",
             f"{spending.delta or dataset.delta:g}",
             str(spending.bookings),
@@ -35,7 +38,9 @@ def budget(site: SettingsPath = DEFAULT_SETTINGS) -> None:
     console = Console(highlight=False)
     console.print(table)
     console.print(
-        "ε is composed over all bookings. For a person known to two sites, theirs add up."
+        "Spent: composed over all bookings. Held: what counts against the limit, a Rényi filter where "
+        "several studies have used the account. Set aside: held, if every approved study runs to its "
+        "end. For a person known to two sites, theirs add up."
     )
 
 

@@ -36,21 +36,45 @@ Mechanisms = tuple[tuple[float, float, int], ...]
 
 def epsilon(events: Iterable[Event], delta: float) -> float:
     """ε at `delta` of all `events` together; 0 for none, infinity if one of them was not private."""
+    mechanisms = _mechanisms(events, delta)
+    return math.inf if mechanisms is None else _compose(mechanisms, delta)
+
+
+def filtered_epsilon(events: Iterable[Event], delta: float) -> float:
+    """ε at `delta` of `events` by the Rényi bound, whose sum may be stopped at any limit.
+
+    Composition of privacy-loss distributions takes mechanisms that were fixed beforehand. Where a
+    later study is chosen in the light of earlier results, a Rényi filter still bounds the whole: going
+    on for as long as this is at most ε gives (ε, δ) (Feldman and Zrnic 2021; Lécuyer 2021).
+    """
+    mechanisms = _mechanisms(events, delta)
+    return math.inf if mechanisms is None else _renyi(mechanisms, delta)
+
+
+def _mechanisms(events: Iterable[Event], delta: float) -> Mechanisms | None:
+    """Equal mechanisms drawn together; None if one was not private or is not known."""
     if not 0 < delta < 1:
         raise PrivacyError(f"δ is {delta}, expected 0 < δ < 1")
     steps: Counter[tuple[float, float]] = Counter()
     for event in events:
         if event.mechanism in ("none", "unknown"):
-            return math.inf
+            return None
         steps[(event.sampling_rate, event.noise_multiplier)] += event.steps
-    return _compose(tuple(sorted((*pair, count) for pair, count in steps.items())), delta)
+    return tuple(sorted((*pair, count) for pair, count in steps.items()))
+
+
+@lru_cache(maxsize=4096)
+def _renyi(mechanisms: Mechanisms, delta: float) -> float:
+    if not mechanisms:
+        return 0.0
+    return _epsilon_by(RdpAccountant(neighboring_relation=RELATION), mechanisms, delta)
 
 
 @lru_cache(maxsize=4096)
 def _compose(mechanisms: Mechanisms, delta: float) -> float:
     if not mechanisms:
         return 0.0
-    renyi = _epsilon_by(RdpAccountant(neighboring_relation=RELATION), mechanisms, delta)
+    renyi = _renyi(mechanisms, delta)
     steps = sum(count for _, _, count in mechanisms)
     if renyi >= RENYI_FROM_EPSILON or steps >= RENYI_FROM_STEPS:
         return renyi
