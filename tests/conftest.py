@@ -5,6 +5,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from fedward_shared.charter import (
     AdapterTerms,
@@ -20,6 +21,11 @@ from fedward_shared.charter import (
 from fedward_shared.identity import SigningKey
 from fedward_simulations.consortium import Recipe, World
 from fedward_simulations.data import base_models
+
+
+# How long an example takes is the machine's business, not the test's.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 def key_of(name: str) -> SigningKey:
