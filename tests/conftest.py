@@ -22,7 +22,6 @@ from fedward_shared.identity import SigningKey
 from fedward_simulations.consortium import Recipe, World
 from fedward_simulations.data import base_models
 
-
 # How long an example takes is the machine's business, not the test's.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
