@@ -21,7 +21,7 @@ def show(charter: Charter, site: Site, console: Console) -> None:
     """Prints `sentences` as a table, and the verdict of the site's rules under it."""
     table = Table(title=f"Charter {charter.study}", show_header=False, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
-    table.add_column()
+    table.add_column(overflow="fold")
     for title, text in sentences(charter, site):
         table.add_row(title, text)
     console.print(table)
