@@ -15,6 +15,8 @@ FedwardError                    1
 ├── IdentityError              12   a key: missing, readable by others, under another passphrase
 ├── StatementError             13   a signed statement: not canonical, of another kind, a wrong signature
 ├── AuditError                 14   an audit log that was changed, cut off, or cannot be written
+├── GateError                  16   something that a site's gate does not let in or out
+│   └── BundleRefused          16   an app bundle that no release of fedward has
 └── Interrupted               130   Ctrl-C; what was finished is kept
 
 A message says what was wrong, where, and what to do about it. At a site, nothing of a message
@@ -39,6 +41,7 @@ class RefusalCode(StrEnum):
     PRIVACY = "privacy"
     BUDGET = "budget"
     STATE = "state"
+    BUNDLE = "bundle"
     INTERNAL = "internal"
 
 
@@ -46,7 +49,7 @@ class FedwardError(Exception):
     """The root. `exit_code` is what `fedward` ends with; `refusal` is what a site sends."""
 
     exit_code: ClassVar[int] = 1
-    refusal: ClassVar[RefusalCode] = RefusalCode.INTERNAL
+    refusal: RefusalCode = RefusalCode.INTERNAL
 
 
 class UsageError(FedwardError):
@@ -140,6 +143,18 @@ class AuditError(FedwardError):
 
     exit_code = 14
     refusal = RefusalCode.STATE
+
+
+class GateError(FedwardError):
+    """Something that a site's gate does not let in or out."""
+
+    exit_code = 16
+
+
+class BundleRefused(GateError):
+    """An app bundle that no release of fedward has."""
+
+    refusal = RefusalCode.BUNDLE
 
 
 class Interrupted(FedwardError):

@@ -61,6 +61,7 @@ WRONG: list[tuple[str, object]] = [
     ("coordinators.university", "ed25519:0"),
     ("coordinators.university", 7),
     ("state", 7),
+    ("cache", 7),
     ("witness", 7),
     ("approval", ["anna"]),
     ("approval", {"people": {"anna": "ed25519:0"}}),
