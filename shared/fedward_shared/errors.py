@@ -15,6 +15,7 @@ FedwardError                    1
 ├── IdentityError              12   a key: missing, readable by others, under another passphrase
 ├── StatementError             13   a signed statement: not canonical, of another kind, a wrong signature
 ├── AuditError                 14   an audit log that was changed, cut off, or cannot be written
+├── EnrolmentError             15   a coordinator does not admit a site, or no longer
 └── Interrupted               130   Ctrl-C; what was finished is kept
 
 A message says what was wrong, where, and what to do about it. At a site, nothing of a message
@@ -140,6 +141,12 @@ class AuditError(FedwardError):
 
     exit_code = 14
     refusal = RefusalCode.STATE
+
+
+class EnrolmentError(FedwardError):
+    """A coordinator does not admit a site: a token that is used or expired, a certificate revoked."""
+
+    exit_code = 15
 
 
 class Interrupted(FedwardError):
