@@ -15,6 +15,7 @@ FedwardError                    1
 ├── IdentityError              12   a key: missing, readable by others, under another passphrase
 ├── StatementError             13   a signed statement: not canonical, of another kind, a wrong signature
 ├── AuditError                 14   an audit log that was changed, cut off, or cannot be written
+├── EnrolmentError             15   a coordinator does not admit a site, or no longer
 ├── GateError                  16   something that a site's gate does not let in or out
 │   └── BundleRefused          16   an app bundle that no release of fedward has
 └── Interrupted               130   Ctrl-C; what was finished is kept
@@ -145,6 +146,10 @@ class AuditError(FedwardError):
     refusal = RefusalCode.STATE
 
 
+class EnrolmentError(FedwardError):
+    """A coordinator does not admit a site: a token that is used or expired, a certificate revoked."""
+
+    exit_code = 15
 class GateError(FedwardError):
     """Something that a site's gate does not let in or out."""
 
