@@ -19,20 +19,19 @@ from fedward_client.boundary.caller import Caller
 from fedward_client.core import Core
 from fedward_client.interruption import finished_first
 from fedward_shared import canonical
-from fedward_shared.canonical import DIGEST_PREFIX
 from fedward_shared.errors import FedwardError, RefusalCode
 from fedward_shared.messages import (
     HELLO,
     RECEIPT,
     TRAIN,
     Hello,
-    MessageError,
     Noted,
     ReceiptNote,
     Refusal,
     TrainRequest,
     Update,
     Welcome,
+    question,
 )
 
 if TYPE_CHECKING:
@@ -112,20 +111,6 @@ def _code_of(error: Exception) -> RefusalCode:
         return error.refusal
     log.error("failed", exc_info=error)
     return RefusalCode.INTERNAL
-
-
-def question(record: RecordDict) -> tuple[str, str]:
-    """The charter that a message is about, and the digits that an objection to it repeats."""
-    try:
-        hello = Hello.from_record(record)
-        return hello.charter, hello.challenge
-    except MessageError:
-        pass
-    try:
-        request = TrainRequest.from_record(record)
-        return request.charter, canonical.digest(request.adapter).removeprefix(DIGEST_PREFIX)
-    except MessageError:
-        return "", ""
 
 
 def answer_hello(core: Core, record: RecordDict) -> Welcome:

@@ -27,8 +27,8 @@ from fedward_shared.enrolment import MAX_BYTES, RENEW_PATH, Address, Admission
 from fedward_shared.errors import (
     EnrolmentError,
     FedwardError,
-    StatementError,
     StateError,
+    StatementError,
     TransportError,
 )
 from fedward_shared.files import write_atomically

@@ -45,13 +45,20 @@ log = structlog.get_logger()
 
 
 class Trusted:
-    """The `core.Core` of the site whose settings `settings` reads."""
+    """The `core.Core` of the site whose settings `settings` reads.
+
+    With a `coordinator`, for the studies of that one alone: in deployment each has a worker of its own.
+    """
 
     def __init__(
-        self, settings: Callable[[], SiteSettings], clock: Callable[[], datetime] = now
+        self,
+        settings: Callable[[], SiteSettings],
+        clock: Callable[[], datetime] = now,
+        coordinator: str | None = None,
     ) -> None:
         self._settings = settings
         self._clock = clock
+        self._coordinator = coordinator
 
     @contextmanager
     def _site(self) -> Iterator[Site]:
@@ -61,12 +68,22 @@ class Trusted:
         finally:
             site.close()
 
+    def _own(self, found: tuple[Charter, Tensors]) -> tuple[Charter, Tensors]:
+        """Raises CharterError for a study of another coordinator than this worker's."""
+        charter, _ = found
+        if self._coordinator not in (None, charter.coordinator.name):
+            raise CharterError(
+                f"charter {charter.study} is by {charter.coordinator.name}, and {self._coordinator} "
+                "asks for it"
+            )
+        return found
+
     def greet(self, hello: Hello) -> Welcome:
         """As `Core` says."""
         if not re.fullmatch("[0-9a-f]{64}", hello.challenge):
             raise MessageError("the challenge is not 64 hexadecimal digits")
         with self._site() as site:
-            charter, _ = site.charters.load(hello.charter)
+            charter, _ = self._own(site.charters.load(hello.charter))
             site.permit(charter)
             decision = site.charters.decision_bytes(charter.digest)
             assert decision is not None
@@ -76,7 +93,7 @@ class Trusted:
     def offer(self, charter: str, receipt: bytes) -> Offer:
         """As `Core` says."""
         with self._site() as site:
-            approved, initial = site.charters.load(charter)
+            approved, initial = self._own(site.charters.load(charter))
             if receipt:
                 _keep_receipt(site, approved, receipt)
             permission = site.permit(approved)
@@ -94,7 +111,7 @@ class Trusted:
     def reserve(self, charter: str, request: bytes, adapter: str) -> Grant | Update:
         """As `Core` says."""
         with self._site() as site:
-            approved, _ = site.charters.load(charter)
+            approved, _ = self._own(site.charters.load(charter))
             asked = _asked(approved, request, adapter)
             permission = site.permit(approved)
             kept = site.ledger.answer(approved.digest, asked.round, asked.adapter)
@@ -116,7 +133,7 @@ class Trusted:
         """As `Core` says."""
         with self._site() as site:
             booked = site.ledger.unanswered(booking)
-            charter, initial = site.charters.load(booked.charter)
+            charter, initial = self._own(site.charters.load(booked.charter))
             schema = exchanged_schema(charter, initial)
             bound = charter.aggregation.maximum_update_norm
             cleared = egress.clear(update, schema, bound, site.name)
@@ -137,7 +154,7 @@ class Trusted:
     def note(self, note: ReceiptNote) -> Noted:
         """As `Core` says. Raises StateError if the receipt's head is not in this site's log."""
         with self._site() as site:
-            charter, _ = site.charters.read(note.charter)
+            charter, _ = self._own(site.charters.read(note.charter))
             _keep_receipt(site, charter, note.receipt)
             return Noted(site.name)
 

@@ -150,6 +150,8 @@ class EnrolmentError(FedwardError):
     """A coordinator does not admit a site: a token that is used or expired, a certificate revoked."""
 
     exit_code = 15
+
+
 class GateError(FedwardError):
     """Something that a site's gate does not let in or out."""
 

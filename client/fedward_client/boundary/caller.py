@@ -75,7 +75,8 @@ class Caller:
         try:
             with socket.socket(socket.AF_UNIX) as connection:
                 connection.settimeout(PATIENCE_SECONDS)
-                connection.connect(str(self._path))
+                with wire.short(self._path) as name_of_socket:
+                    connection.connect(name_of_socket)
                 connection.sendall(wire.encode(wire.Frame(name, fields, blob)))
                 answer = wire.answer_of(wire.receive(connection))
         except OSError as error:

@@ -69,7 +69,8 @@ class Listener:
             path.unlink(missing_ok=True)
             before = os.umask(0o177)
             try:
-                self._socket.bind(str(path))
+                with wire.short(path) as name:
+                    self._socket.bind(name)
             finally:
                 os.umask(before)
             if group is not None:

@@ -2,7 +2,7 @@
 
 import typer
 
-from fedward_client.commands import charters, ledger, settings
+from fedward_client.commands import charters, daemon, ledger, settings
 from fedward_client.commands.audit import audit, report
 
 site = typer.Typer(
@@ -20,6 +20,9 @@ for command in (
     charters.withdraw,
     ledger.budget,
     ledger.recover,
+    daemon.run,
+    daemon.worker,
+    daemon.status,
     report,
 ):
     site.command()(command)

@@ -207,9 +207,17 @@ def test_nobody_there(tmp_path: Path) -> None:
 
 
 def test_a_place_where_no_socket_can_be(tmp_path: Path) -> None:
-    long = tmp_path / ("x" * 120)
-    with pytest.raises(StateError, match="cannot be made"):
-        Listener(long, Said(), lambda _: None, frozenset())  # type: ignore[arg-type]
+    for place in (tmp_path / ("x" * 120), tmp_path / "missing" / "site.sock"):
+        with pytest.raises(StateError, match="cannot be made"):
+            Listener(place, Said(), lambda _: None, frozenset())  # type: ignore[arg-type]
+
+
+def test_a_folder_may_lie_deep(tmp_path: Path) -> None:
+    deep = tmp_path / ("x" * 100) / ("y" * 100)
+    deep.mkdir(parents=True)
+    for at in counter(deep, frozenset({os.getuid()})):
+        at.said.answer = Noted("north")
+        assert at.caller.note(ReceiptNote(DIGEST, b"")) == Noted("north")
 
 
 @given(st.binary(max_size=300))
