@@ -44,7 +44,7 @@ class Site:
         self._blinding = self.key.derive("audit head")
         self.audit = AuditLog(settings.state / AUDIT_FILE, self.key)
         ledger = settings.state / LEDGER_FILE
-        self.ledger = Ledger(ledger) if recovering else self._open_ledger(ledger)
+        self.ledger = Ledger(ledger, clock) if recovering else self._open_ledger(ledger)
         self.witness = Witness(settings.witness) if settings.witness else None
         if not recovering:
             self._check_fit()
@@ -61,7 +61,7 @@ class Site:
                 f"{path}: the ledger is gone, but charters were decided about here, so what was spent "
                 f"is unknown. {reconciliation.ADVICE}"
             )
-        return Ledger(path)
+        return Ledger(path, self.clock)
 
     @classmethod
     def open(cls, path: Path) -> "Site":

@@ -1,4 +1,4 @@
-"""The consortium that is struck: three small hospitals, two of which a round needs; made once, then copied."""
+"""The consortium that is struck: three small hospitals; made once, then copied for each run."""
 
 import hashlib
 from contextlib import closing
@@ -30,11 +30,15 @@ from fedward_shared.files import write_atomically
 from fedward_shared.identity import SigningKey
 from fedward_shared.privacy import accountant
 from fedward_simulations.data.base_models import tiny_bert
-from fedward_simulations.faults.operations import COORDINATOR, ROUNDS, SITES
+from fedward_simulations.faults.operations import (
+    COORDINATOR,
+    MINIMUM_COHORTS,
+    ROUNDS,
+    SITES,
+)
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
 EXPIRES = START + timedelta(days=30)
-MINIMUM_COHORT = 2
 DEADLINE_SECONDS = 600.0
 LOCAL_STEPS = 2
 SAMPLING_RATE = 0.5
@@ -76,14 +80,21 @@ def key_of(party: str) -> SigningKey:
     return SigningKey.from_seed(hashlib.sha256(f"fedward faults {party}".encode()).digest())
 
 
-def make(folder: Path) -> Path:
-    """A study that every site has approved, below `folder`, ready to be copied and run."""
-    model = tiny_bert(folder / "model", 0, TEXTS.values())
-    consortium = folder / "consortium"
+def make(folder: Path, minimum_cohort: int) -> Path:
+    """A study that every site has approved, below `folder`, ready to be copied and run.
+
+    A round needs `minimum_cohort` of the three sites.
+    """
+    model = folder / "model"
+    if not model.exists():
+        tiny_bert(model, 0, TEXTS.values())
+    consortium = folder / f"consortium-{minimum_cohort}"
     task = TaskTerms(kind="text-classification", labels=LABELS, max_tokens=16)
     adapter = AdapterTerms(method="head-only")
     initial = initial_tensors(model, task, adapter, StartSettings(), None)
-    charter = _charter(base_models.digest(model), task, adapter, tensors.digest(initial))
+    charter = _charter(
+        base_models.digest(model), task, adapter, tensors.digest(initial), minimum_cohort
+    )
     study = study_folder(consortium)
     charters.save(study, charter, initial, key_of(COORDINATOR))
     key_of(COORDINATOR).save(study / "coordinator.key")
@@ -97,7 +108,9 @@ def make(folder: Path) -> Path:
     return consortium
 
 
-def _charter(base_model: str, task: TaskTerms, adapter: AdapterTerms, initial: str) -> Charter:
+def _charter(
+    base_model: str, task: TaskTerms, adapter: AdapterTerms, initial: str, minimum_cohort: int
+) -> Charter:
     noise = accountant.noise_for(SAMPLING_RATE, PAID_ROUNDS * LOCAL_STEPS, EPSILON, DELTA)
     return Charter(
         study="faults",
@@ -115,7 +128,7 @@ def _charter(base_model: str, task: TaskTerms, adapter: AdapterTerms, initial: s
         ),
         training=TrainingTerms(rounds=ROUNDS, local_steps=LOCAL_STEPS, learning_rate=0.5),
         aggregation=AggregationTerms(
-            minimum_cohort=MINIMUM_COHORT, round_deadline_seconds=DEADLINE_SECONDS
+            minimum_cohort=minimum_cohort, round_deadline_seconds=DEADLINE_SECONDS
         ),
         participants=tuple(
             Participant(name=site, records=RECORDS, key=key_of(site).public.text) for site in SITES
@@ -134,7 +147,7 @@ def _write_site(consortium: Path, site: str, number: int, model: Path) -> None:
         "name": site,
         "coordinators": {COORDINATOR: key_of(COORDINATOR).public.text},
         "base_models": [str(model.resolve())],
-        "minimum_cohort": MINIMUM_COHORT,
+        "minimum_cohort": min(MINIMUM_COHORTS),
         "keep_prepared": False,
         "witness": f"../../elsewhere/{site}/witness.json",
         "datasets": {"records": dataset},

@@ -113,7 +113,7 @@ def _reserve(world: World, real: Wrapped) -> Wrapped:
             announce(booking)
             world.passes("reserve.commit")
 
-        world.reserving()
+        world.reserving(round_number)
         world.passes("reserve.before")
         number: int = real(ledger, account, study, round_number, request, event, announced)
         world.passes("reserve.after")

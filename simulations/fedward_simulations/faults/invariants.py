@@ -19,7 +19,7 @@ from fedward_client.site import AUDIT_FILE, Site
 from fedward_server.fold import FRACTION_BITS
 from fedward_shared import audit
 from fedward_shared.charter import CHARTER_FILE
-from fedward_shared.errors import FedwardError
+from fedward_shared.errors import FedwardError, RefusalCode
 from fedward_simulations.faults import books, oracle
 from fedward_simulations.faults.consortium import (
     ACCOUNT,
@@ -30,7 +30,9 @@ from fedward_simulations.faults.consortium import (
 )
 from fedward_simulations.faults.operations import SITES
 from fedward_simulations.faults.run import Ending
-from fedward_simulations.faults.world import Crossing, World
+from fedward_simulations.faults.world import COPIES, Crossing, World
+
+UNKNOWN = f"refused: {RefusalCode.INTERNAL}"
 
 Seen = Iterator[str]
 Array = np.ndarray[Any, Any]
@@ -51,6 +53,14 @@ def spending_is_true(world: World, _ending: Ending) -> Seen:
                 f"{site}: spent ε = {spent:.4f}; {trained} trainings and {crashed} crashed "
                 f"reservations cost from {least:.4f} to {most:.4f}; {len(left)} updates left"
             )
+
+
+def rounds_are_paid_once(world: World, _ending: Ending) -> Seen:
+    """A site trains twice for a round only where a fault struck it, or took its kept answer."""
+    put_back = Counter(o.party for o in world.happened if o.fault in COPIES)
+    for (site, number), times in sorted(world.undisturbed.items()):
+        if times > 1 + put_back[site]:
+            yield f"{site}: trained {times} times for round {number}, and nothing struck it then"
 
 
 def _spent(world: World, site: str) -> float:
@@ -129,7 +139,10 @@ def study_ends(_world: World, ending: Ending) -> Seen:
 
 
 def missing_are_named(world: World, ending: Ending) -> Seen:
-    """Every site is in a round's cohort or missing with a reason, in the records and when it stops."""
+    """Every site is in a round's cohort or missing with a reason, in the records and when it stops.
+
+    That a site failed by an error which it does not know itself is no reason.
+    """
     for path in sorted((study_folder(world.folder) / "rounds").glob("[0-9]*.json")):
         record = json.loads(path.read_bytes())["record"]
         if record is None:
@@ -137,6 +150,8 @@ def missing_are_named(world: World, ending: Ending) -> Seen:
         cohort, missing = record["cohort"], record["missing"]
         if sorted([*cohort, *missing]) != sorted(SITES) or not all(missing.values()):
             yield f"round {record['round']}: cohort {cohort}, missing {missing}"
+    for site in sorted({c.site for c in world.left if c.answer == UNKNOWN}):
+        yield f"{site}: {UNKNOWN}"
     if ending.stopped:
         for site in sorted(world.withdrawn):
             if f"{site}: " not in ending.stopped:
@@ -154,6 +169,7 @@ def barred_sites_stay_out(world: World, _ending: Ending) -> Seen:
 
 INVARIANTS: tuple[Callable[[World, Ending], Seen], ...] = (
     spending_is_true,
+    rounds_are_paid_once,
     updates_count_once,
     audit_fits_ledger,
     study_ends,
@@ -168,7 +184,7 @@ def check(world: World, ending: Ending) -> list[tuple[str, str]]:
     for invariant in INVARIANTS:
         try:
             seen = list(invariant(world, ending))
-        except (FedwardError, OSError, ValueError, KeyError) as error:
+        except Exception as error:
             seen = [f"it cannot be checked: {type(error).__name__}: {error}"]
         found += [(invariant.__name__, text) for text in seen]
     return found

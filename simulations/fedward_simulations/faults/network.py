@@ -114,6 +114,7 @@ class FaultyGrid(InProcessGrid):
         node, kind = message.metadata.dst_node_id, KINDS[message.metadata.message_type]
         self._world.back_up(NODES[node])
         copies = 1
+        again: list[Message] = []
         try:
             with self._world.turn(NODES[node]):
                 due = self._world.passes(f"request.{kind}")
@@ -127,6 +128,8 @@ class FaultyGrid(InProcessGrid):
                     return self._late[node].append(message)
                 case "out of order":
                     return self._overtaken[node].append(message)
+                case "again later":
+                    again.append(message)
                 case "cut":
                     self._cut(operation)
                     self._waiting[message.metadata.message_id] = message
@@ -137,6 +140,7 @@ class FaultyGrid(InProcessGrid):
         for _ in range(copies):
             self._answer_of(message)
         self._deliver(node, self._overtaken)
+        self._overtaken[node] += again
         return None
 
     def _deliver(self, node: int, held: defaultdict[int, list[Message]]) -> None:

@@ -12,12 +12,15 @@ from typing import Literal
 COORDINATOR = "coordinator"
 SITES = ("north", "south", "east")
 ROUNDS = 3
+MINIMUM_COHORTS = (2, 3)
+"""Where two sites suffice, a study goes on without the third; where it takes all three, it waits or stops."""
 
 Fault = Literal[
     "kill",
     "disk full",
     "lose",
     "twice",
+    "again later",
     "late",
     "out of order",
     "cut",
@@ -103,6 +106,7 @@ def catalogue() -> list[Kind]:
         ),
         *(Kind("lose", point) for point in (*requests, *replies)),
         *(Kind("twice", point) for point in (*requests, *replies)),
+        *(Kind("again later", point) for point in requests),
         *(Kind("late", point) for point in requests),
         *(Kind("late", point, (20, 2000)) for point in replies),
         *(Kind("out of order", point) for point in requests),
@@ -119,6 +123,11 @@ def catalogue() -> list[Kind]:
         ),
         *(Kind("withdraw", point) for point in (*requests, "train.before", "train.after")),
     ]
+
+
+def minimum_cohort(seed: int) -> int:
+    """How many sites a round needs in the run with this seed."""
+    return MINIMUM_COHORTS[seed // len(catalogue()) % len(MINIMUM_COHORTS)]
 
 
 def derive(seed: int) -> list[Operation]:

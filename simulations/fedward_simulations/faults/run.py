@@ -1,7 +1,6 @@
 """One run: the study among the struck parties, resumed until it ends or until people have to decide."""
 
 import re
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -82,10 +81,12 @@ def _until_it_ends(world: World, server: ServerApp, grid: FaultyGrid) -> Ending:
         except Killed:
             world.heal()
             continue
-        except (FedwardError, OSError, sqlite3.Error) as error:
-            stopped = error
-        if not world.heal() and (reasons := _to_decide(world, str(stopped))):
-            return Ending(resumes, str(stopped), reasons)
+        except FedwardError as error:
+            stopped = str(error)
+        except Exception as error:
+            return Ending(resumes, f"untyped {type(error).__name__}: {error}", ())
+        if not world.heal() and (reasons := _to_decide(world, stopped)):
+            return Ending(resumes, stopped, reasons)
     return Ending(MAX_RESUMES, f"it was resumed {MAX_RESUMES} times", ())
 
 

@@ -29,6 +29,9 @@ from fedward_simulations.faults.consortium import (
 from fedward_simulations.faults.disk import Image
 from fedward_simulations.faults.operations import COORDINATOR, SITES, Operation
 
+TURN_SECONDS = 10.0
+"""What a site takes for one message."""
+
 RESTARTED_AFTER = 30.0
 """Seconds until a site that was killed is there again."""
 
@@ -65,6 +68,7 @@ class Turn:
     """What a site does about one message."""
 
     site: str
+    round: int = 0
     reserving: bool = False
     trained: bool = False
     struck: bool = False
@@ -92,6 +96,8 @@ class World:
     happened: list[Operation] = field(default_factory=list)
     trainings: Counter[str] = field(default_factory=Counter)
     """Site → how often its records were trained on."""
+    undisturbed: Counter[tuple[str, int]] = field(default_factory=Counter)
+    """Site and round → how often it trained, and nothing struck it then."""
     crashed: Counter[str] = field(default_factory=Counter)
     """Site → reservations that a fault cut off before the training."""
     left: list[Crossing] = field(default_factory=list)
@@ -158,12 +164,14 @@ class World:
         finally:
             if turn.reserving and turn.struck and not turn.trained:
                 self.crashed[site] += 1
-            self.clock.seconds += 1.0
+            if turn.trained and not turn.struck:
+                self.undisturbed[site, turn.round] += 1
+            self.clock.seconds += TURN_SECONDS
 
-    def reserving(self) -> None:
-        """The site that acts begins to book."""
+    def reserving(self, round_number: int) -> None:
+        """The site that acts begins to book a round."""
         if self._turn:
-            self._turn.reserving = True
+            self._turn.reserving, self._turn.round = True, round_number
 
     def training(self) -> None:
         """The site that acts begins to train on its records."""
@@ -207,6 +215,7 @@ class World:
         if self._turn and self._turn.site == party:
             self._turn.struck = True
         if operation.fault == "kill":
+            self._end_full_disk()
             half()
             self._image = Image.of(*self._places(party))
             raise Killed
