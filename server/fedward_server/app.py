@@ -31,8 +31,8 @@ from fedward_shared.errors import (
     CharterError,
     CohortError,
     FedwardError,
-    StatementError,
     StateError,
+    StatementError,
 )
 from fedward_shared.identity import SigningKey
 from fedward_shared.messages import (
@@ -86,7 +86,9 @@ def create_app(open_study: Callable[[Context], Study], observer: Observer) -> Se
             try:
                 Coordination(study, grid, observer).run()
             except FedwardError as error:
-                with suppress(StateError):  # a disk that is full must not hide what went wrong first
+                with suppress(
+                    StateError
+                ):  # a disk that is full must not hide what went wrong first
                     study.end(str(error), error.exit_code)
                 raise
             except KeyboardInterrupt:

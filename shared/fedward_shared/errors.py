@@ -18,6 +18,7 @@ FedwardError                    1
 ├── EnrolmentError             15   a coordinator does not admit a site, or no longer
 ├── GateError                  16   something that a site's gate does not let in or out
 │   └── BundleRefused          16   an app bundle that no release of fedward has
+├── InvariantViolated          17   a fault campaign in which a rule of the system did not hold
 └── Interrupted               130   Ctrl-C; what was finished is kept
 
 A message says what was wrong, where, and what to do about it. At a site, nothing of a message
@@ -162,6 +163,12 @@ class BundleRefused(GateError):
     """An app bundle that no release of fedward has."""
 
     refusal = RefusalCode.BUNDLE
+
+
+class InvariantViolated(FedwardError):
+    """A run of a fault campaign after which a rule of the system did not hold."""
+
+    exit_code = 17
 
 
 class Interrupted(FedwardError):

@@ -10,7 +10,8 @@ from typing import Any
 
 COLUMNS = ("number", "account", "charter", "round", "request", "event", "at", "chain")
 SELECT = (
-    "SELECT number, account, charter, round, request, event, at, chain FROM bookings ORDER BY number"
+    "SELECT number, account, charter, round, request, event, at, chain"
+    " FROM bookings ORDER BY number"
 )
 
 
@@ -26,6 +27,8 @@ def booked(state: Path) -> list[dict[str, Any]]:
 
 def announced(log: bytes) -> list[dict[str, Any]]:
     """The bookings that the whole lines of an audit log announce."""
-    bodies = [json.loads(line)["body"] for line in log.splitlines(keepends=True) if line[-1:] == b"\n"]
+    bodies = [
+        json.loads(line)["body"] for line in log.splitlines(keepends=True) if line[-1:] == b"\n"
+    ]
     found = [body["details"]["booking"] for body in bodies if body["event"] == "reserved"]
     return [{name: booking[name] for name in COLUMNS} for booking in found]

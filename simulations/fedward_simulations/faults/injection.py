@@ -1,7 +1,7 @@
 """The points of a site's and the coordinator's own steps, put around the product's code from outside.
 
-A site passes, in a round: `reserve.before`; `log.reserved.…` and `witness.reserved.…`, each `before`, `torn`
-(half of it written) and `after`; `reserve.commit` (nothing committed yet), `reserve.after`;
+A site passes, in a round: `reserve.before`; `log.reserved.…` and `witness.reserved.…`, each `before`,
+`torn` (half of it written) and `after`; `reserve.commit` (nothing committed yet), `reserve.after`;
 `train.before`, `train.middle`, `train.after`; `log.cleared.…`, `witness.cleared.…`; `complete.before`,
 `complete.after`. The coordinator passes `gathered`, `round.opened`, `round.answered`, `tensors.…`,
 `record.…`, `round.closed` and, at its end, `outcome.…`. The messages between are `network.py`'s.

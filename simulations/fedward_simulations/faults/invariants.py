@@ -70,7 +70,7 @@ def _spent(world: World, site: str) -> float:
 
 
 def updates_count_once(world: World, _ending: Ending) -> Seen:
-    """Each checkpoint is, bit for bit, what the updates make that the coordinator was seen to receive."""
+    """Each checkpoint is, bit for bit, what the updates make that were seen to reach the coordinator."""
     counted: Counter[str] = Counter()
     received = {_digest(c.update): c for c in world.received if c.update}
     rounds = study_folder(world.folder) / "rounds"
@@ -111,7 +111,7 @@ def _next(before: dict[str, bytes], crossings: list[Crossing]) -> dict[str, byte
     found = {}
     for name, content in before.items():
         fixed = [np.rint(u[name].astype(np.float64) * 2.0**FRACTION_BITS) for u in updates]
-        total = sum(part.astype(np.int64) for part in fixed)
+        total = np.sum([part.astype(np.int64) for part in fixed], axis=0)
         mean = (total * (1.0 / (2.0**FRACTION_BITS * len(updates)))).astype(np.float32)
         found[name] = (np.frombuffer(content, np.float32) + mean.ravel()).tobytes()
     return found

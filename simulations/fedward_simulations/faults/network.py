@@ -1,7 +1,7 @@
 """Flower's Grid over the three sites, and what a network does: lose, repeat, delay, cut.
 
-A site passes `request.hello`, `request.train`, `request.receipt` when such a message reaches it, and `reply.…`
-when its answer is about to leave; the coordinator passes `push.…` before it sends. The grid outlives the
+A site passes `request.hello`, `request.train`, `request.receipt` when such a message reaches it, and
+`reply.…` when its answer is about to leave; the coordinator passes `push.…` before it sends. The grid outlives the
 coordinator, as the SuperLink does: what a killed coordinator had sent reaches the sites later.
 """
 
@@ -29,7 +29,7 @@ from fedward_simulations.faults.world import Crossing, Killed, World
 from fedward_simulations.federation import InProcessGrid, through_bytes
 
 KINDS = {HELLO: "hello", TRAIN: "train", RECEIPT: "receipt"}
-NODES = {number: site for number, site in enumerate(SITES, start=1)}
+NODES = dict(enumerate(SITES, start=1))
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ COORDINATOR = "coordinator"
 SITES = ("north", "south", "east")
 ROUNDS = 3
 MINIMUM_COHORTS = (2, 3)
-"""Where two sites suffice, a study goes on without the third; where it takes all three, it waits or stops."""
+"""Where two sites suffice a study goes on without the third, else it waits or stops."""
 
 Fault = Literal[
     "kill",
@@ -66,7 +66,12 @@ WRITTEN = ("reserved", "cleared", "received")
 
 SITE_STEPS = (
     *(f"{way}.{message}" for message in MESSAGES for way in ("request", "reply")),
-    *(f"{file}.{event}.{part}" for event in WRITTEN for file in ("log", "witness") for part in PARTS),
+    *(
+        f"{file}.{event}.{part}"
+        for event in WRITTEN
+        for file in ("log", "witness")
+        for part in PARTS
+    ),
     *("reserve.before", "reserve.commit", "reserve.after"),
     *("train.before", "train.middle", "train.after"),
     *("complete.before", "complete.after"),
@@ -112,7 +117,10 @@ def catalogue() -> list[Kind]:
         *(Kind("out of order", point) for point in requests),
         *(Kind("cut", point, (5, 100, 2000)) for point in (*requests, *replies)),
         *(Kind("clock", point, DAYS) for point in (*requests, "train.before", "train.after")),
-        *(Kind("clock", point, (10, 2000), at_site=False) for point in ("round.opened", "gathered")),
+        *(
+            Kind("clock", point, (10, 2000), at_site=False)
+            for point in ("round.opened", "gathered")
+        ),
         *(
             Kind(fault, "request.train", (1, 2, 3))
             for fault in ("restore ledger", "restore log", "restore both")

@@ -45,7 +45,7 @@ class Ending:
 
 
 def run(template: Path, folder: Path, operations: list[Operation]) -> tuple[World, Ending]:
-    """Runs the study of a copy of `template` in `folder`; everything that it takes is healed at the end."""
+    """Runs the study in a copy of `template`, which `folder` becomes; at the end all is healed."""
     world = World(template, folder, operations)
     client = create_client_app(_Cores(world).core_of, world.randomness)
     server = create_server_app(lambda _: Study(study_folder(folder)), Watching(world))
@@ -105,6 +105,4 @@ def _to_decide(world: World, said: str) -> tuple[str, ...]:
 
 
 def _context() -> Context:
-    return Context(
-        run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config=UserConfig()
-    )
+    return Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config=UserConfig())

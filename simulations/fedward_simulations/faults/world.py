@@ -27,7 +27,7 @@ from fedward_simulations.faults.consortium import (
     witness_folder,
 )
 from fedward_simulations.faults.disk import Image
-from fedward_simulations.faults.operations import COORDINATOR, SITES, Operation
+from fedward_simulations.faults.operations import COORDINATOR, Operation
 
 TURN_SECONDS = 10.0
 """What a site takes for one message."""
@@ -76,7 +76,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class Crossing:
-    """An answer of a site on its way: what left, and whether the site was `barred` from letting it out."""
+    """An answer of a site on its way. `barred` says why it should not have left, if it should not."""
 
     site: str
     answer: str
