@@ -91,7 +91,7 @@ class Post:
         if isinstance(answer, Welcome | Update | Refusal | Noted):
             self.gate.clear(answer.to_record())
 
-    def hand_over(self) -> None:
+    def hand_over(self) -> Handover:
         """Tells the worker where gate and socket are, and gives it the node's key."""
         node_key = self._place.with_suffix(".node.key")
         write_atomically(node_key, self.membership.node_key.read_bytes(), mode=0o640)
@@ -101,7 +101,7 @@ class Post:
             os.chown(node_key, -1, self._user.group)
             for folder in (self._settings.cache, home.parent, home):
                 os.chown(folder, self._user.user, self._user.group)
-        Handover(
+        handover = Handover(
             coordinator=self.membership.coordinator,
             gate=self.address,
             ca=str(self._ca),
@@ -109,7 +109,9 @@ class Post:
             socket=str(self.socket_path),
             home=str(home),
             threads=self._settings.threads,
-        ).write(self._settings.runtime, self._user.group)
+        )
+        handover.write(self._settings.runtime, self._user.group)
+        return handover
 
     async def serve(self) -> None:
         """Until the server is told to end."""

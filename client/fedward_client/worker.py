@@ -53,6 +53,11 @@ class Handover:
     home: str
     threads: int
 
+    @property
+    def mark(self) -> str:
+        """What tells the processes of this SuperNode from all others on the machine."""
+        return f"{self.home}:{self.coordinator}"
+
     def write(self, folder: Path, group: int | None) -> None:
         """Puts it into the runtime folder, for the owner and `group`."""
         path = folder / f"{self.coordinator}{HANDOVER_SUFFIX}"
@@ -108,7 +113,7 @@ def environment(handover: Handover) -> dict[str, str]:
         "TOKENIZERS_PARALLELISM": "false",
         "OMP_NUM_THREADS": str(handover.threads),
         "PYTHONUNBUFFERED": "1",
-        MARK: f"{handover.home}:{handover.coordinator}",
+        MARK: handover.mark,
     }
 
 
