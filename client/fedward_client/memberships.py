@@ -27,8 +27,8 @@ from fedward_shared.enrolment import MAX_BYTES, RENEW_PATH, Address, Admission
 from fedward_shared.errors import (
     EnrolmentError,
     FedwardError,
-    StatementError,
     StateError,
+    StatementError,
     TransportError,
 )
 from fedward_shared.files import write_atomically
@@ -117,15 +117,9 @@ def _details(place: Path) -> Details:
         raise StateError(f"{path}: {describe(error)}") from error
 
 
-def is_due(certificate: x509.Certificate, now: datetime) -> bool:
-    """Whether two thirds of its time are over: a month is left of three, for whatever goes wrong."""
-    start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    return now >= start + (end - start) * 2 / 3
-
-
 def renew_if_due(membership: Membership, now: datetime) -> bool:
     """Renews the certificate where it is time; says whether it did. Raises as `renew` does."""
-    if not is_due(membership.current, now):
+    if not enrolment.is_due(membership.current, now):
         return False
     renew(membership, now)
     return True

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fedward_server.commands.coordinator import coordinator
+
 if TYPE_CHECKING:
     from fedward_shared.charter import Participant
 
-coordinator = typer.Typer(help="This institution as a coordinator.", no_args_is_help=True)
+__all__ = ["coordinator", "study"]
+
 study = typer.Typer(help="Studies that this coordinator runs.", no_args_is_help=True)
 
 Folder = Annotated[Path, typer.Argument(help="The study's folder, with charter.json in it.")]
@@ -154,24 +157,3 @@ def _run(folder: Path, bundle: Path, address: str, ca: Path, resume: bool) -> No
     from fedward_server import launching
 
     launching.run(folder, bundle, address, ca, resume, typer.echo)
-
-
-@coordinator.callback()
-def _group() -> None:
-    """Keeps `coordinator NAME` a command with sub-commands whatever their number."""
-
-
-@coordinator.command()
-def init(
-    key: Annotated[Path, typer.Option(help="Where to write the signing key.")] = Path(
-        "coordinator.key"
-    ),
-) -> None:
-    """Makes the signing key of a coordinator; never over one that is there."""
-    from fedward_shared.identity import SigningKey
-
-    made = SigningKey.generate()
-    made.save(key)
-    typer.echo(f"wrote {key}: keep it, and keep it secret")
-    typer.echo(f"key: {made.public.text}")
-    typer.echo(f"fingerprint, to compare by telephone: {made.public.fingerprint}")
