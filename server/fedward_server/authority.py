@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from fedward_shared.enrolment import TLS_CURVE
+from fedward_shared.enrolment import TLS_CURVE, is_due
 from fedward_shared.errors import IdentityError
 from fedward_shared.files import write_atomically
 
@@ -85,8 +85,13 @@ class Authority:
 
     def certify_server(self, address: str, now: datetime) -> None:
         """Writes key and certificate of the proxy at `address`, HOST:PORT."""
-        host = address.rpartition(":")[0].strip("[]")
-        self._write_server(SERVER, [_general_name(host)], now, timedelta(days=CERTIFICATE_DAYS))
+        self._write_server(SERVER, [_host(address)], now, timedelta(days=CERTIFICATE_DAYS))
+
+    def is_server_due(self, address: str, now: datetime) -> bool:
+        """Whether the proxy's certificate is to be renewed, or is for another address."""
+        found = read_certificate(self.folder / f"{SERVER}.pem")
+        names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        return is_due(found, now) or _host(address) not in names
 
     def certify_loopback(self, now: datetime) -> None:
         """Writes key and certificate of the SuperLink, for as long as the authority itself.
@@ -204,6 +209,10 @@ def _builder(
 def _name(text: str) -> x509.Name:
     """A common name, which holds 64 signs (RFC 5280, upper bounds)."""
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text[:64])])
+
+
+def _host(address: str) -> x509.GeneralName:
+    return _general_name(address.rpartition(":")[0].strip("[]"))
 
 
 def _general_name(host: str) -> x509.GeneralName:

@@ -24,6 +24,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fedward_server.authority import Authority
+from fedward_server.studies import STUDIES_VARIABLE
 from fedward_shared.charter import Name, describe
 from fedward_shared.enrolment import Address
 from fedward_shared.errors import IdentityError, UsageError
@@ -91,6 +92,10 @@ class Home:
     def studies(self) -> Path:
         """The folder that `FEDWARD_STUDIES` names to the coordinator's processes."""
         return self.folder / "studies"
+
+    def know_studies(self) -> None:
+        """From now on this process looks for studies where the ServerApps of this home do."""
+        os.environ[STUDIES_VARIABLE] = str(self.studies)
 
     @property
     def secret(self) -> Path:

@@ -5,6 +5,7 @@ process, with all that it starts, as a group of its own. They are ended by their
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -85,7 +86,7 @@ class Supervised:
     def _start(self, now: float) -> None:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                self.command,
+                [*with_parent(), *self.command],
                 env=dict(self.environment),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -102,6 +103,12 @@ class Supervised:
             os.killpg(self._process.pid, signal.SIGKILL)
         code, self._process = self._process.wait(), None
         return code
+
+
+def with_parent() -> list[str]:
+    """What comes before a command that is to end with this process, even where that is killed."""
+    found = shutil.which("setpriv")  # util-linux; prctl(2), PR_SET_PDEATHSIG
+    return [found, "--pdeathsig", "TERM", "--"] if found else []
 
 
 def wait_until(ready: Callable[[], bool], seconds: float) -> bool:

@@ -19,7 +19,7 @@ from fedward_server.authority import CA_FILE, pem, read_certificate
 from fedward_server.coordinator import Home
 from fedward_server.superlink import SuperLink
 from fedward_shared import enrolment
-from fedward_shared.audit import AuditLog
+from fedward_shared.audit import AuditLog, Entry
 from fedward_shared.enrolment import TOKEN_BYTES, Admission, Enrolment, Invitation
 from fedward_shared.errors import EnrolmentError
 
@@ -52,6 +52,12 @@ class Registrar:
         self._log.refresh()
         self._take_in()
         return self._state
+
+    @property
+    def entries(self) -> list[Entry]:
+        """The log, as it is now."""
+        self._log.refresh()
+        return self._log.entries
 
     def invite(self, site: str, key: str, valid: timedelta) -> Invitation:
         """A new invitation for `site`; with `key`, for its owner alone. Raises EnrolmentError."""

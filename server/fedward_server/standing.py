@@ -20,14 +20,13 @@ from datetime import datetime
 from pathlib import Path
 
 from fedward_server import proxy, registrar
-from fedward_server.authority import CA_FILE, SERVER, read_certificate
+from fedward_server.authority import CA_FILE
 from fedward_server.coordinator import LOOPBACK, Home
 from fedward_server.processes import POLL_SECONDS, Supervised
 from fedward_server.registrar import Registrar
 from fedward_server.studies import STUDIES_VARIABLE
 from fedward_server.superlink import SuperLink, SuperLinkError
 from fedward_shared.cli import ENVIRONMENT
-from fedward_shared.enrolment import is_due
 from fedward_shared.errors import StateError
 
 SETTLE_SECONDS = 2.0
@@ -37,6 +36,7 @@ Say = Callable[[str], None]
 
 def run(home: Home, say: Say, stop: threading.Event) -> None:
     """Runs until `stop` is set. Raises FedwardError where it cannot start."""
+    os.umask(0o077)  # what Flower writes is for the owner too
     lock = _lock(home.folder / "run.lock")
     coordinator = None
     try:
@@ -66,10 +66,11 @@ class Coordinator:
         self.superlink = SuperLink(home.superlink_address, home.authority / CA_FILE)
         self._say = say
         self._settle_due = self._certificate_due = 0.0
-        self._settled = -1
+        self._settled = -1  # bytes of the log that the SuperLink has been told of
         prepare(home)
         self.registrar = Registrar(home)
         self.registrar.publish()
+        self._told = len(self.registrar.entries)
         self.processes = [
             Supervised(name, command, home.folder / "logs" / f"{name}.log", environment(home), say)
             for name, command in commands(home).items()
@@ -93,10 +94,10 @@ class Coordinator:
         self.registrar.close()
 
     def _renew(self) -> None:
-        certificate = read_certificate(self.home.authority / f"{SERVER}.pem")
-        if not is_due(certificate, registrar.now()):
+        authority, address = self.home.open_authority(), self.home.settings.address
+        if not authority.is_server_due(address, registrar.now()):
             return
-        self.home.open_authority().certify_server(self.home.settings.address, registrar.now())
+        authority.certify_server(address, registrar.now())
         proxy.reload(self.home)
         self._say("proxy: certificate renewed")
 
@@ -106,6 +107,7 @@ class Coordinator:
         size = path.stat().st_size if path.exists() else 0
         if size == self._settled:
             return
+        self._tell()
         if self.registrar.publish():
             proxy.reload(self.home)
         try:
@@ -117,6 +119,12 @@ class Coordinator:
         self._settled = size
         for event in said:
             self._say(f"superlink: {event}")
+
+    def _tell(self) -> None:
+        entries = self.registrar.entries
+        for entry in entries[self._told :]:
+            self._say(f"admissions: {entry.details['site']} {entry.event}")
+        self._told = len(entries)
 
 
 def prepare(home: Home) -> None:
