@@ -2,7 +2,7 @@
 
 import typer
 
-from fedward_client.commands import charters, daemon, ledger, settings
+from fedward_client.commands import charters, daemon, enrolment, ledger, settings
 from fedward_client.commands.audit import audit, report
 
 site = typer.Typer(
@@ -13,6 +13,8 @@ site = typer.Typer(
 for command in (
     settings.init,
     settings.key,
+    enrolment.enrol,
+    enrolment.renew,
     charters.review,
     charters.rehearse,
     charters.approve,
