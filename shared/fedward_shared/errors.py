@@ -15,6 +15,7 @@ FedwardError                    1
 ├── IdentityError              12   a key: missing, readable by others, under another passphrase
 ├── StatementError             13   a signed statement: not canonical, of another kind, a wrong signature
 ├── AuditError                 14   an audit log that was changed, cut off, or cannot be written
+├── NotNow                     15   outside a site's hours, or its rounds of the day are used up
 └── Interrupted               130   Ctrl-C; what was finished is kept
 
 A message says what was wrong, where, and what to do about it. At a site, nothing of a message
@@ -29,7 +30,8 @@ class RefusalCode(StrEnum):
     """What a site tells the coordinator when it will not or cannot train.
 
     Fixed words: none of them depends on a record, so sending one costs no privacy. A data problem is
-    reported as `data` whatever it was (an empty file, one class only, an unknown label).
+    reported as `data` whatever it was (an empty file, one class only, an unknown label). `later` alone
+    says that the same request may be answered at another hour.
     """
 
     DATA = "data"
@@ -39,6 +41,7 @@ class RefusalCode(StrEnum):
     PRIVACY = "privacy"
     BUDGET = "budget"
     STATE = "state"
+    LATER = "later"
     INTERNAL = "internal"
 
 
@@ -140,6 +143,13 @@ class AuditError(FedwardError):
 
     exit_code = 14
     refusal = RefusalCode.STATE
+
+
+class NotNow(FedwardError):
+    """A round that a site would take part in at another hour."""
+
+    exit_code = 15
+    refusal = RefusalCode.LATER
 
 
 class Interrupted(FedwardError):

@@ -634,8 +634,14 @@ def test_a_receipt_is_noted_and_the_log_tells_all(home: Home) -> None:
     note = ReceiptNote(home.charter.digest, receipt(home, said)).to_record()
     assert answer_from_record(ask(home, note, RECEIPT)) == Noted("north")
     entries = list(audit.read(home.folder / "state/audit.jsonl", key_of("north").public))
-    assert [e.event for e in entries] == ["decided", "reserved", "cleared", "received"]
-    reserved, cleared, received = (entry.details for entry in entries[1:])
+    assert [e.event for e in entries] == [
+        "registered",
+        "decided",
+        "reserved",
+        "cleared",
+        "received",
+    ]
+    reserved, cleared, received = (entry.details for entry in entries[2:])
     assert reserved["booking"]["event"] == ROUND.as_text()
     assert cleared["update"] == said.update
     assert cleared["to"] == "university"
@@ -647,7 +653,7 @@ def test_a_receipt_comes_with_the_next_request(home: Home) -> None:
     second = requested(home.charter, 2, home.request.adapter, receipt(home, said))
     assert update(answer(home, second))
     entries = audit.read(home.folder / "state/audit.jsonl", key_of("north").public)
-    assert [e.event for e in entries][3:] == ["received", "reserved", "cleared"]
+    assert [e.event for e in entries][4:] == ["received", "reserved", "cleared"]
 
 
 def test_a_head_that_is_not_in_the_log_stops_the_site(home: Home) -> None:

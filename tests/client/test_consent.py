@@ -87,7 +87,8 @@ def test_an_approval_a_withdrawal_and_a_new_approval(site: Site, source: Path) -
     with pytest.raises(CharterError, match="chose to withdraw"):
         consent.withdraw(site, charter.digest)
     consent.approve(site, source)
-    assert logged(site) == [("decided", c) for c in ("approve", "withdraw", "approve")]
+    decided = [("decided", c) for c in ("approve", "withdraw", "approve")]
+    assert logged(site) == [("registered", None), *decided]
     assert site.charters.load(charter.digest)[0] == charter
 
 
@@ -164,7 +165,7 @@ def test_two_people_have_to_assent(people: Site, source: Path, tmp_path: Path) -
     _, decision = consent.approve(people, source, "cleo", tmp_path / "cleo.key")
     assert decision is not None
     assert decision.people == ("anna", "cleo")
-    assert logged(people) == [("decided", "approve")]
+    assert logged(people) == [("registered", None), ("decided", "approve")]
 
 
 @pytest.mark.parametrize(

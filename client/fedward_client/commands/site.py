@@ -2,7 +2,7 @@
 
 import typer
 
-from fedward_client.commands import charters, ledger, settings
+from fedward_client.commands import charters, datasets, ledger, settings
 from fedward_client.commands.audit import audit, report
 
 site = typer.Typer(
@@ -13,6 +13,8 @@ site = typer.Typer(
 for command in (
     settings.init,
     settings.key,
+    settings.rotate_key,
+    datasets.register,
     charters.review,
     charters.rehearse,
     charters.approve,
@@ -23,4 +25,5 @@ for command in (
     report,
 ):
     site.command()(command)
+site.command("object")(datasets.object_)
 site.add_typer(audit, name="audit")
