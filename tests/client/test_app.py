@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +80,7 @@ from fedward_shared.privacy.randomness import Randomness
 from fedward_simulations.federation import through_bytes
 
 CHALLENGE = "ab" * 32
+NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 DELTA = 1e-5
 ROUND = Event("poisson-gaussian", 0.5, 2.0, 2)
 BUDGET = accountant.epsilon([ROUND] * 2, DELTA)
@@ -172,7 +173,7 @@ def found(
         records.write_jsonl(folder / "records.jsonl", texts(24))
         key_of("north").save(folder / "site.key")
         (folder / "site.toml").write_text(tomli_w.dumps(settings), "utf-8")
-        with closing(Site.open(folder / "site.toml")) as site:
+        with closing(Site(load_settings(folder / "site.toml"), clock=lambda: NOON)) as site:
             charter, _ = consent.approve(site, source)
         return Home(folder, charter, request)
 

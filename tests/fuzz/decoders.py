@@ -15,7 +15,7 @@ import atheris
 
 with atheris.instrument_imports(include=["fedward_shared", "fedward_client"]):
     from fedward_client import reconciliation
-    from fedward_shared import assurances, audit, charter, statements, tensors
+    from fedward_shared import assurances, audit, charter, key_change, statements, tensors
     from fedward_shared.errors import FedwardError
     from fedward_shared.identity import SigningKey
 
@@ -56,6 +56,10 @@ def read_decision(data: bytes) -> object:
     return assurances.Decision.read(data, DIGEST, KEY.public, "university", "fuzz")
 
 
+def read_key_change(data: bytes) -> object:
+    return key_change.read(data, KEY.public, "fuzz")
+
+
 def read_tensors(data: bytes) -> object:
     found = tensors.decode(data, "fuzz")
     tensors.check(found, SCHEMA, "fuzz")
@@ -74,6 +78,7 @@ TARGETS_BY_KIND: dict[str, Callable[[bytes], object]] = {
     charter.CHARTER_KIND: read_charter,
     assurances.Delivery.KIND: read_delivery,
     assurances.Decision.KIND: read_decision,
+    key_change.KIND: read_key_change,
     audit.KIND: lambda data: read_audit_line(data + b"\n"),
 }
 TARGETS: dict[str, Callable[[bytes], object]] = {
@@ -85,6 +90,7 @@ TARGETS: dict[str, Callable[[bytes], object]] = {
     "signed-charter": signed(charter.CHARTER_KIND),
     "signed-delivery": signed(assurances.Delivery.KIND),
     "signed-decision": signed(assurances.Decision.KIND),
+    "signed-key-change": signed(key_change.KIND),
     "signed-audit-line": signed(audit.KIND),
 }
 
@@ -106,7 +112,8 @@ def seeds() -> list[bytes]:
         "head": "0" * 64,
     }
     entry = {"number": 1, "at": "", "previous": audit.START, "event": "cleared", "details": {}}
-    bodies += [statements.canonical.encode(body) for body in (delivery, entry)]
+    change = {"site": "north", "old": KEY.public.text, "new": KEY.public.text, "at": ""}
+    bodies += [statements.canonical.encode(body) for body in (delivery, entry, change)]
     lines = [statements.sign(audit.KIND, entry, KEY).encode() + b"\n"]
     witness = [statements.canonical.encode({"number": 3, "digest": DIGEST})]
     return [*good, *bodies, *lines, *witness]
