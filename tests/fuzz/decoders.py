@@ -15,7 +15,15 @@ import atheris
 
 with atheris.instrument_imports(include=["fedward_shared", "fedward_client"]):
     from fedward_client import reconciliation
-    from fedward_shared import assurances, audit, charter, enrolment, statements, tensors
+    from fedward_shared import (
+        assurances,
+        audit,
+        charter,
+        enrolment,
+        key_change,
+        statements,
+        tensors,
+    )
     from fedward_shared.errors import FedwardError
     from fedward_shared.identity import SigningKey
 
@@ -74,6 +82,10 @@ def read_admission(data: bytes) -> object:
     return enrolment.certificate(said.certificate, "fuzz")
 
 
+def read_key_change(data: bytes) -> object:
+    return key_change.read(data, KEY.public, "fuzz")
+
+
 def read_tensors(data: bytes) -> object:
     found = tensors.decode(data, "fuzz")
     tensors.check(found, SCHEMA, "fuzz")
@@ -95,6 +107,7 @@ TARGETS_BY_KIND: dict[str, Callable[[bytes], object]] = {
     enrolment.Invitation.KIND: read_invitation,
     enrolment.Enrolment.KIND: read_enrolment,
     enrolment.Admission.KIND: read_admission,
+    key_change.KIND: read_key_change,
     audit.KIND: lambda data: read_audit_line(data + b"\n"),
 }
 TARGETS: dict[str, Callable[[bytes], object]] = {
@@ -112,6 +125,7 @@ TARGETS: dict[str, Callable[[bytes], object]] = {
     "signed-invitation": signed(enrolment.Invitation.KIND),
     "signed-enrolment": signed(enrolment.Enrolment.KIND),
     "signed-admission": signed(enrolment.Admission.KIND),
+    "signed-key-change": signed(key_change.KIND),
     "signed-audit-line": signed(audit.KIND),
 }
 
@@ -133,7 +147,8 @@ def seeds() -> list[bytes]:
         "head": "0" * 64,
     }
     entry = {"number": 1, "at": "", "previous": audit.START, "event": "cleared", "details": {}}
-    bodies += [statements.canonical.encode(body) for body in (delivery, entry)]
+    change = {"site": "north", "old": KEY.public.text, "new": KEY.public.text, "at": ""}
+    bodies += [statements.canonical.encode(body) for body in (delivery, entry, change)]
     lines = [statements.sign(audit.KIND, entry, KEY).encode() + b"\n"]
     witness = [statements.canonical.encode({"number": 3, "digest": DIGEST})]
     return [*good, *bodies, *lines, *witness, *letters()]
