@@ -12,7 +12,7 @@ from datetime import datetime
 import structlog
 from pydantic import ValidationError
 
-from fedward_client import egress
+from fedward_client import egress, objections
 from fedward_client.core import Grant, Offer
 from fedward_client.ledger import Booking, now
 from fedward_client.reconciliation import RESERVED
@@ -103,6 +103,7 @@ class Trusted:
                 initial=tensors.encode(initial),
                 base_model=permission.base_model,
                 data=permission.dataset.path,
+                left_out=objections.left_out(permission.dataset),
                 columns=permission.dataset.columns,
                 threads=site.settings.threads,
                 cache=site.settings.cache if site.settings.keep_prepared else None,
@@ -119,6 +120,7 @@ class Trusted:
                 site.log("sent again", charter=approved.digest, round=asked.round)
                 return Update(site.name, *kept)
             _check_not_over(site, approved, asked)
+            file = site.admit(approved)
             booking = site.ledger.reserve(
                 permission.account,
                 permission.study,
@@ -128,7 +130,7 @@ class Trusted:
                 lambda made: site.log(RESERVED, study=approved.study, booking=made.as_json()),
             )
         log.info("reserved", study=approved.study, round=asked.round, booking=booking)
-        return Grant(booking, asked.round)
+        return Grant(booking, asked.round, file)
 
     def clear(self, booking: int, update: bytes) -> Update:
         """As `Core` says."""

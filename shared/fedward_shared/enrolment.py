@@ -10,6 +10,7 @@ compares. What is read here comes from strangers: every field is bounded, and so
 """
 
 import re
+from datetime import datetime
 from typing import Annotated, ClassVar, Self
 
 from cryptography import x509
@@ -115,6 +116,12 @@ class Admission(Letter):
 def token_digest(token: str) -> str:
     """What the coordinator keeps of a token: nobody enrols with that."""
     return canonical.digest(token.encode())
+
+
+def is_due(certificate: x509.Certificate, now: datetime) -> bool:
+    """Whether two thirds of its time are over: a month is left of three, for whatever goes wrong."""
+    start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    return now >= start + (end - start) * 2 / 3
 
 
 def certificate(pem: str, origin: str) -> x509.Certificate:

@@ -5,6 +5,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,7 +15,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from fedward_client.ledger import Ledger, Limit
+from fedward_client import ledger as module
+from fedward_client import registry
+from fedward_client.ledger import VERSION, Ledger, Limit
 from fedward_shared.errors import BudgetExceeded, PrivacyError, StateError
 from fedward_shared.privacy import accountant
 from fedward_shared.privacy.plan import Event
@@ -219,3 +223,75 @@ def test_what_was_spent_stays_spent_when_the_rest_is_released(tmp_path: Path) ->
     ledger.close()
     spending = Ledger(path).spending("records")
     assert spending.held == spending.set_aside == accountant.epsilon([EVENT], DELTA)
+
+
+def older(path: Path) -> None:
+    """Takes the ledger in `path` back to version 2."""
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("DROP TABLE fingerprints")
+        db.execute("DROP TABLE registrations")
+        db.execute("PRAGMA user_version=2")
+
+
+def shape(path: Path) -> list[tuple[str, ...]]:
+    with closing(sqlite3.connect(path)) as db:
+        rows = db.execute("SELECT type, name, sql FROM sqlite_master ORDER BY name").fetchall()
+    return [tuple(map(str, row)) for row in rows]
+
+
+def test_a_ledger_of_version_2_is_taken_to_this_one(tmp_path: Path) -> None:
+    path = tmp_path / "l.sqlite"
+    with closing(Ledger(path)) as ledger:
+        studies(ledger, first=3)
+        before = list(ledger.bookings())
+    expected = shape(path)
+    older(path)
+    with closing(Ledger(path)) as ledger:
+        assert list(ledger.bookings()) == before
+        assert ledger.registry.last is None
+        studies(ledger, second=1)
+    assert shape(path) == expected
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (VERSION,)
+
+
+def test_a_changed_ledger_of_version_2_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "l.sqlite"
+    with closing(Ledger(path)) as ledger:
+        studies(ledger, first=3)
+    older(path)
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE bookings SET round = 7 WHERE number = 2")
+    before = shape(path)
+    with pytest.raises(StateError, match="booking 2 is not what was booked"):
+        Ledger(path)
+    assert shape(path) == before
+
+
+def test_a_migration_that_is_cut_off_leaves_version_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "l.sqlite"
+    with closing(Ledger(path)) as ledger:
+        studies(ledger, first=1)
+    older(path)
+    before = shape(path)
+    broken = {2: registry.SCHEMA + "CREATE TABLE bookings (number INTEGER) STRICT;"}
+    monkeypatch.setattr(module, "MIGRATIONS", broken)
+    with pytest.raises(StateError, match="table bookings already exists"):
+        Ledger(path)
+    assert shape(path) == before
+    monkeypatch.undo()
+    with closing(Ledger(path)) as ledger:
+        assert ledger.spending("records").bookings == 1
+
+
+def test_bookings_are_counted_from_a_moment_on(tmp_path: Path) -> None:
+    noon = datetime(2026, 11, 24, 12, tzinfo=UTC)
+    hours = iter(range(100))
+    with closing(
+        Ledger(tmp_path / "l.sqlite", lambda: noon + timedelta(hours=next(hours)))
+    ) as ledger:
+        studies(ledger, first=2, second=1)
+        for hour, count in ((-1, 3), (0, 2), (1.5, 1), (2, 0)):
+            assert ledger.begun_since(noon + timedelta(hours=hour)) == count

@@ -16,6 +16,12 @@ TARGETS = (
     "signed-delivery",
     "signed-decision",
     "signed-audit-line",
+    "invitation",
+    "enrolment",
+    "admission",
+    "signed-invitation",
+    "signed-enrolment",
+    "signed-admission",
 )
 
 

@@ -15,7 +15,15 @@ import atheris
 
 with atheris.instrument_imports(include=["fedward_shared", "fedward_client"]):
     from fedward_client import reconciliation
-    from fedward_shared import assurances, audit, charter, statements, tensors
+    from fedward_shared import (
+        assurances,
+        audit,
+        charter,
+        enrolment,
+        key_change,
+        statements,
+        tensors,
+    )
     from fedward_shared.errors import FedwardError
     from fedward_shared.identity import SigningKey
 
@@ -24,6 +32,7 @@ KEY = SigningKey.from_seed(hashlib.sha256(b"university").digest())
 DIGEST = "sha256:" + "0" * 64
 SCHEMA = {"head.weight": (2, 3)}
 WITNESS = Path("witness.json")
+PEM = {path.stem: path.read_text("ascii") for path in (VECTORS / "enrolment").glob("*.pem")}
 
 
 def signed(kind: str) -> Callable[[bytes], object]:
@@ -56,6 +65,27 @@ def read_decision(data: bytes) -> object:
     return assurances.Decision.read(data, DIGEST, KEY.public, "university", "fuzz")
 
 
+def read_invitation(data: bytes) -> object:
+    return enrolment.Invitation.read(data, "fuzz")
+
+
+def read_enrolment(data: bytes) -> object:
+    said = enrolment.Enrolment.read(data, "fuzz")
+    return (
+        enrolment.requested_key(said.request, "fuzz"),
+        enrolment.public_key(said.node_key, enrolment.NODE_CURVE, "fuzz"),
+    )
+
+
+def read_admission(data: bytes) -> object:
+    said = enrolment.Admission.read(data, "fuzz")
+    return enrolment.certificate(said.certificate, "fuzz")
+
+
+def read_key_change(data: bytes) -> object:
+    return key_change.read(data, KEY.public, "fuzz")
+
+
 def read_tensors(data: bytes) -> object:
     found = tensors.decode(data, "fuzz")
     tensors.check(found, SCHEMA, "fuzz")
@@ -74,6 +104,10 @@ TARGETS_BY_KIND: dict[str, Callable[[bytes], object]] = {
     charter.CHARTER_KIND: read_charter,
     assurances.Delivery.KIND: read_delivery,
     assurances.Decision.KIND: read_decision,
+    enrolment.Invitation.KIND: read_invitation,
+    enrolment.Enrolment.KIND: read_enrolment,
+    enrolment.Admission.KIND: read_admission,
+    key_change.KIND: read_key_change,
     audit.KIND: lambda data: read_audit_line(data + b"\n"),
 }
 TARGETS: dict[str, Callable[[bytes], object]] = {
@@ -85,6 +119,13 @@ TARGETS: dict[str, Callable[[bytes], object]] = {
     "signed-charter": signed(charter.CHARTER_KIND),
     "signed-delivery": signed(assurances.Delivery.KIND),
     "signed-decision": signed(assurances.Decision.KIND),
+    "invitation": read_invitation,
+    "enrolment": read_enrolment,
+    "admission": read_admission,
+    "signed-invitation": signed(enrolment.Invitation.KIND),
+    "signed-enrolment": signed(enrolment.Enrolment.KIND),
+    "signed-admission": signed(enrolment.Admission.KIND),
+    "signed-key-change": signed(key_change.KIND),
     "signed-audit-line": signed(audit.KIND),
 }
 
@@ -106,10 +147,32 @@ def seeds() -> list[bytes]:
         "head": "0" * 64,
     }
     entry = {"number": 1, "at": "", "previous": audit.START, "event": "cleared", "details": {}}
-    bodies += [statements.canonical.encode(body) for body in (delivery, entry)]
+    change = {"site": "north", "old": KEY.public.text, "new": KEY.public.text, "at": ""}
+    bodies += [statements.canonical.encode(body) for body in (delivery, entry, change)]
     lines = [statements.sign(audit.KIND, entry, KEY).encode() + b"\n"]
     witness = [statements.canonical.encode({"number": 3, "digest": DIGEST})]
-    return [*good, *bodies, *lines, *witness]
+    return [*good, *bodies, *lines, *witness, *letters()]
+
+
+def letters() -> list[bytes]:
+    """An enrolment's three letters, and their bodies."""
+    key = {"key": KEY.public.text, "coordinator": "university", "site": "north"}
+    bodies: dict[str, dict[str, object]] = {
+        enrolment.Invitation.KIND: {
+            "address": "fl.example:8443",
+            "ca": PEM["certificate"],
+            "token": "0" * 64,
+            "expires": "2026-12-01T00:00:00Z",
+        },
+        enrolment.Enrolment.KIND: {
+            "token": "0" * 64,
+            "request": PEM["request"],
+            "node_key": PEM["node_key"],
+        },
+        enrolment.Admission.KIND: {"certificate": PEM["certificate"]},
+    }
+    made = [statements.sign(kind, body | key, KEY) for kind, body in bodies.items()]
+    return [part for one in made for part in (one.encode(), statements.canonical.encode(one.body))]
 
 
 def main() -> None:

@@ -16,7 +16,8 @@ audit = typer.Typer(help="The log of every decision and of all that left.", no_a
 
 LogFile = Annotated[Path | None, typer.Argument(help="A log; this site's own by default.")]
 KeyText = Annotated[
-    str | None, typer.Option("--key", help="The institution's public key; this site's by default.")
+    str | None,
+    typer.Option("--key", help="Any public key of the institution; this site's by default."),
 ]
 
 
@@ -92,14 +93,14 @@ def report(
 
 
 def _place(log: Path | None, key: str | None, site: Path) -> tuple[Path, "PublicKey"]:
-    from fedward_client import settings
+    from fedward_client import keys, settings
     from fedward_client.site import AUDIT_FILE
-    from fedward_shared.identity import PublicKey, SigningKey
+    from fedward_shared.identity import PublicKey
 
     if log is not None and key is not None:  # an auditor has no settings
         return log, PublicKey(key)
     loaded = settings.load(site)
-    public = SigningKey.load(loaded.key).public if key is None else PublicKey(key)
+    public = keys.load(loaded).public if key is None else PublicKey(key)
     return log or loaded.state / AUDIT_FILE, public
 
 

@@ -14,6 +14,7 @@ import torch
 from fedward_shared import canonical, records, tensors
 from fedward_shared.errors import AdapterError, DataError
 from fedward_shared.files import write_atomically
+from fedward_shared.records import LeftOut
 from fedward_shared.tasks.base import Columns, StudyModel
 from fedward_shared.tasks.examples import Examples
 
@@ -23,18 +24,29 @@ _memory: OrderedDict[str, Examples] = OrderedDict()
 
 
 def prepared(
-    model: StudyModel, base_model: str, path: Path, columns: Mapping[str, str], folder: Path | None
+    model: StudyModel,
+    base_model: str,
+    path: Path,
+    columns: Mapping[str, str],
+    folder: Path | None,
+    left_out: LeftOut | None = None,
+    file: str | None = None,
 ) -> Examples:
     """The records in `path`, encoded by the frozen part of `model` over the base model of that digest.
 
-    Raises DataError, naming the file, for records that cannot be read or that the task cannot take.
+    `file` is the digest that the file has to have. Raises DataError, naming the file, for records that
+    cannot be read, that are not those of that digest, or that the task cannot take.
     """
     content = records.read_bytes(path)
+    digest = canonical.digest(content)
+    if file not in (None, digest):
+        raise DataError(f"{path}: changed since it was registered")
     key = canonical.digest(
         canonical.encode(
             {
-                "records": canonical.digest(content),
+                "records": digest,
                 "columns": dict(columns),
+                "left_out": None if left_out is None else left_out.digest,
                 "base_model": base_model,
                 "task": model.task.model_dump(mode="json"),
                 "first_layer": None if model.head_only else model.first_layer,
@@ -49,7 +61,8 @@ def prepared(
     place = folder and folder / f"{path.stem}.{kind}.safetensors"
     examples = place and _from_file(place, key)
     if not examples:
-        examples = _encode(model, path, records.parse(path, content, model.roles, columns))
+        found = records.parse(path, content, model.roles, columns, left_out)
+        examples = _encode(model, path, found)
         if place:
             _to_file(place, key, examples)
     _memory[key] = examples

@@ -1,8 +1,8 @@
 """Flower's Grid over the three sites, and what a network does: lose, repeat, delay, cut.
 
 A site passes `request.hello`, `request.train`, `request.receipt` when such a message reaches it, and
-`reply.…` when its answer is about to leave; the coordinator passes `push.…` before it sends. The grid outlives the
-coordinator, as the SuperLink does: what a killed coordinator had sent reaches the sites later.
+`reply.…` when its answer is about to leave; the coordinator passes `push.…` before it sends. The grid
+outlives the coordinator, as the SuperLink does: what a killed one had sent reaches the sites later.
 """
 
 import json

@@ -272,7 +272,7 @@ class World:
         if ago >= len(copies):
             return False
         if site not in self.older:
-            self._newest[site] = copies[-1]
+            self._newest[site] = Image.of(self._places(site)[0])
         copies[-1 - ago].put_back(*names)
         if self._is_older(site):
             self.older.add(site)

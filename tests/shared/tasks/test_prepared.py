@@ -7,9 +7,10 @@ import pytest
 import torch
 from conftest import texts
 
-from fedward_shared import base_models, records, tasks
+from fedward_shared import base_models, canonical, records, tasks, tensors
 from fedward_shared.charter import AdapterTerms, TaskTerms
 from fedward_shared.errors import DataError
+from fedward_shared.records import LeftOut
 from fedward_shared.tasks import prepared as module
 from fedward_shared.tasks.base import Columns, StudyModel
 from fedward_shared.tasks.examples import Examples
@@ -113,6 +114,37 @@ def test_changed_records_are_encoded_anew(
         module._memory.clear()
         assert len(prepared(model, "base", data, {}, tmp_path / "cache")) == count
     assert encoded == [6, 5]
+
+
+def test_who_objected_is_not_trained_on_from_what_was_kept(
+    model: StudyModel, tmp_path: Path, encoded: list[int]
+) -> None:
+    """In one process and in the next, and again once the objection is withdrawn."""
+    path, cache = tmp_path / "owned.jsonl", tmp_path / "cache"
+    records.write_jsonl(path, {**texts(6), "patient": ["a", "a", "b", "b", "c", "c"]})
+    everybody = prepared(model, "base", path, {}, cache, LeftOut.of("patient", []))
+    for forget in (False, True):
+        if forget:
+            module._memory.clear()
+        without = prepared(model, "base", path, {}, cache, LeftOut.of("patient", ["b"]))
+        assert len(without) == 4
+        kept = [0, 1, 4, 5]
+        assert torch.equal(without.targets, everybody.targets[kept])
+        assert len(without.hidden_PD) < len(everybody.hidden_PD)
+    assert encoded == [6, 4]
+    alone = tensors.decode((cache / "owned.1.safetensors").read_bytes(), "cache")
+    assert len(alone["targets"]) == 4
+    by_label = prepared(model, "base", path, {}, cache, LeftOut.of("label", ["b"]))
+    assert len(by_label) == 6
+    assert encoded == [6, 4, 6]
+
+
+def test_another_file_than_the_registered_one_is_not_read(model: StudyModel, data: Path) -> None:
+    digest = canonical.digest(data.read_bytes())
+    assert prepared(model, "base", data, {}, None, file=digest)
+    records.write_jsonl(data, texts(5))
+    with pytest.raises(DataError, match=r"records\.jsonl: changed since it was registered"):
+        prepared(model, "base", data, {}, None, file=digest)
 
 
 @pytest.mark.parametrize("damage", [b"", b"garbage", "cut", "flipped"])
