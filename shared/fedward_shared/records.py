@@ -3,8 +3,10 @@
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from fedward_shared.errors import DataError
@@ -13,7 +15,7 @@ from fedward_shared.files import write_atomically
 READERS: dict[str, Callable[[io.BytesIO], pl.DataFrame]] = {
     ".jsonl": pl.read_ndjson,
     ".ndjson": pl.read_ndjson,
-    ".csv": pl.read_csv,
+    ".csv": partial(pl.read_csv, infer_schema=False),
     ".parquet": pl.read_parquet,
 }
 
@@ -46,6 +48,41 @@ def parse(
     Raises DataError that names the file and the field for bytes that are not UTF-8 or not of the
     file's kind, a column that is not there or holds no text, or a value that is missing.
     """
+    table = _table(path, content)
+    found = {}
+    for role in roles:
+        column = columns.get(role, role)
+        values = _as_text(path, _column(path, table, column, role))
+        if values.null_count():
+            row = int(values.is_null().arg_max() or 0) + 1
+            raise DataError(f"{path}: column {column!r} has no text in record {row}")
+        found[role] = values.to_list()
+    return found
+
+
+def owners(path: Path, content: bytes, column: str) -> np.ndarray:
+    """Whose each record is: numbers from 0 on, in the order of their first records, [N].
+
+    Two records are of one owner if their texts in `column` are equal but for white space around them.
+    Raises DataError that names the file and the record for bytes that cannot be read, a column that is
+    not there or holds neither text nor whole numbers, or a record that names nobody.
+    """
+    values = _column(path, _table(path, content), column, "owner")
+    if not (values.dtype == pl.String or values.dtype.is_integer()):
+        raise DataError(
+            f"{path}: column {column!r} (for owner) holds {values.dtype}, which is neither text nor a "
+            "whole number"
+        )
+    names = values.cast(pl.String).str.strip_chars().fill_null("")
+    nobody = names == ""
+    if nobody.any():
+        row = int(nobody.arg_max() or 0) + 1
+        raise DataError(f"{path}: column {column!r} (for owner) names nobody in record {row}")
+    numbers: dict[str, int] = {}
+    return np.array([numbers.setdefault(name, len(numbers)) for name in names], dtype=np.int64)
+
+
+def _table(path: Path, content: bytes) -> pl.DataFrame:
     kind = path.suffix.lower()
     if kind != ".parquet":
         _check_utf8(path, content)
@@ -56,19 +93,15 @@ def parse(
         raise DataError(f"{path}: cannot be read as {kind}: {reason}") from error
     if table.height == 0:
         raise DataError(f"{path}: the file holds no records")
-    found = {}
-    for role in roles:
-        column = columns.get(role, role)
-        if column not in table.columns:
-            raise DataError(
-                f"{path}: no column {column!r} (for {role}); it has {', '.join(table.columns)}"
-            )
-        values = _as_text(path, table[column])
-        if values.null_count():
-            row = int(values.is_null().arg_max() or 0) + 1
-            raise DataError(f"{path}: column {column!r} has no text in record {row}")
-        found[role] = values.to_list()
-    return found
+    return table
+
+
+def _column(path: Path, table: pl.DataFrame, column: str, role: str) -> pl.Series:
+    if column not in table.columns:
+        raise DataError(
+            f"{path}: no column {column!r} (for {role}); it has {', '.join(table.columns)}"
+        )
+    return table[column]
 
 
 def _as_text(path: Path, column: pl.Series) -> pl.Series:

@@ -76,3 +76,69 @@ def test_what_is_written_is_what_is_read(rows: list[tuple[str, str]]) -> None:
         path = Path(folder) / "r.jsonl"
         records.write_jsonl(path, columns)
         assert records.read(path, ROLES, {}) == columns
+
+
+def written(tmp_path: Path, name: str, content: str) -> tuple[Path, bytes]:
+    path = tmp_path / name
+    path.write_text(content, "utf-8")
+    return path, path.read_bytes()
+
+
+def test_owners_are_numbered_as_they_come(tmp_path: Path) -> None:
+    table = pl.DataFrame({"patient": [907, 12, 907, 5, 12]})
+    table.write_csv(tmp_path / "r.csv")
+    table.write_ndjson(tmp_path / "r.jsonl")
+    table.write_parquet(tmp_path / "r.parquet")
+    for end in ("csv", "jsonl", "parquet"):
+        path = tmp_path / f"r.{end}"
+        assert records.owners(path, path.read_bytes(), "patient").tolist() == [0, 1, 0, 2, 1]
+
+
+def test_owners_are_told_apart_by_their_text(tmp_path: Path) -> None:
+    """007 and 7 are two, 10^20 and 10^20 + 1 too; white space around a name is not part of it."""
+    rows = ["007", "7", " 7 ", "1.0", "100000000000000000000", "100000000000000000001", "ä", '"ä"']
+    path, content = written(tmp_path, "r.csv", "\n".join(["who", *rows]) + "\n")
+    assert records.owners(path, content, "who").tolist() == [0, 1, 1, 2, 3, 4, 5, 5]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "named"),
+    [
+        ("r.csv", "who,text\na,x\n,y\n", "names nobody in record 2"),
+        ("r.csv", "who,text\na,x\nb,y\n   ,z\n", "names nobody in record 3"),
+        ("r.jsonl", '{"who":"a"}\n{"who":""}\n', "names nobody in record 2"),
+        ("r.jsonl", '{"who":null}\n{"who":"a"}\n', "names nobody in record 1"),
+        ("r.jsonl", '{"who":"a"}\n{"text":"x"}\n', "names nobody in record 2"),
+        ("r.jsonl", '{"who":1.5}\n', "neither text nor a whole number"),
+        ("r.jsonl", '{"who":["a"]}\n', "neither text nor a whole number"),
+        ("r.jsonl", '{"name":"a"}\n', r"no column 'who' \(for owner\); it has name"),
+    ],
+)
+def test_a_record_without_an_owner_is_named(
+    tmp_path: Path, name: str, content: str, named: str
+) -> None:
+    path, data = written(tmp_path, name, content)
+    with pytest.raises(DataError, match=named) as caught:
+        records.owners(path, data, "who")
+    assert name in str(caught.value)
+
+
+@given(
+    st.lists(
+        st.text(st.characters(codec="utf-8", exclude_categories=["Z", "C"]), min_size=1), min_size=1
+    )
+)
+def test_two_records_have_one_number_exactly_if_they_have_one_owner(names: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "r.jsonl"
+        records.write_jsonl(path, {"who": names})
+        found = records.owners(path, path.read_bytes(), "who")
+    assert sorted(set(found.tolist())) == list(range(len(set(names))))
+    for i, one in enumerate(names):
+        for j, other in enumerate(names):
+            assert (found[i] == found[j]) == (one == other)
+
+
+def test_a_csv_keeps_its_texts_as_they_stand(tmp_path: Path) -> None:
+    path, content = written(tmp_path, "r.csv", "text,label\n1.50,007\n2,8\n")
+    assert records.parse(path, content, ROLES, {}) == {"text": ["1.50", "2"], "label": ["007", "8"]}

@@ -7,6 +7,7 @@ lies where the ledger lies, readable by the site's user alone.
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -23,11 +24,18 @@ _memory: OrderedDict[str, Examples] = OrderedDict()
 
 
 def prepared(
-    model: StudyModel, base_model: str, path: Path, columns: Mapping[str, str], folder: Path | None
+    model: StudyModel,
+    base_model: str,
+    path: Path,
+    columns: Mapping[str, str],
+    folder: Path | None,
+    owner: str | None = None,
 ) -> Examples:
     """The records in `path`, encoded by the frozen part of `model` over the base model of that digest.
 
-    Raises DataError, naming the file, for records that cannot be read or that the task cannot take.
+    `owner` is the column that says whose each record is; what is kept of it are numbers. Raises
+    DataError, naming the file, for records that cannot be read, that the task cannot take, or that have
+    no owner.
     """
     content = records.read_bytes(path)
     key = canonical.digest(
@@ -35,6 +43,7 @@ def prepared(
             {
                 "records": canonical.digest(content),
                 "columns": dict(columns),
+                "owner": owner,
                 "base_model": base_model,
                 "task": model.task.model_dump(mode="json"),
                 "first_layer": None if model.head_only else model.first_layer,
@@ -49,7 +58,9 @@ def prepared(
     place = folder and folder / f"{path.stem}.{kind}.safetensors"
     examples = place and _from_file(place, key)
     if not examples:
-        examples = _encode(model, path, records.parse(path, content, model.roles, columns))
+        owners = None if owner is None else records.owners(path, content, owner)
+        found = _encode(model, path, records.parse(path, content, model.roles, columns))
+        examples = replace(found, owners=owners)
         if place:
             _to_file(place, key, examples)
     _memory[key] = examples
@@ -73,7 +84,8 @@ def _from_file(place: Path, key: str) -> Examples | None:
         return None
     if kept != _note(key, content):
         return None
-    return Examples(content["hidden"], content["offsets"].numpy(), content["targets"])
+    owners = content["owners"].numpy() if "owners" in content else None
+    return Examples(content["hidden"], content["offsets"].numpy(), content["targets"], owners)
 
 
 def _to_file(place: Path, key: str, examples: Examples) -> None:
@@ -82,6 +94,8 @@ def _to_file(place: Path, key: str, examples: Examples) -> None:
         "offsets": torch.from_numpy(examples.offsets),
         "targets": examples.targets,
     }
+    if examples.owners is not None:
+        content["owners"] = torch.from_numpy(examples.owners)
     write_atomically(place, tensors.encode(content, note=_note(key, content)), mode=0o600)
 
 

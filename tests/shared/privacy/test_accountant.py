@@ -114,7 +114,7 @@ def test_one_laplace_release_is_the_closed_form(scale: float, delta: float) -> N
     truth = max(0.0, 1 / scale + 2 * math.log1p(-delta))
     ours = accountant.epsilon([laplace(scale)], delta)
     assert truth <= ours + 1e-12
-    assert ours <= truth * 1.001 + 1e-4
+    assert ours <= truth * 1.01 + 1e-4
 
 
 def test_pure_epsilon_stays_finite_where_delta_is_as_good_as_none() -> None:
@@ -166,12 +166,10 @@ def test_what_is_kept_is_only_taken_for_the_same_mechanisms(
     one: list[Event], other: list[Event], delta: float
 ) -> None:
     """Warm, the answers are those of an accountant that never saw anything else."""
-    kept = [accountant._compose, accountant._loss, accountant._once, accountant._renyi]
     warm = [accountant.epsilon(events, delta) for events in (one, [*other, *one], other, one)]
     cold = []
     for events in (one, [*other, *one], other, one):
-        for cache in kept:
-            cache.cache_clear()
+        accountant.forget()
         cold.append(accountant.epsilon(events, delta))
     assert warm == cold
 
