@@ -21,8 +21,8 @@ from fedward_client.training.trainer import train
 from fedward_shared import base_models, formats, tasks, tensors
 from fedward_shared.charter import Charter, TaskTerms
 from fedward_shared.privacy import accountant
-from fedward_shared.privacy.plan import Unit
 from fedward_shared.privacy.randomness import Randomness
+from fedward_shared.privacy.unit import Unit
 from fedward_shared.tasks.base import Columns
 
 WORDS = (3, 40)

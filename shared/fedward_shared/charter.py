@@ -26,7 +26,8 @@ from fedward_shared.errors import CharterError
 from fedward_shared.files import write_atomically
 from fedward_shared.identity import KeyText, PublicKey, SigningKey
 from fedward_shared.privacy import accountant
-from fedward_shared.privacy.plan import Event, TrainingPlan, Unit
+from fedward_shared.privacy.plan import Event, TrainingPlan
+from fedward_shared.privacy.unit import Unit
 
 DRAFT_FILE = "charter.toml"
 CHARTER_FILE = "charter.json"

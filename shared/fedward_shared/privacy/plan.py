@@ -15,10 +15,7 @@ import numpy as np
 from fedward_shared import canonical
 from fedward_shared.errors import PrivacyError, StateError
 from fedward_shared.privacy.randomness import Randomness
-
-Unit = Literal["record", "patient", "customer"]
-"""What is protected: a record, or everything that a patient or customer has in the dataset."""
-UNITS: tuple[Unit, ...] = get_args(Unit)
+from fedward_shared.privacy.unit import UNITS, Unit
 
 Mechanism = Literal["poisson-gaussian", "gaussian", "laplace", "none", "unknown"]
 MECHANISMS: tuple[Mechanism, ...] = get_args(Mechanism)
@@ -101,11 +98,12 @@ class Event:
                 content["steps"],
                 content.get("unit", "record"),
             )
+            written = (event.as_text(), event._as_first_text())
         except (LookupError, ValueError, TypeError, RecursionError, PrivacyError) as error:
             raise StateError(
                 f"not an event that this release can account for: {text[:200]}"
             ) from error
-        if text not in (event.as_text(), event._as_first_text()):
+        if text not in written:
             raise StateError(f"an event that is not written as it should be: {text[:200]}")
         return event
 

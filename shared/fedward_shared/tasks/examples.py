@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from fedward_shared.errors import PrivacyError
-from fedward_shared.privacy.plan import Unit
+from fedward_shared.privacy.unit import Unit
 from fedward_shared.tasks.units import Units, packed
 
 

@@ -14,7 +14,8 @@ from scipy.stats import norm
 
 from fedward_shared.errors import PrivacyError
 from fedward_shared.privacy import accountant
-from fedward_shared.privacy.plan import UNITS, UNKNOWN, Event
+from fedward_shared.privacy.plan import UNKNOWN, Event
+from fedward_shared.privacy.unit import UNITS
 
 
 def event(rate: float, noise: float, steps: int) -> Event:

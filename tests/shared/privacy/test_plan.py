@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from fedward_shared import canonical
 from fedward_shared.errors import PrivacyError, StateError
-from fedward_shared.privacy.plan import BOUNDED, MECHANISMS, UNITS, UNKNOWN, Event, TrainingPlan
+from fedward_shared.privacy.plan import BOUNDED, MECHANISMS, UNKNOWN, Event, TrainingPlan
 from fedward_shared.privacy.randomness import Randomness
+from fedward_shared.privacy.unit import UNITS
 
 PLAN = TrainingPlan("dp-sgd", 0.1, 1.0, 1.0, 4000, 5.0, 0.2)
 
@@ -120,6 +121,7 @@ def test_what_the_first_version_wrote_is_still_read() -> None:
         {"steps": -10},
         {"steps": "10"},
         {"steps": True},
+        {"steps": 2**53 - 1, "sampling_rate": "1e-01"},
         {"noise_multiplier": "0.0"},
         {"noise_multiplier": "nan"},
         {"noise_multiplier": "1.50"},
@@ -137,7 +139,10 @@ def test_an_event_that_is_not_understood_is_refused(change: dict[str, object]) -
         Event.from_text(canonical.encode(content).decode())
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", "null", "[" * 10_000, '{"mechanism":[]}'])
+HUGE = next(iter(GOLDEN)).replace('"steps":10', f'"steps":{2**60}')
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "null", "[" * 10_000, '{"mechanism":[]}', HUGE])
 def test_text_that_is_no_event_is_refused(text: str) -> None:
     with pytest.raises(StateError, match="event"):
         Event.from_text(text)
