@@ -103,6 +103,7 @@ class Trusted:
                 initial=tensors.encode(initial),
                 base_model=permission.base_model,
                 data=permission.dataset.path,
+                owner=None if approved.privacy.unit == "record" else permission.dataset.owner,
                 left_out=objections.left_out(permission.dataset),
                 columns=permission.dataset.columns,
                 threads=site.settings.threads,

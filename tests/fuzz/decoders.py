@@ -26,6 +26,7 @@ with atheris.instrument_imports(include=["fedward_shared", "fedward_client"]):
     )
     from fedward_shared.errors import FedwardError
     from fedward_shared.identity import SigningKey
+    from fedward_shared.privacy.plan import Event
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 KEY = SigningKey.from_seed(hashlib.sha256(b"university").digest())
@@ -100,6 +101,10 @@ def read_witness(data: bytes) -> object:
     return reconciliation.Witness.parse(data, WITNESS)
 
 
+def read_event(data: bytes) -> object:
+    return Event.from_text(data.decode("utf-8", "replace")).as_text()
+
+
 TARGETS_BY_KIND: dict[str, Callable[[bytes], object]] = {
     charter.CHARTER_KIND: read_charter,
     assurances.Delivery.KIND: read_delivery,
@@ -116,6 +121,7 @@ TARGETS: dict[str, Callable[[bytes], object]] = {
     "tensors": read_tensors,
     "audit-line": read_audit_line,
     "witness": read_witness,
+    "event": read_event,
     "signed-charter": signed(charter.CHARTER_KIND),
     "signed-delivery": signed(assurances.Delivery.KIND),
     "signed-decision": signed(assurances.Decision.KIND),
@@ -151,7 +157,8 @@ def seeds() -> list[bytes]:
     bodies += [statements.canonical.encode(body) for body in (delivery, entry, change)]
     lines = [statements.sign(audit.KIND, entry, KEY).encode() + b"\n"]
     witness = [statements.canonical.encode({"number": 3, "digest": DIGEST})]
-    return [*good, *bodies, *lines, *witness, *letters()]
+    event = Event("poisson-gaussian", 0.1, 1.5, 10, "patient").as_text().encode()
+    return [*good, *bodies, *lines, *witness, event, *letters()]
 
 
 def letters() -> list[bytes]:

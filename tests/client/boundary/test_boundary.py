@@ -27,6 +27,7 @@ OFFER = Offer(
     initial=b"\x00tensors",
     base_model=Path("/models/bert"),
     data=Path("/data/Fälle.jsonl"),
+    owner="patient",
     left_out=LeftOut.of("patient", ["4711", "0815"]),
     columns={"text": "Befund"},
     threads=3,
