@@ -245,6 +245,15 @@ def _path(case: Case) -> str:
     return "the file is there"
 
 
+def _objections(case: Case) -> str:
+    listed = case.dataset.objections
+    if listed is None:
+        return "nobody's records are left out"
+    if not listed.is_file():
+        raise DataError(f"{listed}: no such file (datasets.{case.charter.dataset}.objections)")
+    return f"who is on {listed.name} is left out"
+
+
 def _base_model(case: Case) -> Path:
     digest = case.charter.base_model.digest
     found = {folder: base_models.digest(folder) for folder in case.settings.base_models}
@@ -272,6 +281,7 @@ RULES: tuple[tuple[str, Callable[[Case], str]], ...] = (
     ("without_dp", _without_dp),
     ("datasets.{}.delta", _delta),
     ("datasets.{}.path", _path),
+    ("datasets.{}.objections", _objections),
     ("base_models", lambda case: f"{_base_model(case)} is there"),
 )
 """The line of `site.toml`, with the dataset's name to fill in, and the rule behind it."""
