@@ -115,12 +115,16 @@ class Registrar:
         return admitted
 
     def publish(self) -> bool:
-        """Brings the revocation list to what the log says; whether that changed it."""
+        """Adds to the revocation list what the log says; whether that changed it.
+
+        It never becomes shorter: a log that was restored from an older copy lets nobody in again.
+        """
         authority = self.home.open_authority()
         with self._locked() as state:
-            if authority.revoked == set(state.revoked):
+            listed = authority.revoked
+            if set(state.revoked) <= set(listed):
                 return False
-            authority.write_revoked(state.revoked, now())
+            authority.write_revoked(state.revoked | listed, now())
             return True
 
     def settle(self, superlink: SuperLink) -> list[str]:

@@ -65,6 +65,7 @@ class Coordinator:
         self.home = home
         self.superlink = SuperLink(home.superlink_address, home.authority / CA_FILE)
         self._say = say
+        self._ready = False
         self._settle_due = self._certificate_due = 0.0
         self._settled = -1  # bytes of the log that the SuperLink has been told of
         prepare(home)
@@ -86,6 +87,7 @@ class Coordinator:
         if now >= self._settle_due:
             self._settle_due = now + SETTLE_SECONDS
             self._settle()
+            self._tell_ready()
 
     def close(self) -> None:
         """Stops them: first nobody comes in, last the SuperLink."""
@@ -120,6 +122,13 @@ class Coordinator:
         for event in said:
             self._say(f"superlink: {event}")
 
+    def _tell_ready(self) -> None:
+        """Once: from now on sites can come."""
+        running = all(process.is_running for process in self.processes)
+        if not self._ready and self._settled >= 0 and running and self.home.socket.exists():
+            self._ready = True
+            self._say(f"{self.home.name}: ready, at {self.home.settings.address}")
+
     def _tell(self) -> None:
         entries = self.registrar.entries
         for entry in entries[self._told :]:
@@ -128,7 +137,8 @@ class Coordinator:
 
 
 def prepare(home: Home) -> None:
-    """Makes the folders and the proxy's configuration."""
+    """Makes the folders and the proxy's configuration, and clears what a killed one has left."""
+    home.socket.unlink(missing_ok=True)
     for folder in (home.folder / "logs", home.studies, home.folder / "flower"):
         folder.mkdir(mode=0o700, exist_ok=True)
     proxy.write_configuration(home)
