@@ -17,7 +17,7 @@ from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 from fedward_server.admissions import ADMITTED, INVITED, RENEWED, REVOKED, Admissions, Admitted
 from fedward_server.authority import CA_FILE, pem, read_certificate
 from fedward_server.coordinator import Home
-from fedward_server.superlink import SuperLink
+from fedward_server.superlink import RefusedError, SuperLink
 from fedward_shared import enrolment
 from fedward_shared.audit import AuditLog, Entry
 from fedward_shared.enrolment import TOKEN_BYTES, Admission, Enrolment, Invitation
@@ -131,7 +131,7 @@ class Registrar:
         """Makes the SuperLink know the nodes of the admitted sites and no others; says what changed.
 
         A node that was registered by hand goes too: only the log says who may come in. Raises
-        SuperLinkError.
+        UnreachableError.
         """
         wanted = {
             public_key_to_bytes(one.node): one for one in self.state.sites if one.revoked_at is None
@@ -140,8 +140,7 @@ class Registrar:
         said = []
         for key, admitted in wanted.items():
             if key not in known:
-                superlink.register(admitted.node, admitted.site)
-                said.append(f"node of {admitted.site} registered")
+                said.append(_registered(superlink, admitted))
         for key, node in known.items():
             if key not in wanted:
                 superlink.unregister(node.node_id)
@@ -175,3 +174,12 @@ class Registrar:
             yield self.state
         finally:
             os.close(handle)
+
+
+def _registered(superlink: SuperLink, admitted: Admitted) -> str:
+    """Registers one node, and says so; a refusal of one keeps no other out."""
+    try:
+        superlink.register(admitted.node, admitted.site)
+    except RefusedError as error:
+        return f"node of {admitted.site} refused: {error}; revoke it, and invite it afresh"
+    return f"node of {admitted.site} registered"
