@@ -4,20 +4,24 @@ import torch
 
 from fedward_shared import tensors
 from fedward_shared.errors import AdapterError
-from fedward_shared.tensors import Schema, Tensors
+from fedward_shared.tensors import Schema
 
 
-def clear(update: Tensors, schema: Schema, maximum_norm: float, site: str) -> bytes:
-    """The bytes of `update` that may leave.
+def clear(update: bytes, schema: Schema, maximum_norm: float, site: str) -> bytes:
+    """The safetensors of `update`, if they may leave.
 
     Raises AdapterError unless names, shapes and dtypes are the charter's, every number is finite,
-    something changed, and the norm is within the charter's bound.
+    something changed, the norm is within the charter's bound, and the bytes are the only ones for
+    these tensors: nothing else travels with them.
     """
     origin = f"egress of {site}"
-    tensors.check(update, schema, origin)
-    if not any(bool(torch.count_nonzero(tensor)) for tensor in update.values()):
+    decoded = tensors.decode(update, origin)
+    tensors.check(decoded, schema, origin)
+    if tensors.encode(decoded) != update:
+        raise AdapterError(f"{origin}: the bytes hold more than the tensors, or in another order")
+    if not any(bool(torch.count_nonzero(tensor)) for tensor in decoded.values()):
         raise AdapterError(f"{origin}: the adapter did not change")
-    norm = tensors.norm(update)
+    norm = tensors.norm(decoded)
     if norm > maximum_norm:
         raise AdapterError(f"{origin}: the update's norm is {norm:.3g}, the bound {maximum_norm:g}")
-    return tensors.encode(update)
+    return update

@@ -311,6 +311,15 @@ class Ledger:
                 (self._at(), delivery, update, number),
             )
 
+    def unanswered(self, number: int) -> Booking:
+        """The booking with this number, for which nothing has left yet. Raises StateError."""
+        row = self._db.execute(
+            f"{SELECT} WHERE number = ? AND closed_at IS NULL", (number,)
+        ).fetchone()
+        if row is None:
+            raise StateError(f"{self.path}: no open booking {number}; each lets out one update")
+        return _booking(row)
+
     def answer(self, charter: str, round_number: int, request: str) -> tuple[bytes, bytes] | None:
         """Delivery and update already made for exactly this request, or None."""
         row = self._db.execute(

@@ -101,7 +101,7 @@ def rehearse(
         after = model.exchanged()
         update = {name: after[name] - before[name] for name in schema}
         bound = charter.aggregation.maximum_update_norm
-        size = len(egress.clear(update, schema, bound, site.name))
+        size = len(egress.clear(tensors.encode(update), schema, bound, site.name))
     head, full = measured
     return Forecast(
         records=count,

@@ -62,15 +62,23 @@ class SiteSettings(Section):
     `witness` is a file at a second place, on another disk or machine, that holds the audit log's head.
     `key` is the file of the site's signing key. `coordinators` are the only ones whose charters the
     site considers, each with the key that its people have compared.
-    `keep_prepared` keeps encoded records in `state` between rounds: each message starts a process
-    that would encode them again. `without_dp` has to hold the charter's plain words before the site
-    joins a study without differential privacy.
+    `keep_prepared` keeps encoded records in the folder `cache` between rounds: each message starts a
+    process that would encode them again. That folder is the worker's; all else is not. The daemon keeps
+    sockets in `runtime`, starts the worker as `worker_user` (itself by default), shows metrics on
+    `metrics_port` of loopback (0: one that is free), and logs to `syslog` too: /dev/log or HOST:PORT.
+    `without_dp` has to hold the charter's plain words before the site joins a study without
+    differential privacy.
     """
 
     name: Name
     key: Path = Path("site.key")
     coordinators: dict[Name, KeyText]
     state: Path = Path("state")
+    cache: Path = Path("cache")
+    runtime: Path = Path("run")
+    worker_user: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]*$|^$", max_length=32)] = ""
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    syslog: str = ""
     witness: Path | None = None
     base_models: tuple[Path, ...]
     threads: Annotated[int, Field(ge=1, le=1024)] = 1
@@ -116,6 +124,8 @@ def load(path: Path) -> SiteSettings:
         update={
             "key": folder / settings.key,
             "state": folder / settings.state,
+            "cache": folder / settings.cache,
+            "runtime": folder / settings.runtime,
             "witness": settings.witness and folder / settings.witness,
             "base_models": tuple(folder / model for model in settings.base_models),
             "datasets": {

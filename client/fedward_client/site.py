@@ -1,4 +1,4 @@
-"""A site: its settings, key, ledger, approved charters, randomness and clock in one place."""
+"""A site: its settings, key, ledger, approved charters and clock in one place."""
 
 import hmac
 from collections.abc import Callable
@@ -16,20 +16,10 @@ from fedward_shared.audit import AuditLog
 from fedward_shared.charter import Charter
 from fedward_shared.errors import StateError
 from fedward_shared.identity import SigningKey
-from fedward_shared.privacy.randomness import Randomness
 
 AUDIT_FILE = "audit.jsonl"
 LEDGER_FILE = "ledger.sqlite"
 CHARTERS_FOLDER = "charters"
-CACHE_FOLDER = "cache"
-
-RandomnessSource = Callable[[str], Randomness]
-"""A fresh stream for the training that is named by its label."""
-
-
-def from_os(_label: str) -> Randomness:
-    """The source of every deployed site. No file, option or message can name another."""
-    return Randomness.from_os()
 
 
 class Site:
@@ -42,12 +32,10 @@ class Site:
     def __init__(
         self,
         settings: SiteSettings,
-        randomness: RandomnessSource = from_os,
         clock: Callable[[], datetime] = now,
         recovering: bool = False,
     ) -> None:
         self.settings = settings
-        self.randomness = randomness
         self.clock = clock
         self.key = SigningKey.load(settings.key)
         self.charters = ApprovedCharters(
@@ -76,9 +64,9 @@ class Site:
         return Ledger(path)
 
     @classmethod
-    def open(cls, path: Path, randomness: RandomnessSource = from_os) -> "Site":
+    def open(cls, path: Path) -> "Site":
         """The site whose settings are in the file `path`."""
-        return cls(site_settings.load(path), randomness)
+        return cls(site_settings.load(path))
 
     def log(self, event: str, **details: object) -> None:
         """Writes to the audit log, and its head to the witness. Raises AuditError or StateError."""
@@ -109,11 +97,6 @@ class Site:
     def name(self) -> str:
         """The institution's name in charters."""
         return self.settings.name
-
-    @property
-    def cache(self) -> Path | None:
-        """Where prepared records are kept between processes, if the site wants that."""
-        return self.settings.state / CACHE_FOLDER if self.settings.keep_prepared else None
 
     def close(self) -> None:
         """Closes ledger and audit log."""

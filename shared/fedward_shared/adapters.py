@@ -22,15 +22,13 @@ from transformers import PreTrainedModel
 
 from fedward_shared.charter import AdapterTerms
 from fedward_shared.errors import CharterError
+from fedward_shared.names import A_MARK, B_MARK, OUTPUTS, starts_at_zero, trains
 from fedward_shared.tensors import Tensors
 
 # peft asks transformers under a name that is on its way out; nobody here can act on that.
 warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")
 
-A_MARK = ".lora_A."
-B_MARK = ".lora_B."
 CORE = "core.weight"
-OUTPUTS = "outputs.weight"
 PEFT_ADAPTER = "default"
 
 
@@ -83,8 +81,7 @@ def attach(base: PreTrainedModel, terms: AdapterTerms) -> nn.Module:
     if terms.method == "lora-xs":
         _put_cores(model)
     for name, parameter in model.named_parameters():
-        trained = starts_at_zero(name) or (terms.method == "lora" and A_MARK in name)
-        parameter.requires_grad_(trained)
+        parameter.requires_grad_(trains(name, terms.method))
     return cast(nn.Module, model)
 
 
@@ -102,11 +99,6 @@ def _put_cores(model: nn.Module) -> None:
         if isinstance(module, LoraLayer):
             outputs, rank = module.lora_B[PEFT_ADAPTER].weight.shape
             module.lora_B[PEFT_ADAPTER] = CoreB(rank, outputs)
-
-
-def starts_at_zero(name: str) -> bool:
-    """Whether the adapter's tensor `name` is the one that changes nothing until it is trained."""
-    return B_MARK in name and not name.endswith(OUTPUTS)
 
 
 def adapter_parameters(model: nn.Module) -> dict[str, nn.Parameter]:

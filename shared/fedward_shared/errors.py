@@ -16,6 +16,8 @@ FedwardError                    1
 ├── StatementError             13   a signed statement: not canonical, of another kind, a wrong signature
 ├── AuditError                 14   an audit log that was changed, cut off, or cannot be written
 ├── EnrolmentError             15   a coordinator does not admit a site, or no longer
+├── GateError                  16   something that a site's gate does not let in or out
+│   └── BundleRefused          16   an app bundle that no release of fedward has
 └── Interrupted               130   Ctrl-C; what was finished is kept
 
 A message says what was wrong, where, and what to do about it. At a site, nothing of a message
@@ -40,6 +42,7 @@ class RefusalCode(StrEnum):
     PRIVACY = "privacy"
     BUDGET = "budget"
     STATE = "state"
+    BUNDLE = "bundle"
     INTERNAL = "internal"
 
 
@@ -47,7 +50,7 @@ class FedwardError(Exception):
     """The root. `exit_code` is what `fedward` ends with; `refusal` is what a site sends."""
 
     exit_code: ClassVar[int] = 1
-    refusal: ClassVar[RefusalCode] = RefusalCode.INTERNAL
+    refusal: RefusalCode = RefusalCode.INTERNAL
 
 
 class UsageError(FedwardError):
@@ -147,6 +150,18 @@ class EnrolmentError(FedwardError):
     """A coordinator does not admit a site: a token that is used or expired, a certificate revoked."""
 
     exit_code = 15
+
+
+class GateError(FedwardError):
+    """Something that a site's gate does not let in or out."""
+
+    exit_code = 16
+
+
+class BundleRefused(GateError):
+    """An app bundle that no release of fedward has."""
+
+    refusal = RefusalCode.BUNDLE
 
 
 class Interrupted(FedwardError):

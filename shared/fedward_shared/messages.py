@@ -10,6 +10,8 @@ from typing import Any, Self
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 
+from fedward_shared import canonical
+from fedward_shared.canonical import DIGEST_PREFIX
 from fedward_shared.errors import FedwardError, RefusalCode
 
 PROTOCOL = 1
@@ -204,3 +206,17 @@ def answer_from_record(record: RecordDict) -> Answer:
             return Noted(site)
         case _:
             raise MessageError("an unknown answer")
+
+
+def question(record: RecordDict) -> tuple[str, str]:
+    """The charter that a message is about, and the digits that an objection to it repeats."""
+    try:
+        hello = Hello.from_record(record)
+        return hello.charter, hello.challenge
+    except MessageError:
+        pass
+    try:
+        request = TrainRequest.from_record(record)
+        return request.charter, canonical.digest(request.adapter).removeprefix(DIGEST_PREFIX)
+    except MessageError:
+        return "", ""

@@ -6,7 +6,8 @@ same bytes as on the wire and is answered in this process. `flower` is Flower's 
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -21,7 +22,8 @@ from flwr.supercore.task_identity import TaskIdentity
 
 from fedward_client import settings as site_settings
 from fedward_client.app import create_app as create_client_app
-from fedward_client.settings import SiteSettings
+from fedward_client.core import Core
+from fedward_client.trusted import Trusted
 from fedward_server.app import Observer
 from fedward_server.app import create_app as create_server_app
 from fedward_server.studies import Study
@@ -35,14 +37,16 @@ PARTITION = "partition-id"
 
 @dataclass(frozen=True)
 class SimulatedSites:
-    """The settings of each node's site, and randomness that comes from the simulation's seed."""
+    """The trusted side of each node's site, and randomness that comes from the simulation's seed."""
 
     settings: tuple[Path, ...]
     seed: int
 
-    def settings_of(self, context: Context) -> SiteSettings:
-        """Those of the site that the node's configuration numbers."""
-        return site_settings.load(self.settings[int(context.node_config[PARTITION])])
+    @contextmanager
+    def core_of(self, context: Context) -> Iterator[Core]:
+        """That of the site which the node's configuration numbers, without a process between."""
+        path = self.settings[int(context.node_config[PARTITION])]
+        yield Trusted(lambda: site_settings.load(path))
 
     def randomness(self, label: str) -> Randomness:
         """The same stream for the same seed and label."""
@@ -55,7 +59,7 @@ def run(study: Path, sites: Iterable[Path], seed: int, observer: Observer, engin
     Raises what the ServerApp raises.
     """
     simulated = SimulatedSites(tuple(sites), seed)
-    client = create_client_app(simulated.settings_of, simulated.randomness)
+    client = create_client_app(simulated.core_of, simulated.randomness)
     server = create_server_app(lambda _: Study(study), observer)
     if engine == "flower":
         _run_flower(server, client, len(simulated.settings))

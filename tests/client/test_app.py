@@ -5,7 +5,7 @@ import random
 import re
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -23,11 +23,13 @@ from pydantic import BaseModel
 from structlog.testing import capture_logs
 
 from fedward_client import consent
-from fedward_client.app import SITE_KEY, answer_hello, answer_train, app, create_app
+from fedward_client.app import answer_hello, answer_train, create_app, from_os
+from fedward_client.core import Core
 from fedward_client.ledger import Spending
 from fedward_client.settings import DatasetSettings, SiteSettings
 from fedward_client.settings import load as load_settings
-from fedward_client.site import LEDGER_FILE, Site, from_os
+from fedward_client.site import LEDGER_FILE, Site
+from fedward_client.trusted import Trusted
 from fedward_shared import (
     adapters,
     audit,
@@ -79,11 +81,21 @@ from fedward_shared.privacy.plan import Event
 from fedward_shared.privacy.randomness import Randomness
 from fedward_simulations.federation import through_bytes
 
+SITE_KEY = "site"
 CHALLENGE = "ab" * 32
 DELTA = 1e-5
 ROUND = Event("poisson-gaussian", 0.5, 2.0, 2)
 BUDGET = accountant.epsilon([ROUND] * 2, DELTA)
 """Exactly the two rounds of the study."""
+
+
+def trusted(context: Context) -> AbstractContextManager[Core]:
+    """The trusted side without a process between (`boundary/` has its own tests)."""
+    path = Path(str(context.node_config[SITE_KEY]))
+    return nullcontext(Trusted(lambda: load_settings(path)))
+
+
+app = create_app(trusted)
 
 
 @dataclass(frozen=True)
@@ -101,6 +113,10 @@ class Home:
     @property
     def data(self) -> Path:
         return self.folder / "records.jsonl"
+
+    @property
+    def core(self) -> Trusted:
+        return Trusted(lambda: load_settings(self.settings))
 
     def edit(self, old: str, new: str) -> None:
         """Changes a line of `site.toml`."""
@@ -201,7 +217,7 @@ def ask(
     client: ClientApp = app,
     extra: UserConfig | None = None,
 ) -> RecordDict:
-    """What the deployed ClientApp answers, by default to the request for round 1."""
+    """What the ClientApp answers, by default to the request for round 1."""
     context = Context(
         run_id=1,
         node_id=1,
@@ -431,8 +447,8 @@ def test_a_round_that_the_charter_does_not_have_costs_nothing(
     request = requested(home.charter, number, home.request.adapter)
     assert refused(answer(home, request)) is RefusalCode.CHARTER
     assert home.spending().bookings == 0
-    with closing(Site.open(home.settings)) as site, pytest.raises(FedwardError, match=said):
-        answer_train(site, request.to_record())
+    with pytest.raises(FedwardError, match=said):
+        answer_train(home.core, request.to_record())
 
 
 def test_settings_that_are_gone_and_messages_of_another_protocol(home: Home) -> None:
@@ -482,31 +498,23 @@ def test_the_same_bytes_for_another_round_cost_again(home: Home) -> None:
     assert refused(answer(home)) is RefusalCode.BUDGET
 
 
-@pytest.fixture
-def pressed() -> Iterator[Callable[[Home, int], Site]]:
-    """Opens a site at which Ctrl-C is pressed some times after the booking, while it trains."""
-    opened: list[Site] = []
+def pressed(times: int) -> Callable[[str], Randomness]:
+    """Ctrl-C is pressed some times after the booking, while the site trains."""
 
-    def make(home: Home, times: int) -> Site:
-        def randomness(label: str) -> Randomness:
-            for _ in range(times if label.endswith("sample") else 0):
-                signal.raise_signal(signal.SIGINT)
-            return Randomness.from_os()
+    def randomness(label: str) -> Randomness:
+        for _ in range(times if label.endswith("sample") else 0):
+            signal.raise_signal(signal.SIGINT)
+        return Randomness.from_os()
 
-        opened.append(Site.open(home.settings, randomness))
-        return opened[-1]
-
-    yield make
-    for site in opened:
-        site.close()
+    return randomness
 
 
 def test_ctrl_c_lets_a_booked_round_finish_and_its_answer_is_kept(
-    home: Home, pressed: Callable[[Home, int], Site], capfd: pytest.CaptureFixture[str]
+    home: Home, capfd: pytest.CaptureFixture[str]
 ) -> None:
     handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        answer_train(pressed(home, 1), home.request.to_record())
+        answer_train(home.core, home.request.to_record(), pressed(1))
     assert "finishes its round" in capfd.readouterr().err
     assert signal.getsignal(signal.SIGINT) is handler
     assert (home.spending().bookings, home.spending().open_bookings) == (1, 0)
@@ -514,24 +522,20 @@ def test_ctrl_c_lets_a_booked_round_finish_and_its_answer_is_kept(
     assert home.spending().bookings == 1
 
 
-def test_ctrl_c_again_stops_at_once_and_the_booking_stays(
-    home: Home, pressed: Callable[[Home, int], Site]
-) -> None:
+def test_ctrl_c_again_stops_at_once_and_the_booking_stays(home: Home) -> None:
     handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        answer_train(pressed(home, 2), home.request.to_record())
+        answer_train(home.core, home.request.to_record(), pressed(2))
     assert signal.getsignal(signal.SIGINT) is handler
     assert (home.spending().bookings, home.spending().open_bookings) == (1, 1)
 
 
 def test_the_functions_raise_what_the_app_turns_into_a_word(home: Home) -> None:
     home.edit("epsilon = 8.0", "epsilon = 0.01")
-    site = Site.open(home.settings)
     with pytest.raises(BudgetExceeded, match=r"site\.toml allows ε = 0\.01"):
-        answer_train(site, home.request.to_record())
+        answer_train(home.core, home.request.to_record())
     with pytest.raises(CharterError, match="not approved here"):
-        answer_hello(site, Hello("sha256:" + "0" * 64, CHALLENGE).to_record())
-    site.close()
+        answer_hello(home.core, Hello("sha256:" + "0" * 64, CHALLENGE).to_record())
 
 
 # Where a deployed site's randomness comes from
@@ -563,10 +567,7 @@ def test_an_injected_seed_gives_the_same_noise_and_so_the_test_above_would_notic
     drawn = []
     for name in ("one", "other"):
         home = found(name)
-        seeded = create_app(
-            lambda context: load_settings(Path(str(context.node_config[SITE_KEY]))),
-            lambda label: Randomness.from_seed(7, label),
-        )
+        seeded = create_app(trusted, lambda label: Randomness.from_seed(7, label))
         drawn.append(update(answer_from_record(ask(home, client=seeded))).update)
     assert drawn[0] == drawn[1]
 
@@ -593,9 +594,8 @@ def test_no_setting_charter_or_message_has_a_field_for_a_seed(home: Home) -> Non
     content["privacy"]["seed"] = 7
     with pytest.raises(CharterError, match=r"privacy\.seed: Extra"):
         parse(content, "charter.json")
-    site = Site.open(home.settings)
-    site.close()
-    assert site.randomness is from_os
+    assert create_app.__defaults__ == (from_os,)
+    assert answer_train.__wrapped__.__defaults__ == (from_os,)  # type: ignore[attr-defined]
 
 
 # What both sides sign

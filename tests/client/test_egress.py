@@ -3,6 +3,7 @@
 import math
 
 import pytest
+import safetensors.torch
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,7 +29,7 @@ def with_one(value: float) -> Tensors:
 
 
 def clear(candidate: Tensors, bound: float = BOUND) -> bytes:
-    return egress.clear(candidate, SCHEMA, bound, "north")
+    return egress.clear(tensors.encode(candidate), SCHEMA, bound, "north")
 
 
 @pytest.mark.parametrize(
@@ -90,3 +91,19 @@ def test_views_of_larger_tensors_carry_nothing_else() -> None:
     views = {"head.weight": private[4:6, 2:5], "head.bias": private[:2, 9]}
     plain = {name: view.clone() for name, view in views.items()}
     assert clear(views, bound=1e4) == clear(plain, bound=1e4)
+
+
+@pytest.mark.parametrize(
+    "smuggled",
+    [
+        tensors.encode(update(), note="patient 4711"),
+        tensors.encode(update()) + b"4711",
+        safetensors.torch.save(update(), metadata={"a": "4711"}),
+        tensors.encode(update()).replace(b'"F32"', b'"F32" ', 1),
+        b"",
+        b"no tensors",
+    ],
+)
+def test_nothing_travels_beside_the_tensors(smuggled: bytes) -> None:
+    with pytest.raises(AdapterError):
+        egress.clear(smuggled, SCHEMA, BOUND, "north")

@@ -2,7 +2,7 @@
 
     SuperLink (TLS, SQLite, process isolation) ← SuperExec → flwr-serverapp
               ↑ Fleet API, signed with each node's key
-    flower-supernode × N → SuperExec → flwr-clientapp (a new process for every message)
+    fedward site run × N: gate, socket, and a worker → flower-supernode → SuperExec → flwr-clientapp
 
 Every process gets a process group and an environment of its own, and everything it writes goes
 below one temporary folder (`FLWR_HOME` and `HOME` too: Flower unpacks bundles there). Cleaning up
@@ -15,7 +15,9 @@ from __future__ import annotations
 import contextlib
 import datetime
 import ipaddress
+import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -36,6 +38,9 @@ from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
 from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
+from fedward_client import memberships
+from fedward_client import settings as site_settings
+from fedward_client.supervision import MARK as SUPERVISED
 from fedward_server.superlink import ConfigValue, Node, RunStatus, SuperLink, UnreachableError
 
 BUNDLE = Path(__file__).parents[2] / "deploy" / "flower-app"
@@ -82,7 +87,8 @@ class Federation:
             self.start_superexec()
             for index, key in enumerate(self._keys):
                 self.node_ids.append(self.superlink.register(key.public_key(), f"site-{index}"))
-                self.start_supernode(index)
+                self.admit(index)
+                self.start_site(index)
             self.wait_online(range(len(self.sites)))
         except BaseException:
             self.close()
@@ -121,7 +127,7 @@ class Federation:
             (self.root / folder).mkdir(exist_ok=True)
         write_certificates(self.root / "tls")
         (self.root / "superexec.secret").write_bytes(os.urandom(32))
-        self.port, *self._node_ports = free_ports(1 + len(self.sites))
+        [self.port] = free_ports(1)
         self.superlink = SuperLink(f"127.0.0.1:{self.port}", self.root / "tls" / "ca.pem")
         for index in range(len(self.sites)):
             key = ec.generate_private_key(ec.SECP384R1())
@@ -182,41 +188,60 @@ class Federation:
 
     # -- the sites -------------------------------------------------------------------------
 
-    def start_supernode(self, index: int) -> None:
+    def start_site(self, index: int) -> None:
+        """The site's daemon, which starts its worker, which starts the SuperNode."""
         self._start(
-            f"supernode-{index}",
-            "flower-supernode",
-            *("--superlink", f"127.0.0.1:{self.port}"),
-            *("--root-certificates", str(self.root / "tls" / "ca.pem")),
-            *("--auth-supernode-private-key", str(self._key_file(index))),
-            *("--host", "127.0.0.1", "--port", str(self._node_ports[index])),
-            *("--node-config", f'site="{self.sites[index]}"'),
+            f"site-{index}",
+            sys.executable,
+            *("-m", "fedward_shared.cli", "site", "run", "--site", str(self.sites[index])),
         )
 
-    def kill_supernode(self, index: int, *, orphans: bool = False) -> None:
-        """SIGKILL a site's whole process group; with `orphans`, the SuperNode alone.
+    def admit(self, index: int) -> None:
+        """What enrolment leaves at a site, whose coordinator here is the SuperLink itself."""
+        settings = site_settings.load(self.sites[index])
+        [(name, key)] = settings.coordinators.items()
+        place = memberships.folder(settings) / name
+        place.mkdir(parents=True, exist_ok=True, mode=0o700)
+        tls = self.root / "tls"
+        for source, target in (
+            (tls / "ca.pem", "ca.pem"),
+            (tls / "server.pem", "client.pem"),
+            (tls / "server.key", "client.key"),
+            (self._key_file(index), "node.key"),
+        ):
+            shutil.copy(source, place / target)
+        details = {
+            "coordinator": name,
+            "address": f"127.0.0.1:{self.port}",
+            "key": key,
+            "site": settings.name,
+        }
+        (place / "membership.json").write_text(json.dumps(details))
 
-        Its SuperExec and ClientApp then live on as they would after a real crash, until they
-        notice by themselves.
-        """
-        name = f"supernode-{index}"
-        if orphans:
-            process = self._processes[name]
-            process.kill()
-            process.wait()
-        else:
-            self._kill_group(name)
+    def kill_site(self, index: int) -> None:
+        """SIGKILL the daemon, its worker and all below, as a power cut would."""
+        self._kill_group(f"site-{index}")
+        for pid in self._below(index):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
-    def stop_supernode(self, index: int) -> None:
-        """SIGTERM: the node signs off, so that it may come back at once."""
-        process = self._processes[f"supernode-{index}"]
+    def kill_command(self, index: int, command: str) -> list[int]:
+        """SIGKILL what of a site's processes has `command` in its command line."""
+        killed = [pid for pid, line in self._below(index).items() if command in line]
+        for pid in killed:
+            os.kill(pid, signal.SIGKILL)
+        return killed
+
+    def stop_site(self, index: int, timeout_s: float = 60) -> int:
+        """SIGTERM, as systemd would; the exit code."""
+        process = self._processes[f"site-{index}"]
         process.terminate()
-        process.wait(timeout=30)
-        self._kill_group(f"supernode-{index}")
+        return process.wait(timeout=timeout_s)
 
-    def kill_clientapp(self, index: int) -> list[int]:
-        """SIGKILL a site's ClientApp; its SuperNode reports it (error 8) some 60 s later."""
-        return self._kill_command("flwr-clientapp", f"supernode-{index}")
+    def _below(self, index: int) -> dict[int, str]:
+        """The processes below a site's daemon."""
+        folder = str(self.sites[index].parent)
+        return {p: c for p, (c, mark) in self._all().items() if folder in mark}
 
     def sign_off(self, index: int) -> None:
         """Tell the SuperLink, with the site's own key, that its SuperNode is gone.
@@ -244,7 +269,7 @@ class Federation:
             nodes: list[Node] = self.superlink.nodes()
             return wanted <= {node.node_id for node in nodes if node.status == "online"}
 
-        names = [f"supernode-{index}" for index in indexes]
+        names = [f"site-{index}" for index in indexes]
         self._until(online, timeout_s, *names)
 
     # -- runs ------------------------------------------------------------------------------
@@ -260,7 +285,7 @@ class Federation:
             raise TimeoutError(f"{error}\n{self.log_tails()}") from None
 
     def log(self, name: str) -> str:
-        """All that `superlink`, `superexec` or `supernode-N` and their children have printed."""
+        """All that `superlink`, `superexec` or `site-N` and their children have printed."""
         return (self.root / "logs" / f"{name}.log").read_text(errors="replace")
 
     def log_tails(self, lines: int = 40) -> str:
@@ -273,7 +298,21 @@ class Federation:
 
     def processes(self) -> dict[int, str]:
         """Every living process of this federation, by id: its command line."""
-        return dict(marked_processes(f"{MARK}={self._mark}"))
+        return {pid: command for pid, (command, _) in self._all().items()}
+
+    def _all(self) -> dict[int, tuple[str, str]]:
+        """Each process: its command line, and the mark that a site's daemon has given it, if any.
+
+        Those carry no mark of ours: a worker hands on no environment.
+        """
+        found = {}
+        for pid, command, environment in all_processes():
+            mark = environment.get(SUPERVISED, "")
+            if environment.get(MARK) == self._mark or any(
+                str(s.parent) in mark for s in self.sites
+            ):
+                found[pid] = (command, mark)
+        return found
 
     # -- the machinery ---------------------------------------------------------------------
 
@@ -309,7 +348,7 @@ class Federation:
         log: IO[bytes]
         with (self.root / "logs" / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
-                [str(BIN / command), *arguments],
+                [command if "/" in command else str(BIN / command), *arguments],
                 cwd=self.root / "flwr",
                 env=self._environment(name),
                 stdin=subprocess.DEVNULL,
@@ -364,16 +403,16 @@ class Federation:
         raise TimeoutError(f"{', '.join(names)}: not ready in {timeout_s:g} s\n{self.log_tails()}")
 
 
-def marked_processes(mark: str) -> Iterator[tuple[int, str]]:
-    """Living processes whose environment holds `mark`, from /proc; zombies have none."""
-    needle = mark.encode()
+def all_processes() -> Iterator[tuple[int, str, dict[str, str]]]:
+    """Living processes with command line and environment, from /proc; zombies have none."""
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
         with contextlib.suppress(OSError):  # gone since, or someone else's
-            if needle in (entry / "environ").read_bytes().split(b"\0"):
-                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
-                yield int(entry.name), line
+            environment = (entry / "environ").read_bytes().decode(errors="replace")
+            line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
+            pairs = (part.partition("=") for part in environment.split("\0") if "=" in part)
+            yield int(entry.name), line, {name: value for name, _, value in pairs}
 
 
 def free_ports(count: int) -> list[int]:

@@ -112,7 +112,7 @@ def test_a_study_survives_the_kill_of_its_superlink_and_of_its_serverapp(
     assert federation.processes() == {}
 
 
-def test_a_site_whose_supernode_is_killed_in_a_round_is_asked_again(
+def test_a_site_that_is_killed_in_a_round_is_asked_again(
     tmp_path: Path, deployed: World, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(STUDIES_VARIABLE, str(tmp_path / "known"))
@@ -123,10 +123,10 @@ def test_a_site_whose_supernode_is_killed_in_a_round_is_asked_again(
     with Federation(tmp_path / "flower", settings, env=coordinator) as federation:
         run_id = federation.run(study=register(Study(folder)))
         until(lambda: bookings(settings[0]) == 1, 90, federation)
-        federation.kill_supernode(0)
+        federation.kill_site(0)
         federation.sign_off(0)
         time.sleep(3)  # for as long as the coordinator takes to look who is there
-        federation.start_supernode(0)
+        federation.start_site(0)
         status = federation.wait(run_id, 180)
         assert status.succeeded, federation.log_tails()
         study = check_updates(folder)

@@ -12,7 +12,6 @@ from flwr.app import Message
 from flwr.clientapp import ClientApp
 from torch import nn
 
-from fedward_client import site as sites
 from fedward_client.site import Site
 from fedward_server.app import Observer
 from fedward_server.studies import Study
@@ -175,14 +174,6 @@ def test_a_site_whose_ledger_is_lost_is_named_and_not_waited_for(
     (settings[0].parent / "state" / "ledger.sqlite").unlink()
     with pytest.raises(CohortError, match="north: refused: state"):  # gather_seconds is 600
         federation.run(coordinator, settings, 0, Observer(), "in-process")
-
-
-def test_a_deployed_site_has_no_seed() -> None:
-    from fedward_client import app
-
-    assert app.create_app.__defaults__ == (sites.from_os,)
-    assert app.Site.open.__defaults__ == (sites.from_os,)
-    assert not any("seed" in name for name in app.Site.__init__.__annotations__)
 
 
 @pytest.mark.timeout(280)

@@ -2,7 +2,7 @@
 
 import typer
 
-from fedward_client.commands import charters, enrolment, ledger, settings
+from fedward_client.commands import charters, daemon, enrolment, ledger, settings
 from fedward_client.commands.audit import audit, report
 
 site = typer.Typer(
@@ -22,6 +22,9 @@ for command in (
     charters.withdraw,
     ledger.budget,
     ledger.recover,
+    daemon.run,
+    daemon.worker,
+    daemon.status,
     report,
 ):
     site.command()(command)

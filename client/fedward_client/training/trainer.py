@@ -12,12 +12,11 @@ from torch import nn
 
 from fedward_shared.charter import TrainingTerms
 from fedward_shared.errors import AdapterError
+from fedward_shared.names import HEAD_MARK
 from fedward_shared.privacy.plan import TrainingPlan
 from fedward_shared.privacy.randomness import Randomness
 from fedward_shared.tasks.base import StudyModel
 from fedward_shared.tasks.examples import Examples
-
-HEAD_MARK = "head."
 
 # The head's input is a constant where no adapter lies below it; its gradient samples are right.
 warnings.filterwarnings("ignore", message="Full backward hook is firing")

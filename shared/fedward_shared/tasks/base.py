@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from fedward_shared import adapters, tensors
+from fedward_shared import adapters, names, tensors
 from fedward_shared.charter import AdapterTerms, TaskTerms, TrainingTerms
 from fedward_shared.errors import DataError, ModelError
 from fedward_shared.tasks.examples import Batch, Examples
@@ -89,7 +89,7 @@ class StudyModel(nn.Module, ABC):
     def frozen_digest(self) -> str:
         """Digest of the adapter that `prepare` runs over; empty for one that changes nothing."""
         adapter = adapters.adapter_parameters(self.body) if self.head_only else {}
-        if not any(adapters.starts_at_zero(n) and bool(t.any()) for n, t in adapter.items()):
+        if not any(names.starts_at_zero(n) and bool(t.any()) for n, t in adapter.items()):
             return ""
         return tensors.digest({name: tensor.detach() for name, tensor in adapter.items()})
 

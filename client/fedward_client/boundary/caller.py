@@ -1,0 +1,86 @@
+"""The worker's end of the socket."""
+
+import socket
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from fedward_client.core import Grant, Offer
+from fedward_shared.errors import RefusalCode, StateError
+from fedward_shared.messages import Hello, Noted, ReceiptNote, Refusal, Update, Welcome
+
+PATIENCE_SECONDS = 600.0
+"""For how long an answer is waited for: composing a long ledger for the first time takes its time."""
+
+
+class Caller:
+    """The `core.Core` behind the socket `path`. Each call raises StateError if nobody answers there."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> Self:
+        """Nothing is open between two calls."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Nothing to close."""
+
+    def greet(self, hello: Hello) -> Welcome:
+        """As `Core` says."""
+        answer: Welcome = self._call(
+            Welcome, "greet", charter=hello.charter, challenge=hello.challenge
+        )
+        return answer
+
+    def offer(self, charter: str, receipt: bytes) -> Offer:
+        """As `Core` says."""
+        answer: Offer = self._call(Offer, "offer", charter=charter, receipt=receipt)
+        return answer
+
+    def reserve(self, charter: str, request: bytes, adapter: str) -> Grant | Update:
+        """As `Core` says."""
+        answer: Grant | Update = self._call(
+            (Grant, Update), "reserve", charter=charter, request=request, adapter=adapter
+        )
+        return answer
+
+    def clear(self, booking: int, update: bytes) -> Update:
+        """As `Core` says."""
+        answer: Update = self._call(Update, "clear", update, booking=booking)
+        return answer
+
+    def note(self, note: ReceiptNote) -> Noted:
+        """As `Core` says."""
+        answer: Noted = self._call(Noted, "note", charter=note.charter, receipt=note.receipt)
+        return answer
+
+    def refuse(self, charter: str, answers: str, code: RefusalCode) -> Refusal:
+        """As `Core` says."""
+        answer: Refusal = self._call(
+            Refusal, "refuse", charter=charter, answers=answers, code=code.value
+        )
+        return answer
+
+    def _call(self, kind: Any, name: str, blob: bytes = b"", **fields: str | int | bytes) -> Any:
+        from fedward_client.boundary import (
+            wire,  # what it needs of a charter takes a second to load
+        )
+
+        try:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(PATIENCE_SECONDS)
+                with wire.short(self._path) as name_of_socket:
+                    connection.connect(name_of_socket)
+                connection.sendall(wire.encode(wire.Frame(name, fields, blob)))
+                answer = wire.answer_of(wire.receive(connection))
+        except OSError as error:
+            raise StateError(f"{self._path}: the site's daemon does not answer: {error}") from error
+        if not isinstance(answer, kind):
+            raise StateError(f"{self._path}: {type(answer).__name__} is no answer to {name}")
+        return answer

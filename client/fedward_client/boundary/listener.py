@@ -1,0 +1,134 @@
+"""The trusted side's end of the socket: who is at the other end, and which call it makes."""
+
+import os
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from fedward_client.boundary import wire
+from fedward_client.boundary.wire import Answer, Frame
+from fedward_client.core import Core
+from fedward_shared.errors import FedwardError, RefusalCode, StateError
+from fedward_shared.messages import Hello, ReceiptNote
+
+PATIENCE_SECONDS = 30.0
+"""For how long a worker may take to say what it wants."""
+
+log = structlog.get_logger()
+
+
+def perform(core: Core, frame: Frame) -> Answer:
+    """What `core` answers to the call in `frame`. Raises FedwardError."""
+    match frame.kind:
+        case "greet":
+            return core.greet(Hello(frame.get("charter", str), frame.get("challenge", str)))
+        case "offer":
+            return core.offer(frame.get("charter", str), frame.get("receipt", bytes))
+        case "reserve":
+            request, adapter = frame.get("request", bytes), frame.get("adapter", str)
+            return core.reserve(frame.get("charter", str), request, adapter)
+        case "clear":
+            return core.clear(frame.get("booking", int), frame.blob)
+        case "note":
+            return core.note(ReceiptNote(frame.get("charter", str), frame.get("receipt", bytes)))
+        case "refuse":
+            code = frame.get("code", str)
+            if code not in set(RefusalCode):
+                raise StateError(f"refuse: {code!r} is no refusal code")
+            charter, answers = frame.get("charter", str), frame.get("answers", str)
+            return core.refuse(charter, answers, RefusalCode(code))
+        case _:
+            raise StateError(f"{frame.kind[:80]!r}: no such call")
+
+
+class Listener:
+    """Answers, one after the other, the calls of processes of the users `allowed` (numeric ids).
+
+    `answered` is told of each answer before the worker gets it. The socket at `path` is made anew, open
+    to the owner and, where a `group` is given, to that. Raises StateError if it cannot be made.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        core: Core,
+        answered: Callable[[Answer], None],
+        allowed: frozenset[int],
+        group: int | None = None,
+    ) -> None:
+        self._path = path
+        self._core = core
+        self._answered = answered
+        self._allowed = allowed
+        self._socket = socket.socket(socket.AF_UNIX)
+        try:
+            path.unlink(missing_ok=True)
+            before = os.umask(0o177)
+            try:
+                with wire.short(path) as name:
+                    self._socket.bind(name)
+            finally:
+                os.umask(before)
+            if group is not None:
+                os.chown(path, -1, group)
+                path.chmod(0o660)
+            self._socket.listen()
+        except OSError as error:
+            raise StateError(
+                f"{path}: the socket cannot be made: {error.strerror or error}"
+            ) from error
+        self._thread = threading.Thread(target=self._serve, name="boundary", daemon=True)
+
+    def start(self) -> None:
+        """Begins to answer, in a thread of its own."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Answers nobody any more; a call that is under way is finished first."""
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._socket.close()
+        self._path.unlink(missing_ok=True)
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return  # closed
+            with connection:
+                try:
+                    self._converse(connection)
+                except OSError as error:
+                    log.warning("worker gone", reason=str(error))
+                except Exception:  # whatever one caller does, the next one is answered
+                    log.exception("call failed")
+
+    def _converse(self, connection: socket.socket) -> None:
+        user = peer(connection)
+        if user not in self._allowed:
+            log.error("uninvited caller", socket=str(self._path), user=user)
+            return
+        connection.settimeout(PATIENCE_SECONDS)
+        connection.sendall(wire.encode(self._answer(connection)))
+
+    def _answer(self, connection: socket.socket) -> Frame:
+        try:
+            answer = perform(self._core, wire.receive(connection))
+        except FedwardError as error:
+            log.error("refused", code=error.refusal.value, reason=str(error))
+            return wire.error_frame(error)
+        self._answered(answer)
+        return wire.answer_frame(answer)
+
+
+def peer(connection: socket.socket) -> int:
+    """The user id of the process at the other end, as the kernel says (SO_PEERCRED)."""
+    size = struct.calcsize("3i")
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+    _pid, user, _group = struct.unpack("3i", credentials)
+    return int(user)

@@ -1,0 +1,68 @@
+"""What the worker asks of the site's trusted side, and all that it is told.
+
+The worker is an unprivileged process that a Flower message starts: it holds no key and opens no ledger.
+`trusted.Trusted` answers it. In a simulation it does so directly, in deployment over a Unix socket
+(`boundary`), and neither side can tell which.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from fedward_shared.charter import Charter
+from fedward_shared.errors import RefusalCode
+from fedward_shared.messages import Hello, Noted, ReceiptNote, Refusal, Update, Welcome
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What the worker needs for a round of a charter that is approved and permitted here.
+
+    `initial`: safetensors of all the study's tensors. `data` is the file of records, `columns` its
+    column for each role that has not the role's own name. `cache` is where prepared records are kept,
+    None for nowhere.
+    """
+
+    site: str
+    charter: Charter
+    initial: bytes
+    base_model: Path
+    data: Path
+    columns: Mapping[str, str]
+    threads: int
+    cache: Path | None
+
+
+@dataclass(frozen=True)
+class Grant:
+    """A round is booked: the booking's number, and which round it is."""
+
+    booking: int
+    round: int
+
+
+class Core(Protocol):
+    """Each call raises FedwardError where the site will not; `refusal` of it is what may be said."""
+
+    def greet(self, hello: Hello) -> Welcome:
+        """The site's decision and its presence, if it has approved the charter and still permits it."""
+
+    def offer(self, charter: str, receipt: bytes) -> Offer:
+        """What a round of the charter takes. Books nothing; keeps the receipt, if there is one."""
+
+    def reserve(self, charter: str, request: bytes, adapter: str) -> Grant | Update:
+        """Books the round that the coordinator's signed `request` asks for.
+
+        `adapter` is the digest of the adapter that came with it. Where an update was made for the same
+        request before, it is that one, at no cost.
+        """
+
+    def clear(self, booking: int, update: bytes) -> Update:
+        """Checks the tensors that were trained for a booking and signs for them, once."""
+
+    def note(self, note: ReceiptNote) -> Noted:
+        """Keeps the coordinator's receipt for what this site has sent."""
+
+    def refuse(self, charter: str, answers: str, code: RefusalCode) -> Refusal:
+        """A refusal, signed where it is known what is refused; empty texts where it is not."""

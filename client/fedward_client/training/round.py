@@ -1,0 +1,65 @@
+"""One round at a site: the model as the coordinator hands it out, trained on the site's records."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from fedward_client.core import Offer
+from fedward_client.training.trainer import train
+from fedward_shared import tasks, tensors
+from fedward_shared.charter import Charter
+from fedward_shared.errors import DataError
+from fedward_shared.privacy.randomness import Randomness
+from fedward_shared.tasks.examples import Examples
+from fedward_shared.tasks.prepared import prepared
+
+
+class Training:
+    """Made of what the site offers and the global adapter (safetensors), before anything is booked.
+
+    Raises AdapterError, CharterError or ModelError: all that can fail without the records.
+    """
+
+    def __init__(self, offer: Offer, adapter: bytes) -> None:
+        self._offer = offer
+        torch.set_num_threads(offer.threads)
+        charter = offer.charter
+        self._model = tasks.build(offer.base_model, charter.task, charter.adapter)
+        self._model.load(tensors.decode(offer.initial, "initial tensors"), "initial tensors")
+        self._received = tensors.decode(adapter, "global adapter")
+        schema = tensors.schema_of(self._model.exchanged())
+        tensors.check(self._received, schema, "global adapter")
+        self._model.load(self._received, "global adapter")
+
+    def run(self, number: int, randomness: Callable[[str], Randomness]) -> bytes:
+        """Safetensors of what round `number` changed.
+
+        Raises DataError for records that cannot be used, AdapterError where training diverges.
+        """
+        offer, charter = self._offer, self._offer.charter
+        self._model.enter_round(number, charter.training)
+        examples = prepared(
+            self._model, charter.base_model.digest, offer.data, offer.columns, offer.cache
+        )
+        _check_classes(examples, charter, offer.data)
+        train(
+            self._model,
+            examples,
+            charter.plan(offer.site),
+            charter.training,
+            # A simulation seeds by this label: its studies draw alike, so that they compare in pairs.
+            lambda purpose: randomness(f"{offer.site} {number} {purpose}"),
+            _no_progress,
+        )
+        trained = self._model.exchanged()
+        return tensors.encode({name: trained[name] - self._received[name] for name in trained})
+
+
+def _check_classes(examples: Examples, charter: Charter, path: Path) -> None:
+    if charter.task.kind == "text-classification" and examples.single_class:
+        raise DataError(f"{path}: all records have the same label")
+
+
+def _no_progress(_done: int, _of: int) -> None:
+    """A deployed site's progress is in its log."""

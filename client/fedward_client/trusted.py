@@ -1,0 +1,223 @@
+"""The trusted side of a site: policy → ledger → keys → egress, for a worker that has none of them.
+
+It holds no state between two calls: each opens the site anew, so that what people decide and change
+meanwhile counts at once, and an older copy of ledger or log that is put there is noticed at once.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+
+import structlog
+from pydantic import ValidationError
+
+from fedward_client import egress
+from fedward_client.core import Grant, Offer
+from fedward_client.ledger import Booking, now
+from fedward_client.reconciliation import RESERVED
+from fedward_client.settings import SiteSettings
+from fedward_client.site import Site
+from fedward_shared import canonical, names, tensors
+from fedward_shared.assurances import (
+    Delivery,
+    Objection,
+    Presence,
+    Receipt,
+    RoundRequest,
+    epsilon_text,
+)
+from fedward_shared.charter import Charter
+from fedward_shared.errors import CharterError, FedwardError, RefusalCode
+from fedward_shared.identity import SigningKey
+from fedward_shared.messages import (
+    Hello,
+    MessageError,
+    Noted,
+    ReceiptNote,
+    Refusal,
+    Update,
+    Welcome,
+)
+from fedward_shared.tensors import Schema, Tensors
+
+log = structlog.get_logger()
+
+
+class Trusted:
+    """The `core.Core` of the site whose settings `settings` reads.
+
+    With a `coordinator`, for the studies of that one alone: in deployment each has a worker of its own.
+    """
+
+    def __init__(
+        self,
+        settings: Callable[[], SiteSettings],
+        clock: Callable[[], datetime] = now,
+        coordinator: str | None = None,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._coordinator = coordinator
+
+    @contextmanager
+    def _site(self) -> Iterator[Site]:
+        site = Site(self._settings(), self._clock)
+        try:
+            yield site
+        finally:
+            site.close()
+
+    def _own(self, found: tuple[Charter, Tensors]) -> tuple[Charter, Tensors]:
+        """Raises CharterError for a study of another coordinator than this worker's."""
+        charter, _ = found
+        if self._coordinator not in (None, charter.coordinator.name):
+            raise CharterError(
+                f"charter {charter.study} is by {charter.coordinator.name}, and {self._coordinator} "
+                "asks for it"
+            )
+        return found
+
+    def greet(self, hello: Hello) -> Welcome:
+        """As `Core` says."""
+        if not re.fullmatch("[0-9a-f]{64}", hello.challenge):
+            raise MessageError("the challenge is not 64 hexadecimal digits")
+        with self._site() as site:
+            charter, _ = self._own(site.charters.load(hello.charter))
+            site.permit(charter)
+            decision = site.charters.decision_bytes(charter.digest)
+            assert decision is not None
+            presence = Presence(charter=charter.digest, site=site.name, challenge=hello.challenge)
+            return Welcome(site.name, decision, presence.signed(site.key))
+
+    def offer(self, charter: str, receipt: bytes) -> Offer:
+        """As `Core` says."""
+        with self._site() as site:
+            approved, initial = self._own(site.charters.load(charter))
+            if receipt:
+                _keep_receipt(site, approved, receipt)
+            permission = site.permit(approved)
+            return Offer(
+                site=site.name,
+                charter=approved,
+                initial=tensors.encode(initial),
+                base_model=permission.base_model,
+                data=permission.dataset.path,
+                columns=permission.dataset.columns,
+                threads=site.settings.threads,
+                cache=site.settings.cache if site.settings.keep_prepared else None,
+            )
+
+    def reserve(self, charter: str, request: bytes, adapter: str) -> Grant | Update:
+        """As `Core` says."""
+        with self._site() as site:
+            approved, _ = self._own(site.charters.load(charter))
+            asked = _asked(approved, request, adapter)
+            permission = site.permit(approved)
+            kept = site.ledger.answer(approved.digest, asked.round, asked.adapter)
+            if kept is not None:
+                site.log("sent again", charter=approved.digest, round=asked.round)
+                return Update(site.name, *kept)
+            booking = site.ledger.reserve(
+                permission.account,
+                permission.study,
+                asked.round,
+                asked.adapter,
+                permission.plan.event,
+                lambda made: site.log(RESERVED, study=approved.study, booking=made.as_json()),
+            )
+        log.info("reserved", study=approved.study, round=asked.round, booking=booking)
+        return Grant(booking, asked.round)
+
+    def clear(self, booking: int, update: bytes) -> Update:
+        """As `Core` says."""
+        with self._site() as site:
+            booked = site.ledger.unanswered(booking)
+            charter, initial = self._own(site.charters.load(booked.charter))
+            schema = exchanged_schema(charter, initial)
+            bound = charter.aggregation.maximum_update_norm
+            cleared = egress.clear(update, schema, bound, site.name)
+            site.log(
+                "cleared",
+                study=charter.study,
+                charter=charter.digest,
+                round=booked.round,
+                booking=booking,
+                update=canonical.digest(cleared),
+                bytes=len(cleared),
+                to=charter.coordinator.name,
+            )
+            delivery = _delivery(site, booked, cleared)
+            site.ledger.complete(booking, delivery, cleared)
+            return Update(site.name, delivery, cleared)
+
+    def note(self, note: ReceiptNote) -> Noted:
+        """As `Core` says. Raises StateError if the receipt's head is not in this site's log."""
+        with self._site() as site:
+            charter, _ = self._own(site.charters.read(note.charter))
+            _keep_receipt(site, charter, note.receipt)
+            return Noted(site.name)
+
+    def refuse(self, charter: str, answers: str, code: RefusalCode) -> Refusal:
+        """As `Core` says. The audit log has it too, unless it is the log that cannot be written."""
+        settings = self._settings()
+        with suppress(FedwardError), self._site() as site:
+            site.log("refused", code=code.value)
+        try:
+            key = SigningKey.load(settings.key)
+            objection = Objection(charter=charter, site=settings.name, answers=answers, code=code)
+        except (FedwardError, ValidationError):
+            return Refusal(settings.name, code)
+        return Refusal(settings.name, code, objection.signed(key))
+
+
+def exchanged_schema(charter: Charter, initial: Tensors) -> Schema:
+    """Names and shapes of what a round of the charter sends, from the tensors it starts with."""
+    schema = tensors.schema_of(initial)
+    return {name: schema[name] for name in names.exchanged(schema, charter.adapter.method)}
+
+
+def _keep_receipt(site: Site, charter: Charter, data: bytes) -> None:
+    """Keeps a receipt. Raises StatementError, or StateError for a head that was never shown."""
+    coordinator = charter.coordinator
+    receipt = Receipt.read(
+        data, charter.digest, coordinator.public_key, coordinator.name, "receipt"
+    ).by(site.name, "receipt")
+    site.check_shown(receipt.head)
+    site.log(
+        "received",
+        charter=charter.digest,
+        round=receipt.round,
+        update=receipt.update,
+        receipt=data.decode(),
+    )
+
+
+def _asked(charter: Charter, request: bytes, adapter: str) -> RoundRequest:
+    """What the coordinator has signed. Raises StatementError, CharterError or MessageError."""
+    coordinator = charter.coordinator
+    asked = RoundRequest.read(
+        request, charter.digest, coordinator.public_key, coordinator.name, "round request"
+    )
+    if asked.round > charter.training.rounds:
+        raise CharterError(
+            f"charter {charter.study}: training.rounds is {charter.training.rounds}, the request is "
+            f"for round {asked.round}"
+        )
+    if asked.adapter != adapter:
+        raise MessageError("the adapter is not the one that the round request names")
+    return asked
+
+
+def _delivery(site: Site, booked: Booking, cleared: bytes) -> bytes:
+    spending = site.ledger.spending(booked.account)
+    return Delivery(
+        charter=booked.charter,
+        site=site.name,
+        round=booked.round,
+        adapter=booked.request,
+        update=canonical.digest(cleared),
+        epsilon=epsilon_text(spending.epsilon),
+        delta=repr(spending.delta),
+        head=site.shown_head,
+    ).signed(site.key)
