@@ -13,7 +13,6 @@ import ssl
 import subprocess
 import sys
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,7 +26,8 @@ from client.test_settings import good
 from conftest import key_of
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from e2e.federation import free_ports, marked_processes
+from e2e.federation import free_ports
+from e2e.processes import kill_all_in, living_in
 from flwr.common.constant import TIMESTAMP_HEADER
 from flwr.proto.fleet_pb2 import ActivateNodeRequest
 from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER, FLEET_HTTP_SIGNATURE_HEADER
@@ -51,7 +51,6 @@ pytestmark = [
     pytest.mark.timeout(300),
     pytest.mark.skipif(NGINX is None, reason="nginx is not installed (make system)"),
 ]
-MARK = "FEDWARD_E2E_MARK"
 TYPE = "application/protobuf"
 
 
@@ -69,7 +68,6 @@ class Network:
     root: Path
     home: Home
     process: subprocess.Popen[bytes]
-    mark: str
     seen: str = ""
 
     @property
@@ -125,26 +123,26 @@ class Network:
 def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
     root = tmp_path_factory.mktemp("network")
     port, inner = free_ports(2)
-    folder, mark = root / "home", uuid.uuid4().hex
+    folder = root / "home"
     where = ("--address", f"127.0.0.1:{port}", "--superlink-port", inner, "--home", folder)
     seen = typed(at_coordinator, "init", "--name", "university", *where)
     with (root / "run.out").open("wb") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", "fedward_shared.cli", "coordinator", "run", "--home", folder],
-            env=os.environ | {MARK: mark, "PYTHONUNBUFFERED": "1"},
+            cwd=root,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},
             stdout=out,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    made = Network(root, Home(folder), process, mark, seen)
+    made = Network(root, Home(folder), process, seen)
     try:
         assert wait_until(lambda: "university: ready, at" in made.said, 90), made.said
         yield made
     finally:
         process.terminate()
         process.wait(60)
-        for pid, _ in marked_processes(f"{MARK}={mark}"):
-            os.kill(pid, signal.SIGKILL)
+        kill_all_in(root)
 
 
 @pytest.fixture(scope="module")
@@ -429,14 +427,13 @@ def test_only_one_runs(network: Network) -> None:
 
 def test_a_stop_leaves_nothing_and_no_secret_was_written_anywhere(network: Network) -> None:
     """The last test: it ends the coordinator, and reads whatever was printed, logged or kept."""
-    assert len(list(marked_processes(f"{MARK}={network.mark}"))) >= 4
+    assert len(list(living_in(network.root))) >= 7  # nginx has two workers
     network.process.terminate()
     start = time.monotonic()
     assert network.process.wait(45) == 0, network.said
-    assert wait_until(lambda: not list(marked_processes(f"{MARK}={network.mark}")), 5)
+    assert wait_until(lambda: not list(living_in(network.root)), 5)
     assert time.monotonic() - start < 45
     assert network.said.splitlines()[-1].endswith("superlink: stopped")
-    assert not (network.home.proxy / "nginx.pid").exists()  # it hides its environment, and the mark
 
     keys = [p for p in network.root.rglob("*") if p.suffix == ".key" or p.name == "key"]
     assert len(keys) >= 10
