@@ -133,19 +133,21 @@ class Registrar:
         A node that was registered by hand goes too: only the log says who may come in. Raises
         UnreachableError.
         """
-        wanted = {
-            public_key_to_bytes(one.node): one for one in self.state.sites if one.revoked_at is None
-        }
-        known = {node.public_key: node for node in superlink.nodes()}
-        said = []
-        for key, admitted in wanted.items():
-            if key not in known:
-                said.append(_registered(superlink, admitted))
-        for key, node in known.items():
-            if key not in wanted:
-                superlink.unregister(node.node_id)
-                said.append(f"node {node.node_id} unregistered")
-        return said
+        with self._locked("nodes") as state:
+            wanted = {
+                public_key_to_bytes(one.node): one for one in state.sites if one.revoked_at is None
+            }
+            known = {node.public_key: node for node in superlink.nodes()}
+            said = [
+                _registered(superlink, admitted)
+                for key, admitted in wanted.items()
+                if key not in known
+            ]
+            for key, node in known.items():
+                if key not in wanted:
+                    superlink.unregister(node.node_id)
+                    said.append(f"node {node.node_id} unregistered")
+            return said
 
     def _admission(self, admitted: Admitted) -> Admission:
         return Admission(
@@ -165,9 +167,9 @@ class Registrar:
             self._taken_in += 1
 
     @contextmanager
-    def _locked(self) -> Iterator[Admissions]:
-        """The newest state, while nobody else decides."""
-        path = self.home.folder / "admissions.lock"
+    def _locked(self, what: str = "admissions") -> Iterator[Admissions]:
+        """The newest state, while nobody else decides about `what`."""
+        path = self.home.folder / f"{what}.lock"
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)

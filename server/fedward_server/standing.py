@@ -20,7 +20,7 @@ from datetime import datetime
 from pathlib import Path
 
 from fedward_server import proxy, registrar
-from fedward_server.authority import CA_FILE
+from fedward_server.authority import CA_FILE, CRL_FILE
 from fedward_server.coordinator import LOOPBACK, Home
 from fedward_server.processes import POLL_SECONDS, Supervised
 from fedward_server.registrar import Registrar
@@ -71,6 +71,7 @@ class Coordinator:
         prepare(home)
         self.registrar = Registrar(home)
         self.registrar.publish()
+        self._list_written = (home.authority / CRL_FILE).stat().st_mtime_ns
         self._told = len(self.registrar.entries)
         self.processes = [
             Supervised(name, command, home.folder / "logs" / f"{name}.log", environment(home), say)
@@ -110,8 +111,7 @@ class Coordinator:
         if size == self._settled:
             return
         self._tell()
-        if self.registrar.publish():
-            proxy.reload(self.home)
+        self._follow_revocations()
         try:
             said = self.registrar.settle(self.superlink)
         except SuperLinkError:
@@ -128,6 +128,14 @@ class Coordinator:
         if not self._ready and self._settled >= 0 and running and self.home.socket.exists():
             self._ready = True
             self._say(f"{self.home.name}: ready, at {self.home.settings.address}")
+
+    def _follow_revocations(self) -> None:
+        """Whoever wrote the list: a command that was cut off may have reloaded nothing."""
+        self.registrar.publish()
+        written = (self.home.authority / CRL_FILE).stat().st_mtime_ns
+        if written != self._list_written:
+            proxy.reload(self.home)
+            self._list_written = written
 
     def _tell(self) -> None:
         entries = self.registrar.entries

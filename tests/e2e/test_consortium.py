@@ -125,6 +125,7 @@ def test_two_sites_enrol_and_train_and_one_is_let_in_no_more(
         consortium.start(name, "site", "run")
         assert FINGERPRINT.findall(own)[0] in typed("university", "coordinator", "sites")
 
+    terms: tuple[object, ...]
     terms = ("--study", "fractures", "--base-model", tiny_bert_folder, "--labels", ",".join(LABELS))
     terms += ("--epsilon", "8", "--rounds", "2", "--participant", "north=24")
     typed("university", "study", "draft", "studies/fractures", *terms, "--participant", "south=24")

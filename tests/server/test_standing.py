@@ -8,7 +8,7 @@ import pytest
 from server.test_proxy import needs_nginx
 from server.test_registrar import enrolled
 
-from fedward_server import coordinator, standing
+from fedward_server import coordinator, proxy, standing
 from fedward_server.coordinator import Home
 from fedward_server.registrar import Registrar, now
 from fedward_server.standing import Coordinator
@@ -46,18 +46,22 @@ def test_the_proxys_certificate_is_renewed_when_it_is_due(
 
 
 def test_what_others_do_to_the_log_is_told_and_followed(
-    home: Home, running: Coordinator, said: list[str]
+    home: Home, running: Coordinator, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     enrolled(home, "north")
     running._settle()  # no SuperLink answers: it will be asked again
     assert said == ["admissions: north invited", "admissions: north admitted"]
     assert running._settled < 0
+    reloads: list[Home] = []
+    monkeypatch.setattr(proxy, "reload", reloads.append)
     other = Registrar(home)
-    other.revoke("north")
+    other.revoke("north")  # and is cut off before it reloads the proxy
     other.close()
+    running._settle()
     running._settle()
     assert said[2:] == ["admissions: north revoked"]
     assert len(home.open_authority().revoked) == 1
+    assert reloads == [home]
 
 
 def test_the_processes_find_everything_in_the_home(home: Home) -> None:
