@@ -17,6 +17,7 @@ from fedward_client.boundary.wire import Answer
 from fedward_client.gate import loopback, notice
 from fedward_client.gate.proxy import Contact, Counters, Proxy
 from fedward_client.gate.rules import Gate
+from fedward_client.limits import GIB
 from fedward_client.memberships import Membership
 from fedward_client.serving import server
 from fedward_client.settings import SiteSettings
@@ -109,6 +110,7 @@ class Post:
             socket=str(self.socket_path),
             home=str(home),
             threads=self._settings.threads,
+            memory_bytes=int((self._settings.limits.memory_gib or 0) * GIB),
         )
         handover.write(self._settings.runtime, self._user.group)
         return handover

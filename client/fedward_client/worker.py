@@ -15,6 +15,7 @@ from pathlib import Path
 
 import structlog
 
+from fedward_client import limits
 from fedward_client.supervision import MARK, Program, Supervised, marked
 from fedward_shared import canonical
 from fedward_shared.errors import StateError
@@ -52,6 +53,7 @@ class Handover:
     socket: str
     home: str
     threads: int
+    memory_bytes: int
 
     @property
     def mark(self) -> str:
@@ -139,7 +141,9 @@ async def run(folder: Path) -> None:
 
     A second signal ends them at once. Raises StateError as `handovers` does.
     """
-    nodes = [supervised(handover, _free_port()) for handover in handovers(folder)]
+    found = handovers(folder)
+    limits.apply_limits(found[0].memory_bytes)  # of the one site that they all are of
+    nodes = [supervised(handover, _free_port()) for handover in found]
     asked, hurried = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

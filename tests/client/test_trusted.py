@@ -70,7 +70,8 @@ def update(value: float = 0.5) -> bytes:
 
 def booked(path: Path, charter: Charter) -> int:
     granted = core(path).reserve(charter.digest, request(charter), ADAPTER)
-    assert granted == Grant(1, 1)
+    file = canonical.digest((path.parent / "records.jsonl").read_bytes())
+    assert granted == Grant(1, 1, file)
     return 1
 
 
@@ -120,7 +121,7 @@ def test_what_is_not_the_charters_leaves_the_booking_spent_and_open(
     with closing(Site.open(path)) as site:
         spending = site.ledger.spending("people")
         assert (spending.bookings, spending.open_bookings) == (1, 1)
-        assert [e.event for e in site.audit.entries] == ["decided", "reserved"]
+        assert [e.event for e in site.audit.entries] == ["registered", "decided", "reserved"]
 
 
 def test_a_withdrawal_counts_at_once_even_within_a_round(approved: tuple[Path, Charter]) -> None:
@@ -180,7 +181,12 @@ def test_a_refusal_is_signed_and_in_the_log(approved: tuple[Path, Charter]) -> N
     assert (said.answers, said.code) == (CHALLENGE, RefusalCode.DATA)
     assert core(path).refuse("", "", RefusalCode.INTERNAL) == Refusal("north", RefusalCode.INTERNAL)
     with closing(Site.open(path)) as site:
-        assert [e.event for e in site.audit.entries] == ["decided", "refused", "refused"]
+        assert [e.event for e in site.audit.entries] == [
+            "registered",
+            "decided",
+            "refused",
+            "refused",
+        ]
 
 
 def test_a_refusal_can_be_said_when_the_log_cannot_be_written(

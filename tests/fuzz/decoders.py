@@ -15,9 +15,18 @@ import atheris
 
 with atheris.instrument_imports(include=["fedward_shared", "fedward_client"]):
     from fedward_client import reconciliation
-    from fedward_shared import assurances, audit, charter, enrolment, statements, tensors
+    from fedward_shared import (
+        assurances,
+        audit,
+        charter,
+        enrolment,
+        key_change,
+        statements,
+        tensors,
+    )
     from fedward_shared.errors import FedwardError
     from fedward_shared.identity import SigningKey
+    from fedward_shared.privacy.plan import Event
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 KEY = SigningKey.from_seed(hashlib.sha256(b"university").digest())
@@ -74,6 +83,10 @@ def read_admission(data: bytes) -> object:
     return enrolment.certificate(said.certificate, "fuzz")
 
 
+def read_key_change(data: bytes) -> object:
+    return key_change.read(data, KEY.public, "fuzz")
+
+
 def read_tensors(data: bytes) -> object:
     found = tensors.decode(data, "fuzz")
     tensors.check(found, SCHEMA, "fuzz")
@@ -88,6 +101,10 @@ def read_witness(data: bytes) -> object:
     return reconciliation.Witness.parse(data, WITNESS)
 
 
+def read_event(data: bytes) -> object:
+    return Event.from_text(data.decode("utf-8", "replace")).as_text()
+
+
 TARGETS_BY_KIND: dict[str, Callable[[bytes], object]] = {
     charter.CHARTER_KIND: read_charter,
     assurances.Delivery.KIND: read_delivery,
@@ -95,6 +112,7 @@ TARGETS_BY_KIND: dict[str, Callable[[bytes], object]] = {
     enrolment.Invitation.KIND: read_invitation,
     enrolment.Enrolment.KIND: read_enrolment,
     enrolment.Admission.KIND: read_admission,
+    key_change.KIND: read_key_change,
     audit.KIND: lambda data: read_audit_line(data + b"\n"),
 }
 TARGETS: dict[str, Callable[[bytes], object]] = {
@@ -103,6 +121,7 @@ TARGETS: dict[str, Callable[[bytes], object]] = {
     "tensors": read_tensors,
     "audit-line": read_audit_line,
     "witness": read_witness,
+    "event": read_event,
     "signed-charter": signed(charter.CHARTER_KIND),
     "signed-delivery": signed(assurances.Delivery.KIND),
     "signed-decision": signed(assurances.Decision.KIND),
@@ -112,6 +131,7 @@ TARGETS: dict[str, Callable[[bytes], object]] = {
     "signed-invitation": signed(enrolment.Invitation.KIND),
     "signed-enrolment": signed(enrolment.Enrolment.KIND),
     "signed-admission": signed(enrolment.Admission.KIND),
+    "signed-key-change": signed(key_change.KIND),
     "signed-audit-line": signed(audit.KIND),
 }
 
@@ -133,10 +153,12 @@ def seeds() -> list[bytes]:
         "head": "0" * 64,
     }
     entry = {"number": 1, "at": "", "previous": audit.START, "event": "cleared", "details": {}}
-    bodies += [statements.canonical.encode(body) for body in (delivery, entry)]
+    change = {"site": "north", "old": KEY.public.text, "new": KEY.public.text, "at": ""}
+    bodies += [statements.canonical.encode(body) for body in (delivery, entry, change)]
     lines = [statements.sign(audit.KIND, entry, KEY).encode() + b"\n"]
     witness = [statements.canonical.encode({"number": 3, "digest": DIGEST})]
-    return [*good, *bodies, *lines, *witness, *letters()]
+    event = Event("poisson-gaussian", 0.1, 1.5, 10, "patient").as_text().encode()
+    return [*good, *bodies, *lines, *witness, event, *letters()]
 
 
 def letters() -> list[bytes]:
