@@ -238,14 +238,21 @@ class Ledger:
 
     @contextmanager
     def exclusively(self) -> Iterator[None]:
-        """Nobody else writes meanwhile; what is raised within undoes what was written within."""
-        self._db.execute("BEGIN IMMEDIATE")
+        """Nobody else writes meanwhile; what is raised within undoes what was written within.
+
+        Raises StateError where the file cannot be written: the disk is full, or it is held too long.
+        """
         try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:  # SQLite may have undone it when the disk was full
+                    self._db.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as error:
+            raise StateError(f"{self.path}: the ledger cannot be written: {error}") from error
 
     def reserve(
         self,
@@ -347,6 +354,13 @@ class Ledger:
         if row is None:
             raise StateError(f"{self.path}: no open booking {number}; each lets out one update")
         return _booking(row)
+
+    def last_round(self, charter: str) -> int:
+        """The highest round of the study that was ever booked, 0 for none."""
+        (number,) = self._db.execute(
+            "SELECT max(round) FROM bookings WHERE charter = ?", (charter,)
+        ).fetchone()
+        return number or 0
 
     def answer(self, charter: str, round_number: int, request: str) -> tuple[bytes, bytes] | None:
         """Delivery and update already made for exactly this request, or None."""

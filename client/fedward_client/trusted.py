@@ -28,7 +28,7 @@ from fedward_shared.assurances import (
     epsilon_text,
 )
 from fedward_shared.charter import Charter
-from fedward_shared.errors import CharterError, FedwardError, RefusalCode
+from fedward_shared.errors import CharterError, FedwardError, RefusalCode, StateError
 from fedward_shared.messages import (
     Hello,
     MessageError,
@@ -119,6 +119,7 @@ class Trusted:
             if kept is not None:
                 site.log("sent again", charter=approved.digest, round=asked.round)
                 return Update(site.name, *kept)
+            _check_not_over(site, approved, asked)
             file = site.admit(approved)
             booking = site.ledger.reserve(
                 permission.account,
@@ -210,6 +211,19 @@ def _asked(charter: Charter, request: bytes, adapter: str) -> RoundRequest:
     if asked.adapter != adapter:
         raise MessageError("the adapter is not the one that the round request names")
     return asked
+
+
+def _check_not_over(site: Site, charter: Charter, asked: RoundRequest) -> None:
+    """Raises StateError for a round before the last: a message that is late must not cost anything.
+
+    Nor must a coordinator go on from an older copy of its study without people deciding to.
+    """
+    last = site.ledger.last_round(charter.digest)
+    if asked.round < last:
+        raise StateError(
+            f"charter {charter.study}: round {asked.round} is over, round {last} is booked already: "
+            "the request is late, or the coordinator has put back an older copy of its study"
+        )
 
 
 def _delivery(site: Site, booked: Booking, cleared: bytes) -> bytes:

@@ -8,6 +8,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 import structlog
 import torch
@@ -26,7 +27,13 @@ from fedward_shared.assurances import (
     RoundRequest,
     check_approved,
 )
-from fedward_shared.errors import CharterError, CohortError, FedwardError, StatementError
+from fedward_shared.errors import (
+    CharterError,
+    CohortError,
+    FedwardError,
+    StateError,
+    StatementError,
+)
 from fedward_shared.identity import SigningKey
 from fedward_shared.messages import (
     HELLO,
@@ -82,7 +89,9 @@ def create_app(open_study: Callable[[Context], Study], observer: Observer) -> Se
             try:
                 Coordination(study, grid, observer).run()
             except FedwardError as error:
-                study.end(str(error), error.exit_code)
+                # A disk that is full must not hide what went wrong first.
+                with suppress(StateError):
+                    study.end(str(error), error.exit_code)
                 raise
             except KeyboardInterrupt:
                 study.end("interrupted; it can be resumed", 130)

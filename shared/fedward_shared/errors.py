@@ -19,6 +19,7 @@ FedwardError                    1
 ├── GateError                  16   something that a site's gate does not let in or out
 │   └── BundleRefused          16   an app bundle that no release of fedward has
 ├── NotNow                     17   outside a site's hours, or its rounds of the day are used up
+├── InvariantViolated          18   a fault campaign in which a rule of the system did not hold
 └── Interrupted               130   Ctrl-C; what was finished is kept
 
 A message says what was wrong, where, and what to do about it. At a site, nothing of a message
@@ -172,6 +173,12 @@ class NotNow(FedwardError):
 
     exit_code = 17
     refusal = RefusalCode.LATER
+
+
+class InvariantViolated(FedwardError):
+    """A run of a fault campaign after which a rule of the system did not hold."""
+
+    exit_code = 18
 
 
 class Interrupted(FedwardError):
