@@ -125,15 +125,21 @@ def _interval(mechanisms: Mechanisms, delta: float, expected: float) -> float:
     """The coarsest grid of which the whole loss is widened by `WIDENING`, if its ε is as `expected`.
 
     A grid of h adds at most h²/4 to the variance of each loss. The whole has about the variance of a
-    normal loss with the same ε at δ: V/2 + z·√V = ε. Of few losses ε itself moves, by up to h for each
-    that has a largest value; Laplace's has, with probability 1/2.
+    normal loss with the same ε at δ: V/2 + z·√V = ε. Of few losses ε itself moves by up to h, of
+    Laplace's by h for each: they have a largest value, with probability 1/2. That matters as far as ε is
+    made of them.
     """
     losses = sum(_losses(kind, count) for kind, count in mechanisms)
-    largest = sum(count for kind, count in mechanisms if kind[0] == "laplace")
-    at_once = min(max(largest, 1), math.log2(1 / delta))
     z = -NormalDist().inv_cdf(delta)
     variance = (math.sqrt(z * z + 2 * expected) - z) ** 2
-    coarsest = min(math.sqrt(4 * WIDENING * variance / losses), WIDENING * expected / at_once)
+    laplace = [
+        (noise, count) for (mechanism, _, noise), count in mechanisms if mechanism == "laplace"
+    ]
+    share = min(1.0, sum(count / scale for scale, count in laplace) / max(expected, 1e-9))
+    largest = share * min(sum(count for _, count in laplace), math.log2(1 / delta))
+    coarsest = min(
+        math.sqrt(4 * WIDENING * variance / losses), WIDENING * expected / max(1.0, largest)
+    )
     return max((h for h in INTERVALS if h <= coarsest), default=INTERVALS[0])
 
 
