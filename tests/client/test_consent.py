@@ -320,8 +320,10 @@ def test_a_review_says_whom_a_charter_protects(site: Site, terms: Charter) -> No
 
 
 def test_a_charter_of_another_unit_than_the_accounts_is_told_and_refused(
-    site: Site, terms: Charter, source: Path, tmp_path: Path
+    content: dict[str, Any], terms: Charter, source: Path, tmp_path: Path
 ) -> None:
+    content["datasets"]["records"]["owner"] = "label"
+    site = opened(tmp_path / "site", content)
     account = Limit("people", "site.toml", 3.0, 1e-5)
     site.ledger.reserve(account, Limit("earlier", "", 3.0, 1e-5), 1, "r", terms.plan("north").event)
     privacy = terms.privacy.model_copy(update={"unit": "patient"})
@@ -334,3 +336,4 @@ def test_a_charter_of_another_unit_than_the_accounts_is_told_and_refused(
     with pytest.raises(PrivacyError, match="keeps it"):
         consent.approve(site, tmp_path / "other")
     assert site.charters.decision(of_patients.digest) is None
+    site.close()

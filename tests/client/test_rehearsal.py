@@ -51,6 +51,8 @@ def test_the_forecast_is_of_the_charters_own_rounds(
 
 def test_patients_are_rehearsed_with_a_record_each(world: World, recipe: Recipe) -> None:
     folder, settings = prepared(world, recipe)
+    text = settings.read_text("utf-8")
+    settings.write_text(text.replace("account =", 'owner = "patient"\naccount ='), "utf-8")
     site = Site.open(settings)
     charter, initial = charters.load(folder)
     privacy = charter.privacy.model_copy(update={"unit": "patient"})

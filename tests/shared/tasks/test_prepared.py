@@ -122,11 +122,11 @@ def test_who_objected_is_not_trained_on_from_what_was_kept(
     """In one process and in the next, and again once the objection is withdrawn."""
     path, cache = tmp_path / "owned.jsonl", tmp_path / "cache"
     records.write_jsonl(path, {**texts(6), "patient": ["a", "a", "b", "b", "c", "c"]})
-    everybody = prepared(model, "base", path, {}, cache, LeftOut.of("patient", []))
+    everybody = prepared(model, "base", path, {}, cache, left_out=LeftOut.of("patient", []))
     for forget in (False, True):
         if forget:
             module._memory.clear()
-        without = prepared(model, "base", path, {}, cache, LeftOut.of("patient", ["b"]))
+        without = prepared(model, "base", path, {}, cache, left_out=LeftOut.of("patient", ["b"]))
         assert len(without) == 4
         kept = [0, 1, 4, 5]
         assert torch.equal(without.targets, everybody.targets[kept])
@@ -134,7 +134,7 @@ def test_who_objected_is_not_trained_on_from_what_was_kept(
     assert encoded == [6, 4]
     alone = tensors.decode((cache / "owned.1.safetensors").read_bytes(), "cache")
     assert len(alone["targets"]) == 4
-    by_label = prepared(model, "base", path, {}, cache, LeftOut.of("label", ["b"]))
+    by_label = prepared(model, "base", path, {}, cache, left_out=LeftOut.of("label", ["b"]))
     assert len(by_label) == 6
     assert encoded == [6, 4, 6]
 
