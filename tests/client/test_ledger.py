@@ -1,6 +1,7 @@
 """The ledger: spent before the data is touched, never given back, never started afresh."""
 
 import os
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -104,6 +105,28 @@ def test_an_accounts_delta_stays(tmp_path: Path) -> None:
     reserve(ledger)
     with pytest.raises(PrivacyError, match="δ"):
         ledger.reserve(limit("records", 8.0, 1e-6), limit("charter", 8.0), 1, "r", EVENT)
+
+
+def test_a_full_disk_is_named_and_nothing_is_booked(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "l.sqlite")
+    reserve(ledger)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))  # the kernel takes no byte of any file
+    try:
+        with pytest.raises(StateError, match=r"l\.sqlite: the ledger cannot be written"):
+            reserve(ledger, 2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert ledger.spending("records").bookings == 1
+    assert reserve(ledger, 2) == 2
+
+
+def test_the_last_round_of_a_study_is_known(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "l.sqlite")
+    assert ledger.last_round("charter") == 0
+    reserve(ledger, 2)
+    reserve(ledger, 1)
+    assert (ledger.last_round("charter"), ledger.last_round("another")) == (2, 0)
 
 
 def test_a_killed_process_has_spent_what_it_reserved(tmp_path: Path) -> None:

@@ -19,7 +19,13 @@ from fedward_client.trusted import Trusted, exchanged_schema
 from fedward_shared import adapters, base_models, canonical, records, tasks, tensors
 from fedward_shared import charter as charters
 from fedward_shared.assurances import Objection, RoundRequest
-from fedward_shared.charter import AdapterTerms, BaseModelTerms, Charter, TaskTerms
+from fedward_shared.charter import (
+    AdapterTerms,
+    BaseModelTerms,
+    Charter,
+    TaskTerms,
+    TrainingTerms,
+)
 from fedward_shared.errors import AdapterError, CharterError, FedwardError, RefusalCode, StateError
 from fedward_shared.messages import Hello, Refusal
 
@@ -29,14 +35,15 @@ CHALLENGE = "ab" * 32
 
 @pytest.fixture
 def approved(tmp_path: Path, tiny_bert_folder: Path) -> tuple[Path, Charter]:
-    """The settings of a site that has approved a charter of one round, over a head alone."""
+    """The settings of a site that has approved a charter of two rounds, over a head alone."""
     initial = {
         "head.weight": torch.zeros(2, 3),
         "head.bias": torch.zeros(2),
         "head.mean": torch.zeros(3),
     }
     model = BaseModelTerms(digest=base_models.digest(tiny_bert_folder))
-    charter = small_charter(tensors.digest(initial), base_model=model)
+    training = TrainingTerms(rounds=2, local_steps=1, learning_rate=1.0)
+    charter = small_charter(tensors.digest(initial), base_model=model, training=training)
     charters.save(tmp_path / "sent", charter, initial, COORDINATOR)
     records.write_jsonl(tmp_path / "records.jsonl", {"text": ["x"], "label": ["bone"]})
     key_of("north").save(tmp_path / "site.key")
@@ -58,8 +65,9 @@ def core(path: Path, **options: object) -> Trusted:
     return Trusted(lambda: site_settings.load(path), **options)  # type: ignore[arg-type]
 
 
-def request(charter: Charter) -> bytes:
-    return RoundRequest(charter=charter.digest, round=1, adapter=ADAPTER).signed(COORDINATOR)
+def request(charter: Charter, round_number: int = 1) -> bytes:
+    asked = RoundRequest(charter=charter.digest, round=round_number, adapter=ADAPTER)
+    return asked.signed(COORDINATOR)
 
 
 def update(value: float = 0.5) -> bytes:
@@ -84,6 +92,17 @@ def test_a_booking_lets_out_one_update(approved: tuple[Path, Charter]) -> None:
         with pytest.raises(StateError, match="no open booking 1; each lets out one update"):
             core(path).clear(number, again)
     assert core(path).reserve(charter.digest, request(charter), ADAPTER) == first
+
+
+def test_a_round_before_the_last_is_not_trained_for_any_more(
+    approved: tuple[Path, Charter],
+) -> None:
+    path, charter = approved
+    core(path).reserve(charter.digest, request(charter, 2), ADAPTER)
+    with pytest.raises(StateError, match="round 1 is over, round 2 is booked already"):
+        core(path).reserve(charter.digest, request(charter), ADAPTER)
+    with closing(Site.open(path)) as site:
+        assert site.ledger.spending("people").bookings == 1
 
 
 @pytest.mark.parametrize("number", [0, 2, -1, 2**62])

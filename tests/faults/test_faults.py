@@ -125,30 +125,56 @@ def run_campaign(out: Path, runs: int, seed: int = 0) -> dict[str, Any]:
     return result
 
 
-def test_a_short_campaign_breaks_nothing_and_gives_the_same_result_again(tmp_path: Path) -> None:
-    first = run_campaign(tmp_path / "one", RUNS)
-    assert (first["runs"], first["violations"]) == (RUNS, [])
-    assert sum(first["outcomes"].values()) == RUNS
-    assert first["happened"] > RUNS / 2
-    # Interrupted after some runs, and in the middle of a line, it goes on to the same result.
-    other = tmp_path / "other"
-    run_campaign(other, 5)
-    (other / "result.json").unlink()
-    with (other / "studies" / "runs.jsonl").open("ab") as file:
-        file.write(b'{"seed": 5, "mini')
-    second = run_campaign(other, RUNS)
-    assert first | {"seconds": 0} == second | {"seconds": 0}
+def test_a_short_campaign_breaks_nothing(tmp_path: Path) -> None:
+    result = run_campaign(tmp_path, RUNS)
+    assert (result["runs"], result["violations"]) == (RUNS, [])
+    assert sum(result["outcomes"].values()) == RUNS
+    assert result["happened"] > RUNS / 2
 
 
-def test_the_command_prints_the_table_and_ends_with_18_for_a_violation(tmp_path: Path) -> None:
+def test_an_interrupted_campaign_goes_on_to_the_same_result(tmp_path: Path) -> None:
+    whole = run_campaign(tmp_path / "whole", 6, seed=60)
+    run_campaign(tmp_path / "cut", 2, seed=60)
+    (tmp_path / "cut" / "result.json").unlink()
+    with (tmp_path / "cut" / "studies" / "runs.jsonl").open("ab") as file:
+        file.write(b'{"seed": 62, "mini')
+    resumed = run_campaign(tmp_path / "cut", 6, seed=60)
+    assert resumed | {"seconds": 0} == whole | {"seconds": 0}
+    lines = (tmp_path / "cut" / "studies" / "runs.jsonl").read_bytes().splitlines()
+    assert [json.loads(line)["seed"] for line in lines] == [60, 61, 62, 63, 64, 65]
+
+
+def test_the_command_prints_its_table(tmp_path: Path) -> None:
     options = ["simulate", "faults", "--runs", "2", "--seed", "50", "--out", str(tmp_path)]
     ended = subprocess.run(
         [sys.executable, "-m", "fedward_shared.cli", *options],
         capture_output=True, text=True, timeout=200, check=False,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
-    assert "| all |" in ended.stdout
-    assert InvariantViolated.exit_code == 18
+    assert "run 1 of 2, " in ended.stdout
+    assert "| all | " in ended.stdout
+
+
+def test_a_campaign_with_a_violation_ends_with_an_error_that_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Ledger, "answer", lambda *_: None)
+    seed = next(
+        seed
+        for seed in range(200)
+        if any(
+            (o.fault, o.point) == ("twice", "request.train") for o in operations.derive(seed)[:1]
+        )
+    )
+    with pytest.raises(
+        InvariantViolated, match=f"with seed {seed}: rounds_are_paid_once"
+    ) as caught:
+        run_campaign(tmp_path, 1, seed)
+    assert caught.value.exit_code == 18
+    [violation, *_] = json.loads((tmp_path / "result.json").read_bytes())["violations"]
+    assert violation["seed"] == seed
+    derived = [dataclasses.asdict(operation) for operation in operations.derive(seed)]
+    assert violation["operations"] == derived
 
 
 # The harness can fail

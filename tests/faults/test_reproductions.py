@@ -7,10 +7,11 @@ from faults.conftest import Strike
 
 from fedward_simulations.faults.consortium import study_folder
 from fedward_simulations.faults.operations import Operation
+from fedward_simulations.faults.world import World
 
 
-def answers(world: object, site: str) -> list[str]:
-    return [crossing.answer for crossing in world.left if crossing.site == site]  # type: ignore[attr-defined]
+def answers(world: World, site: str) -> list[str]:
+    return [crossing.answer for crossing in world.left if crossing.site == site]
 
 
 @pytest.mark.parametrize("point", ["tensors.before", "record.before"])
@@ -30,6 +31,16 @@ def test_an_outcome_that_finds_no_room_is_written_by_the_next_run(strike: Strike
     assert ending.resumes == 1
     outcome = json.loads((study_folder(world.folder) / "outcome.json").read_bytes())
     assert outcome == {"outcome": "complete", "exit_code": 0, "rounds": 3}
+
+
+def test_a_full_disk_does_not_hide_why_a_study_stopped(strike: Strike) -> None:
+    _, ending, broken = strike(
+        Operation("withdraw", "north", "request.train"),
+        Operation("withdraw", "south", "request.train"),
+        Operation("disk full", "coordinator", "outcome.before"),
+    )
+    assert broken == []
+    assert ending.outcome == "stopped: approval withdrawn"
 
 
 @pytest.mark.parametrize(("point", "crashed"), [("reserve.commit", 1), ("complete.before", 0)])

@@ -55,8 +55,9 @@ def _replaced(owner: Any, name: str, value: object) -> Iterator[None]:
         setattr(owner, name, before)
 
 
+@contextmanager
 def _in_parts(world: World, step: str, half: Callable[[], object]) -> Iterator[None]:
-    """Passes `step` before, torn and after; the step itself is taken in between."""
+    """Passes `step` before, torn and, if it succeeds, after; the step itself is taken within."""
     world.passes(f"{step}.before")
     world.passes(f"{step}.torn", half)
     yield
@@ -66,9 +67,8 @@ def _in_parts(world: World, step: str, half: Callable[[], object]) -> Iterator[N
 def _log(world: World, real: Wrapped) -> Wrapped:
     def write(log: AuditLog, file: int, line: bytes) -> None:
         world.event = json.loads(line)["body"]["event"]
-        for _ in _in_parts(
-            world, f"log.{world.event}", lambda: os.write(file, line[: len(line) // 2])
-        ):
+        half = line[: len(line) // 2]
+        with _in_parts(world, f"log.{world.event}", lambda: os.write(file, half)):
             real(log, file, line)
 
     return write
@@ -76,7 +76,7 @@ def _log(world: World, real: Wrapped) -> Wrapped:
 
 def _witness(world: World, real: Wrapped) -> Wrapped:
     def write(witness: Witness, head: Head) -> None:
-        for _ in _in_parts(world, f"witness.{world.event}", lambda: _half(witness.path, b'{"dig')):
+        with _in_parts(world, f"witness.{world.event}", lambda: _half(witness.path, b'{"dig')):
             real(witness, head)
 
     return write
@@ -87,7 +87,7 @@ def _checkpoint(world: World, real: Wrapped) -> Wrapped:
         step = {".safetensors": "tensors", ".json": "record"}[path.suffix]
         if path.name == studies.OUTCOME_FILE:
             step = "outcome"
-        for _ in _in_parts(world, step, lambda: _half(path, data)):
+        with _in_parts(world, step, lambda: _half(path, data)):
             real(path, data, **options)
 
     return write
