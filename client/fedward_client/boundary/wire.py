@@ -150,10 +150,10 @@ def error_frame(error: FedwardError) -> Frame:
 
 def answer_of(frame: Frame) -> Answer:
     """The answer in a frame. Raises RefusedByCore, or StateError for a frame that is none."""
-    if frame.kind == "Error":
-        raise RefusedByCore(RefusalCode(frame.get("code", str)))
     try:
         match frame.kind:
+            case "Error":
+                raise RefusedByCore(RefusalCode(frame.get("code", str)))
             case "Update":
                 return Update(frame.get("site", str), frame.get("delivery", bytes), frame.blob)
             case "Offer":

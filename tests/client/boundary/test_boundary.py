@@ -231,6 +231,22 @@ def test_a_folder_may_lie_deep(tmp_path: Path) -> None:
         assert at.caller.note(ReceiptNote(DIGEST, b"")) == Noted("north")
 
 
+@pytest.mark.parametrize(
+    "frame",
+    [
+        wire.Frame("Error", {"code": "ubdget"}),  # found by fuzzing
+        wire.Frame("Error"),
+        wire.Frame("Refusal", {"site": "north", "code": "x", "objection": b""}),
+        wire.Frame("Grant", {"booking": 7}),
+        wire.Frame("Surprise"),
+        wire.Frame("Offer", {"site": "north", "charter": "{"}),
+    ],
+)
+def test_an_answer_that_is_none_is_refused(frame: wire.Frame) -> None:
+    with pytest.raises(StateError):
+        wire.answer_of(frame)
+
+
 @given(st.binary(max_size=300))
 def test_no_header_breaks_the_decoder(data: bytes) -> None:
     try:
