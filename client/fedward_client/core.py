@@ -21,8 +21,9 @@ class Offer:
     """What the worker needs for a round of a charter that is approved and permitted here.
 
     `initial`: safetensors of all the study's tensors. `data` is the file of records, and `columns` its
-    column for each role that has not the role's own name. Records of the people in `left_out` are not
-    trained on. `cache` is where prepared records are kept, None for nowhere.
+    column for each role that has not the role's own name. `owner` is the column of whom the charter
+    protects, None where that is a record. Records of the people in `left_out` are not trained on.
+    `cache` is where prepared records are kept, None for nowhere.
     """
 
     site: str
@@ -30,6 +31,7 @@ class Offer:
     initial: bytes
     base_model: Path
     data: Path
+    owner: str | None
     left_out: LeftOut | None
     columns: Mapping[str, str]
     threads: int

@@ -21,7 +21,7 @@ from pathlib import Path
 import structlog
 from prometheus_client import CollectorRegistry
 
-from fedward_client import memberships, worker
+from fedward_client import memberships, readiness, worker
 from fedward_client import settings as site_settings
 from fedward_client.gate.proxy import Counters
 from fedward_client.health import Health
@@ -31,7 +31,7 @@ from fedward_client.serving import server
 from fedward_client.settings import SiteSettings
 from fedward_client.site import Site
 from fedward_client.supervision import MARK, Program, Supervised, end_marked
-from fedward_shared.errors import FedwardError, StateError
+from fedward_shared.errors import FedwardError, StateError, UsageError
 
 LOCK_FILE = "daemon.lock"
 RENEWAL = timedelta(hours=6)
@@ -48,6 +48,8 @@ class Daemon:
         with closing(Site(settings)):
             pass  # a ledger that does not fit its log stops the daemon, before anybody is connected
         self._user = WorkerUser.of(settings)
+        if with_worker:
+            self._prepare_worker()
         self._prepare_runtime()
         found = memberships.all_of(settings)
         if not found:
@@ -62,14 +64,29 @@ class Daemon:
         contacts = {post.membership.coordinator: post.contact for post in self.posts}
         self.health = Health(path, contacts, self.worker, self.registry)
 
+    def _prepare_worker(self) -> None:
+        """Only root starts a process of another user, and makes its folder for it.
+
+        Where the worker has a unit of its own, the folder is that unit's. Raises UsageError.
+        """
+        if self._user.user == os.getuid():
+            return
+        if os.getuid() != 0:
+            raise UsageError(
+                f"site.toml: worker_user: only root can start a worker as {self._user.name}; run "
+                "`fedward site run --no-worker`, and `fedward site worker` as that user"
+            )
+        cache = self.settings.cache
+        cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.chown(cache, self._user.user, -1 if self._user.group is None else self._user.group)
+
     def _prepare_runtime(self) -> None:
         runtime = self.settings.runtime
         runtime.mkdir(parents=True, exist_ok=True)
         for old in runtime.glob(f"*{worker.HANDOVER_SUFFIX}"):
             old.unlink()  # of a coordinator that is no more
         runtime.chmod(0o700 if self._user.group is None else 0o750)
-        if self._user.group is not None:
-            os.chown(runtime, -1, self._user.group)
+        self._user.give(runtime)
 
     def _worker(self) -> Supervised:
         name = self._user.name
@@ -79,7 +96,7 @@ class Daemon:
                 *(sys.executable, "-m", "fedward_shared.cli", "site", "worker"),
                 *("--runtime", str(self.settings.runtime)),
             ],
-            environment={**os.environ, MARK: f"worker:{self.settings.runtime}"},
+            environment=worker.inherited() | {MARK: f"worker:{self.settings.runtime}"},
             patience=worker.GRACE_SECONDS + 2 * worker.STOP_SECONDS,
             user=name,
             group=self._user.group,
@@ -100,6 +117,7 @@ class Daemon:
         servers.append(asyncio.create_task(health_server.serve(sockets=[self.health.open()])))
         renewing = asyncio.create_task(self._renew())
         working = asyncio.create_task(self.worker.run()) if self.worker else None
+        readiness.tell()
         log.info("site is up", site=self.settings.name, health=self.health.address)
         await asked.wait()
         log.info("site is stopping; a round that is under way finishes first")

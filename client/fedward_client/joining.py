@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from fedward_client import memberships
+from fedward_client import keys, memberships
 from fedward_client.memberships import (
     CA_FILE,
     CERTIFICATE_FILE,
@@ -37,7 +37,6 @@ from fedward_shared.enrolment import (
 )
 from fedward_shared.errors import EnrolmentError, IdentityError, StateError, UsageError
 from fedward_shared.files import write_atomically
-from fedward_shared.identity import SigningKey
 
 Send = Callable[[Invitation, bytes], bytes]
 
@@ -102,7 +101,7 @@ def enrol(invitation: Invitation, settings: SiteSettings, send: Send | None = No
     """
     place = memberships.folder(settings) / invitation.coordinator
     tls, node = _keys(place)
-    own = SigningKey.load(settings.key)
+    own = keys.load(settings)
     asked = Enrolment(
         coordinator=invitation.coordinator,
         site=settings.name,

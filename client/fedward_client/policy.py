@@ -238,11 +238,33 @@ def _delta(case: Case) -> str:
     return f"δ = {asked:g}, {allowed:g} is allowed"
 
 
+def _owner(case: Case) -> str:
+    unit, column = case.charter.privacy.unit, case.dataset.owner
+    if unit == "record":
+        return "the charter protects records, not the people they are of"
+    if column is None:
+        raise case.refuse(
+            f"privacy.unit is {unit}",
+            f"names no datasets.{case.charter.dataset}.owner",
+            PrivacyError,
+        )
+    return f"the charter protects each {unit}, by the column {column}"
+
+
 def _path(case: Case) -> str:
     path = case.dataset.path
     if not path.is_file():
         raise DataError(f"{path}: no such file (datasets.{case.charter.dataset}.path)")
     return "the file is there"
+
+
+def _objections(case: Case) -> str:
+    listed = case.dataset.objections
+    if listed is None:
+        return "nobody's records are left out"
+    if not listed.is_file():
+        raise DataError(f"{listed}: no such file (datasets.{case.charter.dataset}.objections)")
+    return f"who is on {listed.name} is left out"
 
 
 def _base_model(case: Case) -> Path:
@@ -271,7 +293,9 @@ RULES: tuple[tuple[str, Callable[[Case], str]], ...] = (
     ("secure_aggregation", _secure_aggregation),
     ("without_dp", _without_dp),
     ("datasets.{}.delta", _delta),
+    ("datasets.{}.owner", _owner),
     ("datasets.{}.path", _path),
+    ("datasets.{}.objections", _objections),
     ("base_models", lambda case: f"{_base_model(case)} is there"),
 )
 """The line of `site.toml`, with the dataset's name to fill in, and the rule behind it."""

@@ -31,10 +31,9 @@ CONTENTS = (("text",), ("prompt", "completion"))
 
 @dataclass(frozen=True)
 class Fingerprinted:
-    """A file: its digest, from which columns the fingerprints are, and those of each record."""
+    """A file: its digest, and the fingerprints of each record."""
 
     file: str
-    fields: str
     records: list[tuple[bytes, ...]]
 
 
@@ -51,14 +50,14 @@ def register(
     nothing is registered. Raises DataError for a file that cannot be used, or that shares records with
     another account.
     """
+    last = ledger.registry.of(name)
+    if last is not None and last.content == _content(dataset, file_digest(dataset.path)):
+        return last, False
     read = fingerprint(key, name, dataset)
     with ledger.exclusively():
         ledger.registry.check_fingerprints(ledger.path)
         known = ledger.registry.accounts_of({f for record in read.records for f in record})
         _check_overlap(name, dataset, read, known)
-        last = ledger.registry.of(name)
-        if last is not None and last.content == (dataset.account, read.file, read.fields):
-            return last, False
         new = sorted({f for record in read.records for f in record} - known.keys())
         before = ledger.registry.last
         made = Registration(
@@ -66,7 +65,7 @@ def register(
             dataset=name,
             account=dataset.account,
             file=read.file,
-            fields=read.fields,
+            fields=_fields(dataset),
             records=len(read.records),
             fingerprints=registry.digest(new),
             at=ledger.at(),
@@ -115,7 +114,7 @@ def fingerprint(key: bytes, name: str, dataset: DatasetSettings) -> Fingerprinte
         for group in groups
     ]
     each = [tuple(f for f in found if f is not None) for found in zip(*made, strict=True)]
-    return Fingerprinted(canonical.digest(content), _fields(dataset), each)
+    return Fingerprinted(canonical.digest(content), each)
 
 
 def file_digest(path: Path) -> str:
@@ -142,6 +141,10 @@ def _digest_of_state(path: Path, _state: tuple[int, ...]) -> str:
 def _state(path: Path) -> tuple[int, ...]:
     stat = path.stat()
     return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+
+
+def _content(dataset: DatasetSettings, file: str) -> tuple[str, str, str]:
+    return dataset.account, file, _fields(dataset)
 
 
 def _fields(dataset: DatasetSettings) -> str:

@@ -51,6 +51,21 @@ class WorkerUser:
             ) from error
         return cls(settings.worker_user, found.pw_uid, found.pw_gid)
 
+    def give(self, path: Path) -> None:
+        """Lets the worker's group have `path`, where the worker is another user.
+
+        Raises UsageError where this process may not: it is neither root's nor of that group.
+        """
+        if self.group is None:
+            return
+        try:
+            os.chown(path, -1, self.group)
+        except PermissionError as error:
+            raise UsageError(
+                f"{path}: cannot be given to the worker: site.toml has worker_user = {self.name}; start "
+                "the daemon as root, or as a member of that user's group"
+            ) from error
+
 
 class Post:
     """All that serves one coordinator: the worker's socket, the gate and its address."""
@@ -96,19 +111,14 @@ class Post:
         """Tells the worker where gate and socket are, and gives it the node's key."""
         node_key = self._place.with_suffix(".node.key")
         write_atomically(node_key, self.membership.node_key.read_bytes(), mode=0o640)
-        home = self._settings.cache / "flower" / self.membership.coordinator
-        home.mkdir(parents=True, exist_ok=True)
-        if self._user.group is not None:
-            os.chown(node_key, -1, self._user.group)
-            for folder in (self._settings.cache, home.parent, home):
-                os.chown(folder, self._user.user, self._user.group)
+        self._user.give(node_key)
         handover = Handover(
             coordinator=self.membership.coordinator,
             gate=self.address,
             ca=str(self._ca),
             node_key=str(node_key),
             socket=str(self.socket_path),
-            home=str(home),
+            home=str(self._settings.cache / "flower" / self.membership.coordinator),
             threads=self._settings.threads,
             memory_bytes=int((self._settings.limits.memory_gib or 0) * GIB),
         )

@@ -10,7 +10,7 @@ from fedward_client.ledger import held
 from fedward_client.policy import Verdict
 from fedward_client.site import Site
 from fedward_shared.charter import Charter
-from fedward_shared.errors import FedwardError
+from fedward_shared.errors import FedwardError, PrivacyError
 from fedward_shared.privacy import accountant
 
 ADVANTAGE = (
@@ -48,7 +48,7 @@ def sentences(charter: Charter, site: Site) -> list[tuple[str, str]]:
         ),
         ("With", ", ".join(others) or "nobody else"),
         ("Until", f"{charter.expires}; {charter.training.rounds} rounds"),
-        ("Dataset", f"{charter.dataset}, one {charter.privacy.unit} at a time is protected"),
+        ("Dataset", _dataset(charter, site)),
         ("What runs", _what_runs(charter)),
         ("What leaves", _what_leaves(charter)),
         ("What it costs", _cost(charter, site)),
@@ -93,6 +93,17 @@ def verdict(charter: Charter, site: Site) -> str:
     return f"This site's rules allow it.{done}"
 
 
+def _dataset(charter: Charter, site: Site) -> str:
+    unit = charter.privacy.unit
+    text = f"{charter.dataset}, one {unit} at a time is protected"
+    if unit != "record":
+        text += " with all their records; the dataset's owner column says whose each is"
+    for party in charter.participants:
+        if party.name == site.name:
+            text += f". Declared for this site: {party.records:,} {unit}s"
+    return text
+
+
 def _what_runs(charter: Charter) -> str:
     terms, steps = charter.adapter, charter.training.local_steps
     what = (
@@ -131,7 +142,10 @@ def _cost(charter: Charter, site: Site) -> str:
     if dataset is None:
         return text
     done = site.ledger.studies(dataset.account)
-    after = held({**done, charter.digest: charter.schedule}, dataset.delta)
+    try:
+        after = held({**done, charter.digest: charter.schedule}, dataset.delta)
+    except PrivacyError as error:
+        return f"{text}. The account {dataset.account} cannot take it: {error}"
     return (
         f"{text}. The account {dataset.account} has spent ε = {held(done, dataset.delta):.3f} and "
         f"would then have spent {after:.3f} of {dataset.epsilon:g}. For a person known to two sites, "

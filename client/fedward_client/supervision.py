@@ -8,28 +8,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-FIRST_DELAY = 1.0
-LONGEST_DELAY = 60.0
-SETTLED_SECONDS = 120.0
-"""A process that has run for that long starts with the first delay again."""
+from fedward_shared.backoff import Backoff
 
 LONGEST_LINE = 2**16
 
 MARK = "FEDWARD_SUPERVISED"
 """Every process below carries this in its environment, so that what a crash leaves is found by it."""
-
-
-@dataclass
-class Backoff:
-    """How long to wait before a process is started again: twice as long each time, up to a minute."""
-
-    delay: float = 0.0
-
-    def after(self, lived: float) -> float:
-        """Seconds to wait after a process that lived for `lived` seconds."""
-        again = 0.0 if lived >= SETTLED_SECONDS else self.delay
-        self.delay = min(max(FIRST_DELAY, 2 * again), LONGEST_DELAY)
-        return self.delay
 
 
 @dataclass(frozen=True)

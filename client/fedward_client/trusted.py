@@ -12,7 +12,7 @@ from datetime import datetime
 import structlog
 from pydantic import ValidationError
 
-from fedward_client import egress, objections
+from fedward_client import egress, keys, objections, policy
 from fedward_client.core import Grant, Offer
 from fedward_client.ledger import Booking, now
 from fedward_client.reconciliation import RESERVED
@@ -29,7 +29,6 @@ from fedward_shared.assurances import (
 )
 from fedward_shared.charter import Charter
 from fedward_shared.errors import CharterError, FedwardError, RefusalCode, StateError
-from fedward_shared.identity import SigningKey
 from fedward_shared.messages import (
     Hello,
     MessageError,
@@ -103,6 +102,7 @@ class Trusted:
                 initial=tensors.encode(initial),
                 base_model=permission.base_model,
                 data=permission.dataset.path,
+                owner=None if approved.privacy.unit == "record" else permission.dataset.owner,
                 left_out=objections.left_out(permission.dataset),
                 columns=permission.dataset.columns,
                 threads=site.settings.threads,
@@ -167,7 +167,7 @@ class Trusted:
         with suppress(FedwardError), self._site() as site:
             site.log("refused", code=code.value)
         try:
-            key = SigningKey.load(settings.key)
+            key = keys.load(settings)
             objection = Objection(charter=charter, site=settings.name, answers=answers, code=code)
         except (FedwardError, ValidationError):
             return Refusal(settings.name, code)
@@ -182,6 +182,7 @@ def exchanged_schema(charter: Charter, initial: Tensors) -> Schema:
 
 def _keep_receipt(site: Site, charter: Charter, data: bytes) -> None:
     """Keeps a receipt. Raises StatementError, or StateError for a head that was never shown."""
+    policy.check_revoked(charter, site.settings)
     coordinator = charter.coordinator
     receipt = Receipt.read(
         data, charter.digest, coordinator.public_key, coordinator.name, "receipt"

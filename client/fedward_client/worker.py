@@ -30,6 +30,7 @@ STOP_SECONDS = 15.0
 PUSH_SECONDS = 2.0
 """The SuperNode looks for a finished reply twice a second."""
 
+INHERITED = ("LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH", "FLWR_SUPEREXEC_TASK_POLL_INTERVAL")
 BUSY = "flwr-clientapp"
 DECORATION = re.compile(r"\x1b\[[0-9;]*m|INFO\s*:\s*")
 
@@ -101,10 +102,26 @@ def program(handover: Handover, port: int) -> Program:
     )
 
 
+def inherited() -> dict[str, str]:
+    """What the worker, and all below it, gets of an environment: no proxy, no credentials, no home."""
+    return {name: os.environ[name] for name in INHERITED if name in os.environ}
+
+
+def prepare(handover: Handover) -> None:
+    """Makes the folder for Flower. Raises StateError where the worker's user may not."""
+    home = Path(handover.home)
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StateError(
+            f"{home}: cannot be made: {error.strerror}; `cache` of site.toml has to be a folder of the "
+            "worker's user"
+        ) from error
+
+
 def environment(handover: Handover) -> dict[str, str]:
-    """All that Flower's processes get of an environment: no proxy, no credentials, nobody's home."""
-    kept = ("LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH", "FLWR_SUPEREXEC_TASK_POLL_INTERVAL")
-    return {name: os.environ[name] for name in kept if name in os.environ} | {
+    """The whole environment of Flower's processes."""
+    return inherited() | {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), "/usr/local/bin", "/usr/bin"]),
         "HOME": handover.home,
         "FLWR_HOME": handover.home,
@@ -139,10 +156,12 @@ def supervised(handover: Handover, port: int) -> Supervised:
 async def run(folder: Path) -> None:
     """Keeps all SuperNodes alive until SIGTERM or SIGINT; then lets what they do finish.
 
-    A second signal ends them at once. Raises StateError as `handovers` does.
+    A second signal ends them at once. Raises StateError as `handovers` and `prepare` do.
     """
     found = handovers(folder)
     limits.apply_limits(found[0].memory_bytes)  # of the one site that they all are of
+    for handover in found:
+        prepare(handover)
     nodes = [supervised(handover, _free_port()) for handover in found]
     asked, hurried = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()

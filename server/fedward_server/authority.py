@@ -121,11 +121,12 @@ class Authority:
         write_atomically(self.folder / CRL_FILE, crl.public_bytes(serialization.Encoding.PEM))
 
     @property
-    def revoked(self) -> set[int]:
-        """The serial numbers in the revocation list. Raises IdentityError."""
+    def revoked(self) -> dict[int, datetime]:
+        """What is in the revocation list: serial numbers, and since when. Raises IdentityError."""
         path = self.folder / CRL_FILE
         try:
-            return {one.serial_number for one in x509.load_pem_x509_crl(path.read_bytes())}
+            crl = x509.load_pem_x509_crl(path.read_bytes())
+            return {one.serial_number: one.revocation_date_utc for one in crl}
         except (OSError, ValueError) as error:
             raise IdentityError(f"{path}: no revocation list: {error}") from error
 

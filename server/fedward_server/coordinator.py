@@ -8,7 +8,7 @@
                    crl.pem               the certificates that were revoked
     HOME/admissions.jsonl                every invitation, admission, renewal and revocation, signed
     HOME/proxy/nginx.conf                made anew at each start; pid, log and temporary files beside it
-    HOME/superlink.sqlite, superexec.secret, studies/, logs/, run/
+    HOME/superlink.sqlite, superexec.secret, launched/, logs/, run/, flower/
 
 The folder is for its owner alone. `coordinator.key`, `authority/` and `admissions.jsonl` are the backup.
 """
@@ -90,8 +90,8 @@ class Home:
 
     @property
     def studies(self) -> Path:
-        """The folder that `FEDWARD_STUDIES` names to the coordinator's processes."""
-        return self.folder / "studies"
+        """The folder that `FEDWARD_STUDIES` names to the coordinator's processes: links to studies."""
+        return self.folder / "launched"
 
     def know_studies(self) -> None:
         """From now on this process looks for studies where the ServerApps of this home do."""

@@ -1,7 +1,7 @@
 """Processes that have to be there: started, watched, started again when they end, stopped in order.
 
-`Backoff` says how long to wait before a process that ended is started again; `Supervised` is one
-process, with all that it starts, as a group of its own. They are ended by their ids, nothing else.
+`Supervised` is one process, with all that it starts, as a group of its own. They are ended by their ids,
+nothing else.
 """
 
 import os
@@ -14,25 +14,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-FIRST_WAIT = 1.0
-LONGEST_WAIT = 60.0
-STEADY_SECONDS = 60.0
+from fedward_shared.backoff import Backoff
+
 STOP_SECONDS = 10.0
 POLL_SECONDS = 0.05
-
-
-@dataclass
-class Backoff:
-    """Seconds to wait: doubled with each failure, from the start again after one that ran steadily."""
-
-    wait: float = FIRST_WAIT
-
-    def after(self, ran_seconds: float) -> float:
-        """How long to wait now that a process has ended which ran for that long."""
-        if ran_seconds >= STEADY_SECONDS:
-            self.wait = FIRST_WAIT
-        now, self.wait = self.wait, min(2 * self.wait, LONGEST_WAIT)
-        return now
 
 
 @dataclass

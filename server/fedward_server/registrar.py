@@ -17,7 +17,7 @@ from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 from fedward_server.admissions import ADMITTED, INVITED, RENEWED, REVOKED, Admissions, Admitted
 from fedward_server.authority import CA_FILE, pem, read_certificate
 from fedward_server.coordinator import Home
-from fedward_server.superlink import SuperLink
+from fedward_server.superlink import RefusedError, SuperLink
 from fedward_shared import enrolment
 from fedward_shared.audit import AuditLog, Entry
 from fedward_shared.enrolment import TOKEN_BYTES, Admission, Enrolment, Invitation
@@ -115,34 +115,39 @@ class Registrar:
         return admitted
 
     def publish(self) -> bool:
-        """Brings the revocation list to what the log says; whether that changed it."""
+        """Adds to the revocation list what the log says; whether that changed it.
+
+        It never becomes shorter: a log that was restored from an older copy lets nobody in again.
+        """
         authority = self.home.open_authority()
         with self._locked() as state:
-            if authority.revoked == set(state.revoked):
+            listed = authority.revoked
+            if set(state.revoked) <= set(listed):
                 return False
-            authority.write_revoked(state.revoked, now())
+            authority.write_revoked(state.revoked | listed, now())
             return True
 
     def settle(self, superlink: SuperLink) -> list[str]:
         """Makes the SuperLink know the nodes of the admitted sites and no others; says what changed.
 
         A node that was registered by hand goes too: only the log says who may come in. Raises
-        SuperLinkError.
+        UnreachableError.
         """
-        wanted = {
-            public_key_to_bytes(one.node): one for one in self.state.sites if one.revoked_at is None
-        }
-        known = {node.public_key: node for node in superlink.nodes()}
-        said = []
-        for key, admitted in wanted.items():
-            if key not in known:
-                superlink.register(admitted.node, admitted.site)
-                said.append(f"node of {admitted.site} registered")
-        for key, node in known.items():
-            if key not in wanted:
-                superlink.unregister(node.node_id)
-                said.append(f"node {node.node_id} unregistered")
-        return said
+        with self._locked("nodes") as state:
+            wanted = {
+                public_key_to_bytes(one.node): one for one in state.sites if one.revoked_at is None
+            }
+            known = {node.public_key: node for node in superlink.nodes()}
+            said = [
+                _registered(superlink, admitted)
+                for key, admitted in wanted.items()
+                if key not in known
+            ]
+            for key, node in known.items():
+                if key not in wanted:
+                    superlink.unregister(node.node_id)
+                    said.append(f"node {node.node_id} unregistered")
+            return said
 
     def _admission(self, admitted: Admitted) -> Admission:
         return Admission(
@@ -162,12 +167,21 @@ class Registrar:
             self._taken_in += 1
 
     @contextmanager
-    def _locked(self) -> Iterator[Admissions]:
-        """The newest state, while nobody else decides."""
-        path = self.home.folder / "admissions.lock"
+    def _locked(self, what: str = "admissions") -> Iterator[Admissions]:
+        """The newest state, while nobody else decides about `what`."""
+        path = self.home.folder / f"{what}.lock"
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield self.state
         finally:
             os.close(handle)
+
+
+def _registered(superlink: SuperLink, admitted: Admitted) -> str:
+    """Registers one node, and says so; a refusal of one keeps no other out."""
+    try:
+        superlink.register(admitted.node, admitted.site)
+    except RefusedError as error:
+        return f"node of {admitted.site} refused: {error}; revoke it, and invite it afresh"
+    return f"node of {admitted.site} registered"

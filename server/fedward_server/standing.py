@@ -20,7 +20,7 @@ from datetime import datetime
 from pathlib import Path
 
 from fedward_server import proxy, registrar
-from fedward_server.authority import CA_FILE
+from fedward_server.authority import CA_FILE, CRL_FILE
 from fedward_server.coordinator import LOOPBACK, Home
 from fedward_server.processes import POLL_SECONDS, Supervised
 from fedward_server.registrar import Registrar
@@ -65,11 +65,13 @@ class Coordinator:
         self.home = home
         self.superlink = SuperLink(home.superlink_address, home.authority / CA_FILE)
         self._say = say
+        self._ready = False
         self._settle_due = self._certificate_due = 0.0
         self._settled = -1  # bytes of the log that the SuperLink has been told of
         prepare(home)
         self.registrar = Registrar(home)
         self.registrar.publish()
+        self._list_written = (home.authority / CRL_FILE).stat().st_mtime_ns
         self._told = len(self.registrar.entries)
         self.processes = [
             Supervised(name, command, home.folder / "logs" / f"{name}.log", environment(home), say)
@@ -86,6 +88,7 @@ class Coordinator:
         if now >= self._settle_due:
             self._settle_due = now + SETTLE_SECONDS
             self._settle()
+            self._tell_ready()
 
     def close(self) -> None:
         """Stops them: first nobody comes in, last the SuperLink."""
@@ -108,8 +111,7 @@ class Coordinator:
         if size == self._settled:
             return
         self._tell()
-        if self.registrar.publish():
-            proxy.reload(self.home)
+        self._follow_revocations()
         try:
             said = self.registrar.settle(self.superlink)
         except SuperLinkError:
@@ -120,6 +122,21 @@ class Coordinator:
         for event in said:
             self._say(f"superlink: {event}")
 
+    def _tell_ready(self) -> None:
+        """Once: from now on sites can come."""
+        running = all(process.is_running for process in self.processes)
+        if not self._ready and self._settled >= 0 and running and self.home.socket.exists():
+            self._ready = True
+            self._say(f"{self.home.name}: ready, at {self.home.settings.address}")
+
+    def _follow_revocations(self) -> None:
+        """Whoever wrote the list: a command that was cut off may have reloaded nothing."""
+        self.registrar.publish()
+        written = (self.home.authority / CRL_FILE).stat().st_mtime_ns
+        if written != self._list_written:
+            proxy.reload(self.home)
+            self._list_written = written
+
     def _tell(self) -> None:
         entries = self.registrar.entries
         for entry in entries[self._told :]:
@@ -128,7 +145,8 @@ class Coordinator:
 
 
 def prepare(home: Home) -> None:
-    """Makes the folders and the proxy's configuration."""
+    """Makes the folders and the proxy's configuration, and clears what a killed one has left."""
+    home.socket.unlink(missing_ok=True)
     for folder in (home.folder / "logs", home.studies, home.folder / "flower"):
         folder.mkdir(mode=0o700, exist_ok=True)
     proxy.write_configuration(home)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from fedward_shared import canonical
@@ -81,20 +82,20 @@ def read_bytes(path: Path) -> bytes:
 
 
 def parse(
-    path: Path,
-    content: bytes,
-    roles: Sequence[str],
-    columns: Mapping[str, str],
-    left_out: LeftOut | None = None,
+    path: Path, content: bytes, roles: Sequence[str], columns: Mapping[str, str]
 ) -> dict[str, list[str]]:
     """The column of each role in `content`, the bytes of `path`; `columns` maps roles to columns.
 
     Raises DataError as `table` and `texts` do.
     """
-    found = table(path, content)
-    if left_out is not None:
-        found = left_out.without(path, found)
-    return {role: texts(path, found, columns.get(role, role), role) for role in roles}
+    return by_role(path, table(path, content), roles, columns)
+
+
+def by_role(
+    path: Path, table: pl.DataFrame, roles: Sequence[str], columns: Mapping[str, str]
+) -> dict[str, list[str]]:
+    """The column of each role in `table`. Raises DataError as `texts` does."""
+    return {role: texts(path, table, columns.get(role, role), role) for role in roles}
 
 
 def table(path: Path, content: bytes) -> pl.DataFrame:
@@ -135,6 +136,24 @@ def texts(path: Path, table: pl.DataFrame, column: str, role: str) -> list[str]:
         row = int(values.is_null().arg_max() or 0) + 1
         raise DataError(f"{path}: column {column!r} has no text in record {row}")
     return values.to_list()
+
+
+def owners(path: Path, table: pl.DataFrame, column: str) -> np.ndarray:
+    """Whose each record of `table` is: numbers from 0 on, in the order of their first records, [N].
+
+    Two records are of one owner if their texts in `column` are the same, `normalised`. Raises DataError
+    that names the file and the record for a column that is not there or holds neither text nor whole
+    numbers, or a record that names nobody.
+    """
+    if column in table.columns and (missing := table[column].is_null()).any():
+        row = int(missing.arg_max() or 0) + 1
+        raise DataError(f"{path}: column {column!r} (for owner) names nobody in record {row}")
+    numbers: dict[str, int] = {}
+    found = [normalised(name) for name in texts(path, table, column, "owner")]
+    if "" in found:
+        row = found.index("") + 1
+        raise DataError(f"{path}: column {column!r} (for owner) names nobody in record {row}")
+    return np.array([numbers.setdefault(name, len(numbers)) for name in found], dtype=np.int64)
 
 
 def _as_text(path: Path, column: pl.Series) -> pl.Series:

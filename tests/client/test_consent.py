@@ -29,6 +29,7 @@ from fedward_shared.errors import (
     CharterError,
     DataError,
     NotNow,
+    PrivacyError,
     StatementError,
     UsageError,
 )
@@ -303,3 +304,36 @@ def test_a_review_names_what_the_rules_forbid(site: Site, terms: Charter) -> Non
     assert "rules do not allow it: charter diagnoses trains without" in review.verdict(
         charter, site
     )
+
+
+def test_a_review_says_whom_a_charter_protects(site: Site, terms: Charter) -> None:
+    text = dict(review.sentences(terms, site))
+    assert text["Dataset"].endswith(
+        "one record at a time is protected. Declared for this site: 100 records"
+    )
+    privacy = terms.privacy.model_copy(update={"unit": "patient"})
+    of_patients = terms.model_copy(update={"privacy": privacy})
+    text = dict(review.sentences(of_patients, site))
+    assert "one patient at a time is protected with all their records" in text["Dataset"]
+    assert text["Dataset"].endswith("Declared for this site: 100 patients")
+    assert "one given patient was in the data" in text["Afterwards"]
+
+
+def test_a_charter_of_another_unit_than_the_accounts_is_told_and_refused(
+    content: dict[str, Any], terms: Charter, source: Path, tmp_path: Path
+) -> None:
+    content["datasets"]["records"]["owner"] = "label"
+    site = opened(tmp_path / "site", content)
+    account = Limit("people", "site.toml", 3.0, 1e-5)
+    site.ledger.reserve(account, Limit("earlier", "", 3.0, 1e-5), 1, "r", terms.plan("north").event)
+    privacy = terms.privacy.model_copy(update={"unit": "patient"})
+    of_patients = terms.model_copy(update={"privacy": privacy})
+    assert (
+        "account people cannot take it"
+        in dict(review.sentences(of_patients, site))["What it costs"]
+    )
+    charters.save(tmp_path / "other", of_patients, INITIAL, COORDINATOR)
+    with pytest.raises(PrivacyError, match="keeps it"):
+        consent.approve(site, tmp_path / "other")
+    assert site.charters.decision(of_patients.digest) is None
+    site.close()

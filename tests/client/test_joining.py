@@ -22,7 +22,13 @@ from fedward_server.coordinator import Home
 from fedward_server.registrar import Registrar
 from fedward_shared import enrolment
 from fedward_shared.enrolment import Admission, Enrolment, Invitation
-from fedward_shared.errors import EnrolmentError, StateError, StatementError, UsageError
+from fedward_shared.errors import (
+    EnrolmentError,
+    IdentityError,
+    StateError,
+    StatementError,
+    UsageError,
+)
 from fedward_shared.identity import SigningKey
 
 NOW = datetime.now(UTC)
@@ -219,9 +225,9 @@ def test_nothing_is_renewed_before_its_time_and_nothing_after_it(both: Both) -> 
 def test_keys_of_a_cut_off_enrolment_that_cannot_be_used_are_named(both: Both) -> None:
     both.place.mkdir(parents=True)
     (both.place / "client.key").write_text("no key")
-    with pytest.raises(joining.IdentityError, match=r"client\.key: no key"):
+    with pytest.raises(IdentityError, match=r"client\.key: no key"):
         both.enrol()
     SigningKey.generate().save(both.place / "other.key")
     (both.place / "other.key").rename(both.place / "client.key")
-    with pytest.raises(joining.IdentityError, match="not a key on secp256r1"):
+    with pytest.raises(IdentityError, match="not a key on secp256r1"):
         both.enrol()

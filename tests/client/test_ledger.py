@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,10 +19,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from fedward_client import ledger as module
 from fedward_client import registry
-from fedward_client.ledger import VERSION, Ledger, Limit
+from fedward_client.ledger import START, VERSION, Booking, Ledger, Limit
 from fedward_shared.errors import BudgetExceeded, PrivacyError, StateError
 from fedward_shared.privacy import accountant
 from fedward_shared.privacy.plan import Event
+from fedward_simulations.bench import accountant as bench
 
 EVENT = Event("poisson-gaussian", 0.1, 4.0, 10)
 DELTA = 1e-5
@@ -318,3 +320,74 @@ def test_bookings_are_counted_from_a_moment_on(tmp_path: Path) -> None:
         studies(ledger, first=2, second=1)
         for hour, count in ((-1, 3), (0, 2), (1.5, 1), (2, 0)):
             assert ledger.begun_since(noon + timedelta(hours=hour)) == count
+
+
+OF_PATIENTS = Event("poisson-gaussian", 0.1, 4.0, 10, "patient")
+
+
+def test_an_account_keeps_its_unit(tmp_path: Path) -> None:
+    """What protects a record says nothing of a patient with many, so their ε have no sum."""
+    ledger = Ledger(tmp_path / "l.sqlite")
+    reserve(ledger)
+    for book in (
+        lambda: ledger.reserve(limit("records", 8.0), limit("other", 8.0), 1, "r", OF_PATIENTS),
+        lambda: ledger.set_aside(limit("records", 8.0), "other", OF_PATIENTS, 3),
+    ):
+        with pytest.raises(PrivacyError, match="one patient and what protects one record"):
+            book()
+    assert ledger.spending("records").bookings == 1
+    ledger.reserve(limit("patients", 8.0), limit("other", 8.0), 1, "r", OF_PATIENTS)
+    assert ledger.spending("patients").epsilon == ledger.spending("records").epsilon
+
+
+def test_training_and_statistics_are_one_account(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "l.sqlite")
+    booked = [EVENT, Event("gaussian", 1.0, 10.0, 2), Event("laplace", 1.0, 20.0, 1)]
+    for number, event in enumerate(booked):
+        ledger.reserve(limit("records", 8.0), limit(f"study {number}", 8.0), 1, "r", event)
+    spending = ledger.spending("records")
+    assert spending.epsilon == accountant.epsilon(booked, DELTA)
+    assert spending.held == accountant.filtered_epsilon(booked, DELTA) > spending.epsilon
+
+
+def inserted(ledger: Ledger, event: str) -> None:
+    booking = Booking(1, "records", repr(DELTA), "charter", 1, "r", event, "2026-01-01").after(
+        START
+    )
+    with ledger.exclusively():
+        ledger.insert(booking)
+
+
+def test_bookings_of_an_earlier_release_count(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "l.sqlite")
+    inserted(
+        ledger,
+        '{"mechanism":"poisson-gaussian","noise_multiplier":"4.0","sampling_rate":"0.1","steps":10}',
+    )
+    assert ledger.spending("records").epsilon == accountant.epsilon([EVENT], DELTA)
+
+
+def test_a_booking_that_is_not_understood_is_not_left_out(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "l.sqlite")
+    inserted(ledger, EVENT.as_text().replace('"version":2', '"version":3'))
+    for ask in (lambda: ledger.spending("records"), lambda: reserve(ledger)):
+        with pytest.raises(StateError, match="event"):
+            ask()
+
+
+def test_a_thousand_bookings_are_answered_in_no_time_once_they_were_composed(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "l.sqlite"
+    bench.filled(path)
+    ledger = Ledger(path)
+    first = ledger.spending("records")
+    assert first.bookings == bench.EVENTS == sum(count for _, count in bench.STUDIES.values())
+    seconds = []
+    for _ in range(5):
+        started = time.perf_counter()
+        assert ledger.spending("records") == first
+        seconds.append(time.perf_counter() - started)
+    assert min(seconds) < 0.05
+    accountant.forget()
+    assert ledger.spending("records") == first

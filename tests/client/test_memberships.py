@@ -13,7 +13,7 @@ from client.test_joining import NOW, Both
 from client.test_joining import made as invited
 
 from fedward_client import memberships
-from fedward_shared.enrolment import MAX_BYTES
+from fedward_shared.enrolment import MAX_BYTES, Admission
 from fedward_shared.errors import EnrolmentError, StatementError, TransportError
 
 
@@ -103,7 +103,7 @@ def test_a_renewal_that_is_not_the_coordinators_keeps_the_old_certificate(both: 
     made = both.enrol()
     before = made.certificate.read_bytes()
     due = made.current.not_valid_after_utc - timedelta(days=1)
-    impostor = memberships.Admission(
+    impostor = Admission(
         coordinator="university",
         site="north",
         key=both.settings.coordinators["university"],

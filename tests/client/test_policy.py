@@ -183,6 +183,17 @@ def test_a_data_file_that_is_not_there(terms: dict[str, Any], settings: SiteSett
     assert "no such file" in refused(charter(terms), settings, DataError)
 
 
+def test_a_list_of_objections_that_is_not_there(
+    terms: dict[str, Any], settings: SiteSettings, tmp_path: Path
+) -> None:
+    listed = tmp_path / "objections.txt"
+    bound = changed(settings, owner="patient", objections=listed)
+    message = refused(charter(terms), bound, DataError)
+    assert message == f"{listed}: no such file (datasets.records.objections)"
+    listed.touch()
+    assert permit(charter(terms), bound)
+
+
 def test_a_base_model_that_is_not_on_the_list(
     terms: dict[str, Any], settings: SiteSettings, tiny_bert_folder: Path
 ) -> None:

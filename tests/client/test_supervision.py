@@ -10,11 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from fedward_client import supervision
-from fedward_client.supervision import MARK, Backoff, Program, Supervised, end_marked, marked
+from fedward_client.supervision import MARK, Program, Supervised, end_marked, marked
+from fedward_shared.backoff import Backoff
 
 
 def program(tmp_path: Path, code: str) -> Program:
@@ -24,18 +23,6 @@ def program(tmp_path: Path, code: str) -> Program:
         {"PATH": os.environ["PATH"], MARK: str(tmp_path)},
         patience=5.0,
     )
-
-
-def test_the_delay_doubles_up_to_a_minute_and_starts_again_after_a_good_run() -> None:
-    backoff = Backoff()
-    assert [backoff.after(0.5) for _ in range(9)] == [1, 2, 4, 8, 16, 32, 60, 60, 60]
-    assert backoff.after(supervision.SETTLED_SECONDS) == 1
-
-
-@given(st.lists(st.floats(0, 1000)))
-def test_a_delay_is_never_less_than_a_second_nor_more_than_a_minute(lives: list[float]) -> None:
-    backoff = Backoff()
-    assert all(1 <= backoff.after(lived) <= 60 for lived in lives)
 
 
 def run_until(supervised: Supervised, condition: Callable[[], bool], seconds: float = 20) -> None:
@@ -54,7 +41,7 @@ def run_until(supervised: Supervised, condition: Callable[[], bool], seconds: fl
 def test_it_is_started_again_with_its_exit_code_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervision, "FIRST_DELAY", 0.05)
+    monkeypatch.setattr(supervision, "Backoff", lambda: Backoff(0.05))
     said, ends = list[str](), list[tuple[int, float]]()
     again = Supervised(
         program(tmp_path, "print('up', flush=True); raise SystemExit(7)"),
@@ -75,7 +62,7 @@ ORPHAN = (
 
 
 def test_orphans_do_not_outlive_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervision, "FIRST_DELAY", 30.0)
+    monkeypatch.setattr(supervision, "Backoff", lambda: Backoff(30.0))
     ends = list[int]()
     parent = Supervised(
         program(tmp_path, ORPHAN), lambda _: None, lambda code, _: ends.append(code)

@@ -81,10 +81,10 @@ def test_an_address_may_be_a_number(authority: Authority) -> None:
 
 
 def test_the_revocation_list_holds_what_was_revoked(authority: Authority) -> None:
-    assert authority.revoked == set()
+    assert authority.revoked == {}
     made = client(authority)
     authority.write_revoked({made.serial_number: NOW}, NOW)
-    assert authority.revoked == {made.serial_number}
+    assert authority.revoked == {made.serial_number: NOW}
     crl = x509.load_pem_x509_crl((authority.folder / CRL_FILE).read_bytes())
     key = authority.certificate.public_key()
     assert isinstance(key, ec.EllipticCurvePublicKey)

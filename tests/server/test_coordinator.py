@@ -34,7 +34,7 @@ def test_a_home_is_read_as_it_was_made(home: Home) -> None:
     assert (home.name, home.settings.address) == ("university", ADDRESS)
     assert home.superlink_address == "127.0.0.1:9091"
     assert home.folder.stat().st_mode & 0o777 == 0o700
-    assert home.open_authority().revoked == set()
+    assert home.open_authority().revoked == {}
     for name in ("coordinator.key", "superexec.secret"):
         assert (home.folder / name).stat().st_mode & 0o777 == 0o600
 
@@ -97,7 +97,7 @@ def test_a_passphrase_comes_from_its_file(tmp_path: Path) -> None:
     path = tmp_path / "passphrase"
     path.write_text("correct horse\n")
     made = coordinator.create(tmp_path / "home", "university", ADDRESS, 9091, path)
-    assert made.open_authority().revoked == set()
+    assert made.open_authority().revoked == {}
     path.write_text("another\n")
     with pytest.raises(IdentityError, match="another passphrase"):
         made.open_authority()

@@ -10,14 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from fedward_server.processes import (
-    FIRST_WAIT,
-    LONGEST_WAIT,
-    STEADY_SECONDS,
-    Backoff,
     Supervised,
     wait_until,
 )
@@ -108,16 +102,6 @@ def test_one_whose_supervisor_is_killed_ends_too(tmp_path: Path) -> None:
         assert exists(pid)
         above.kill()
     assert wait_until(lambda: not exists(pid), 10)
-
-
-@given(st.lists(st.floats(0, 1000), max_size=30))
-def test_the_wait_doubles_until_one_runs_steadily(runs: list[float]) -> None:
-    backoff, expected = Backoff(), FIRST_WAIT
-    for ran in runs:
-        if ran >= STEADY_SECONDS:
-            expected = FIRST_WAIT
-        assert backoff.after(ran) == expected
-        expected = min(2 * expected, LONGEST_WAIT)
 
 
 def test_waiting_ends_in_time() -> None:

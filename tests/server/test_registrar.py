@@ -85,11 +85,26 @@ def test_a_revocation_that_was_cut_off_is_published_later(
         patched.setattr(Authority, "write_revoked", crash)
         with pytest.raises(KeyboardInterrupt):
             registrar.revoke("north")
-    assert home.open_authority().revoked == set()
+    assert home.open_authority().revoked == {}
     later = Registrar(home)
     assert later.publish()
     assert not later.publish()
-    assert home.open_authority().revoked == set(later.state.revoked) != set()
+    assert home.open_authority().revoked == later.state.revoked != {}
+
+
+def test_an_older_copy_of_the_log_lets_nobody_in_again(home: Home) -> None:
+    enrolled(home, "north")
+    older = home.admissions.read_bytes()
+    revoking = Registrar(home)
+    revoking.revoke("north")
+    home.admissions.write_bytes(older)
+    restored = Registrar(home)
+    assert restored.state.current("north")
+    assert not restored.publish()
+    enrolled(home, "south", 1)
+    later = Registrar(home)
+    later.revoke("south")
+    assert len(home.open_authority().revoked) == 2
 
 
 def test_a_log_that_was_changed_is_refused(home: Home) -> None:

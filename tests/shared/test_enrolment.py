@@ -1,7 +1,9 @@
 """The three letters of an enrolment: each change is refused, and the keys in them are what they say."""
 
+import base64
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from fedward_shared import canonical, enrolment, statements
 from fedward_shared.enrolment import MAX_BYTES, Admission, Enrolment, Invitation
 from fedward_shared.errors import StatementError
 
+VECTORS = Path(__file__).parents[1] / "vectors" / "enrolment"
 UNIVERSITY = key_of("university")
 PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 INVITATION = Invitation(
@@ -141,6 +144,24 @@ def test_a_request_that_its_key_has_not_signed_is_refused() -> None:
     pem = stolen.public_bytes(serialization.Encoding.PEM).decode()
     with pytest.raises(StatementError, match="of its own"):
         enrolment.requested_key(pem, "test")
+
+
+def test_a_request_of_another_version_is_refused() -> None:
+    """Found by `make fuzz`: the library's error for it is no ValueError."""
+    pem = (VECTORS / "refused-version-3.pem").read_text("ascii")
+    with pytest.raises(StatementError, match="no certificate request"):
+        enrolment.requested_key(pem, "test")
+
+
+def test_a_certificate_of_another_version_is_refused() -> None:
+    data = (VECTORS / "certificate.pem").read_text("ascii")
+    der = x509.load_pem_x509_certificate(data.encode()).public_bytes(serialization.Encoding.DER)
+    version = bytes.fromhex("a003020102")  # [0] INTEGER 2: version 3
+    assert der.count(version) == 1
+    changed = base64.b64encode(der.replace(version, bytes.fromhex("a003020107"))).decode()
+    pem = f"-----BEGIN CERTIFICATE-----\n{changed}\n-----END CERTIFICATE-----\n"
+    with pytest.raises(StatementError, match="no certificate"):
+        enrolment.certificate(pem, "test")
 
 
 def test_a_certificate_is_due_after_two_thirds_of_its_time() -> None:

@@ -89,8 +89,8 @@ def owned(folder: Path, name: str, owners: list[object]) -> Path:
 
 
 def left(path: Path, *objected: str) -> list[str]:
-    gone = LeftOut.of("owner", objected)
-    return records.parse(path, path.read_bytes(), ["text"], {}, gone)["text"]
+    table = LeftOut.of("owner", objected).without(path, records.table(path, path.read_bytes()))
+    return records.by_role(path, table, ["text"], {})["text"]
 
 
 @pytest.mark.parametrize("name", ["r.csv", "r.jsonl", "r.parquet"])
@@ -125,7 +125,7 @@ def test_owners_that_cannot_be_told_apart(
     with pytest.raises(DataError, match=rf"r\.parquet: {said}"):
         left(path, *objected)
     with pytest.raises(DataError, match="no column 'patient'"):
-        records.parse(path, path.read_bytes(), ["text"], {}, LeftOut.of("patient", []))
+        LeftOut.of("patient", []).without(path, records.table(path, path.read_bytes()))
 
 
 def test_the_same_people_have_the_same_digest() -> None:
@@ -134,3 +134,78 @@ def test_the_same_people_have_the_same_digest() -> None:
     assert (
         len({one, LeftOut.of("owner", ["a"]).digest, LeftOut.of("patient", ["a", "b"]).digest}) == 3
     )
+
+
+def owners_in(path: Path, column: str) -> list[int]:
+    found: list[int] = records.owners(path, records.table(path, path.read_bytes()), column).tolist()
+    return found
+
+
+def written(tmp_path: Path, name: str, content: str) -> Path:
+    path = tmp_path / name
+    path.write_text(content, "utf-8")
+    return path
+
+
+def test_owners_are_numbered_as_they_come(tmp_path: Path) -> None:
+    table = pl.DataFrame({"patient": [907, 12, 907, 5, 12]})
+    table.write_csv(tmp_path / "r.csv")
+    table.write_ndjson(tmp_path / "r.jsonl")
+    table.write_parquet(tmp_path / "r.parquet")
+    for end in ("csv", "jsonl", "parquet"):
+        path = tmp_path / f"r.{end}"
+        assert owners_in(path, "patient") == [0, 1, 0, 2, 1]
+
+
+def test_owners_are_told_apart_by_their_text(tmp_path: Path) -> None:
+    """007 and 7 are two, 10^20 and 10^20 + 1 too; white space around a name is not part of it."""
+    rows = ["007", "7", " 7 ", "1.0", "100000000000000000000", "100000000000000000001", "ä", '"ä"']
+    path = written(tmp_path, "r.csv", "\n".join(["who", *rows]) + "\n")
+    assert owners_in(path, "who") == [0, 1, 1, 2, 3, 4, 5, 5]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "named"),
+    [
+        ("r.csv", "who,text\na,x\n,y\n", "names nobody in record 2"),
+        ("r.csv", "who,text\na,x\nb,y\n   ,z\n", "names nobody in record 3"),
+        ("r.jsonl", '{"who":"a"}\n{"who":""}\n', "names nobody in record 2"),
+        ("r.jsonl", '{"who":null}\n{"who":"a"}\n', "names nobody in record 1"),
+        ("r.jsonl", '{"who":"a"}\n{"text":"x"}\n', "names nobody in record 2"),
+        ("r.jsonl", '{"who":1.5}\n', "with a decimal point"),
+        ("r.jsonl", '{"who":["a"]}\n', "which is no text"),
+        ("r.jsonl", '{"name":"a"}\n', r"no column 'who' \(for owner\); it has name"),
+    ],
+)
+def test_a_record_without_an_owner_is_named(
+    tmp_path: Path, name: str, content: str, named: str
+) -> None:
+    path = written(tmp_path, name, content)
+    with pytest.raises(DataError, match=named) as caught:
+        owners_in(path, "who")
+    assert name in str(caught.value)
+
+
+@given(
+    st.lists(
+        st.text(st.characters(codec="utf-8", exclude_categories=["Z", "C"]), min_size=1).filter(
+            records.normalised
+        ),
+        min_size=1,
+    )
+)
+def test_two_records_have_one_number_exactly_if_they_have_one_owner(names: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "r.jsonl"
+        records.write_jsonl(path, {"who": names})
+        found = owners_in(path, "who")
+    names = [records.normalised(name) for name in names]
+    assert sorted(set(found)) == list(range(len(set(names))))
+    for i, one in enumerate(names):
+        for j, other in enumerate(names):
+            assert (found[i] == found[j]) == (one == other)
+
+
+def test_a_csv_keeps_its_texts_as_they_stand(tmp_path: Path) -> None:
+    path = written(tmp_path, "r.csv", "text,label\n1.50,007\n2,8\n")
+    assert records.read(path, ROLES, {}) == {"text": ["1.50", "2"], "label": ["007", "8"]}

@@ -150,10 +150,10 @@ def error_frame(error: FedwardError) -> Frame:
 
 def answer_of(frame: Frame) -> Answer:
     """The answer in a frame. Raises RefusedByCore, or StateError for a frame that is none."""
-    if frame.kind == "Error":
-        raise RefusedByCore(RefusalCode(frame.get("code", str)))
     try:
         match frame.kind:
+            case "Error":
+                raise RefusedByCore(RefusalCode(frame.get("code", str)))
             case "Update":
                 return Update(frame.get("site", str), frame.get("delivery", bytes), frame.blob)
             case "Offer":
@@ -173,6 +173,7 @@ def _offer_fields(offer: Offer) -> dict[str, Value]:
         "charter": canonical.encode(offer.charter.body).decode(),
         "base_model": str(offer.base_model),
         "data": str(offer.data),
+        "owner": offer.owner or "",
         "left_out": _left_out_text(offer.left_out),
         "columns": canonical.encode(dict(offer.columns)).decode(),
         "threads": offer.threads,
@@ -201,6 +202,7 @@ def _offer(frame: Frame) -> Offer:
         initial=frame.blob,
         base_model=Path(frame.get("base_model", str)),
         data=Path(frame.get("data", str)),
+        owner=frame.get("owner", str) or None,
         left_out=_left_out(frame.get("left_out", str)),
         columns=canonical.decode(frame.get("columns", str).encode()),
         threads=frame.get("threads", int),

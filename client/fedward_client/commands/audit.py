@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 audit = typer.Typer(help="The log of every decision and of all that left.", no_args_is_help=True)
 
+HIDDEN = {"receipt", "chain", "request", "change", "fields", "fingerprints"}
+"""What is for programs: statements and digests that say nothing to people."""
+
 LogFile = Annotated[Path | None, typer.Argument(help="A log; this site's own by default.")]
 KeyText = Annotated[
     str | None,
@@ -114,7 +117,7 @@ def _details(entry: "Entry") -> str:
     shown: dict[str, object] = {}
     for name, value in entry.details.items():
         inner = value if isinstance(value, dict) else {name: value}
-        shown |= {k: v for k, v in inner.items() if k not in ("receipt", "chain", "request")}
+        shown |= {k: v for k, v in inner.items() if k not in HIDDEN}
     return ", ".join(f"{name} {_short(value)}" for name, value in shown.items())
 
 

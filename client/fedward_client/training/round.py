@@ -45,6 +45,7 @@ class Training:
             offer.data,
             offer.columns,
             offer.cache,
+            offer.owner,
             offer.left_out,
             granted.file,
         )

@@ -27,6 +27,7 @@ OFFER = Offer(
     initial=b"\x00tensors",
     base_model=Path("/models/bert"),
     data=Path("/data/Fälle.jsonl"),
+    owner="patient",
     left_out=LeftOut.of("patient", ["4711", "0815"]),
     columns={"text": "Befund"},
     threads=3,
@@ -228,6 +229,22 @@ def test_a_folder_may_lie_deep(tmp_path: Path) -> None:
     for at in counter(deep, frozenset({os.getuid()})):
         at.said.answer = Noted("north")
         assert at.caller.note(ReceiptNote(DIGEST, b"")) == Noted("north")
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        wire.Frame("Error", {"code": "ubdget"}),  # found by fuzzing
+        wire.Frame("Error"),
+        wire.Frame("Refusal", {"site": "north", "code": "x", "objection": b""}),
+        wire.Frame("Grant", {"booking": 7}),
+        wire.Frame("Surprise"),
+        wire.Frame("Offer", {"site": "north", "charter": "{"}),
+    ],
+)
+def test_an_answer_that_is_none_is_refused(frame: wire.Frame) -> None:
+    with pytest.raises(StateError):
+        wire.answer_of(frame)
 
 
 @given(st.binary(max_size=300))
