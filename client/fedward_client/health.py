@@ -23,6 +23,7 @@ from starlette.routing import Route
 
 from fedward_client import settings as site_settings
 from fedward_client.gate.proxy import Contact
+from fedward_client.serving import LOOPBACK
 from fedward_client.site import Site
 from fedward_client.supervision import Supervised
 from fedward_shared.errors import FedwardError
@@ -56,8 +57,8 @@ class Health:
         """The socket that the server is to serve; its address is written into the runtime folder."""
         made = socket.socket()
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind(("127.0.0.1", self._settings.metrics_port))
-        self.address = f"127.0.0.1:{made.getsockname()[1]}"
+        made.bind((LOOPBACK, self._settings.metrics_port))
+        self.address = f"{LOOPBACK}:{made.getsockname()[1]}"
         content = json.dumps({"health": self.address, "started": int(self._started)})
         write_atomically(self._settings.runtime / ADDRESS_FILE, content.encode())
         return made

@@ -43,6 +43,7 @@ class RefusalCode(StrEnum):
     BUDGET = "budget"
     STATE = "state"
     BUNDLE = "bundle"
+    PROTOCOL = "protocol"
     INTERNAL = "internal"
 
 
