@@ -1,4 +1,4 @@
-"""Collects all that a machine without internet needs to install fedward, with hashes and a bill of materials.
+"""Collects all that a machine without internet installs, with hashes and a bill of materials.
 
     python deploy/wheelhouse.py FOLDER [site|coordinator]
 
@@ -49,7 +49,9 @@ class Wheel:
     def read(cls, path: Path) -> "Wheel":
         """The wheel in the file `path`."""
         with zipfile.ZipFile(path) as archive:
-            [name] = [n for n in archive.namelist() if n.count("/") == 1 and n.endswith("/METADATA")]
+            [name] = [
+                n for n in archive.namelist() if n.count("/") == 1 and n.endswith("/METADATA")
+            ]
             told = HeaderParser().parsestr(archive.read(name).decode("utf-8"))
         requires = tuple(Requirement(text) for text in told.get_all("Requires-Dist", []))
         name, version = canonicalize_name(told["Name"]), told["Version"]
@@ -77,7 +79,9 @@ def _license(told: Message) -> str:
 
 def collect(folder: Path, parts: tuple[str, ...]) -> None:
     """Builds our own wheels and downloads those of their dependencies."""
-    with tempfile.TemporaryDirectory() as copies:  # what an earlier build has left gets into no wheel
+    with (
+        tempfile.TemporaryDirectory() as copies
+    ):  # what an earlier build has left gets into no wheel
         left = shutil.ignore_patterns("build", "*.egg-info", "__pycache__")
         own = [shutil.copytree(ROOT / part, Path(copies) / part, ignore=left) for part in parts]
         options = ["--no-deps", "--no-build-isolation", "--wheel-dir", str(folder)]

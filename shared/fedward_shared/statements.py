@@ -93,8 +93,8 @@ def decode(data: bytes, kind: str, origin: str) -> Statement:
         raise StatementError(f"{origin}: not a signed statement")
     if _is_other_version(content["kind"], kind):
         raise StatementError(
-            f"{origin}: it is {content['kind'][:80]!r}, and this release reads {kind!r}: who signed it has "
-            "another release of fedward"
+            f"{origin}: it is {content['kind'][:80]!r}, and this release reads {kind!r}: who signed it "
+            "has another release of fedward"
         )
     if content["kind"] != kind:
         raise StatementError(f"{origin}: it is {str(content['kind'])[:80]!r}, expected {kind!r}")

@@ -31,7 +31,10 @@ WORKER = Path(__file__).parent / "cut_off.py"
 def has_namespaces() -> bool:
     """Whether this machine lets us take the network from a process."""
     unshare = shutil.which("unshare")
-    return unshare is not None and not subprocess.run([unshare, "--net", "true"], check=False).returncode
+    return (
+        unshare is not None
+        and not subprocess.run([unshare, "--net", "true"], check=False).returncode
+    )
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,9 @@ def somebody() -> Iterator[str]:
 
 
 @pytest.mark.skipif(not has_namespaces(), reason="no right to make network namespaces")
-def test_a_study_is_trained_without_any_network(tmp_path: Path, world: World, recipe: Recipe) -> None:
+def test_a_study_is_trained_without_any_network(
+    tmp_path: Path, world: World, recipe: Recipe
+) -> None:
     world = replace(world, sites={"north": texts(24)})
     recipe = replace(recipe, training=recipe.training.model_copy(update={"rounds": 1}))
     folder, [settings] = Consortium(world, Observer()).prepare("study", recipe, 8.0)

@@ -13,7 +13,10 @@ from conftest import key_of
 from fedward_client import logs
 from fedward_shared.errors import UsageError
 
-DAEMON_INFO, DAEMON_ERROR = "<30>fedward: ", "<27>fedward: "  # RFC 3164: facility 3, severities 6 and 3
+DAEMON_INFO, DAEMON_ERROR = (
+    "<30>fedward: ",
+    "<27>fedward: ",
+)  # RFC 3164: facility 3, severities 6 and 3
 
 
 @pytest.fixture(autouse=True)

@@ -24,7 +24,9 @@ def of_protocol(record: RecordDict, protocol: object) -> RecordDict:
 
 def test_a_message_of_another_protocol_is_named() -> None:
     hello = of_protocol(Hello(CHARTER, "ab" * 32).to_record(), messages.PROTOCOL + 1)
-    with pytest.raises(messages.ForeignProtocol, match="of protocol 2, and this release speaks") as told:
+    with pytest.raises(
+        messages.ForeignProtocol, match="of protocol 2, and this release speaks"
+    ) as told:
         Hello.from_record(hello)
     assert told.value.refusal is RefusalCode.PROTOCOL
     assert question(hello) == ("", "")  # a refusal of it cannot say what it refuses
@@ -45,8 +47,8 @@ def test_a_statement_of_another_version_is_named() -> None:
     with pytest.raises(StatementError) as told:
         statements.decode(newer, "fedward/charter/1", "charter.json")
     assert str(told.value) == (
-        "charter.json: it is 'fedward/charter/2', and this release reads 'fedward/charter/1': who signed "
-        "it has another release of fedward"
+        "charter.json: it is 'fedward/charter/2', and this release reads 'fedward/charter/1': who "
+        "signed it has another release of fedward"
     )
     with pytest.raises(StatementError, match="expected 'fedward/receipt/1'"):
         statements.decode(newer, "fedward/receipt/1", "charter.json")

@@ -66,8 +66,12 @@ def test_the_exposure_in_the_documents_is_what_systemd_says() -> None:
     )
     told = dict(EXPOSURE.findall(done.stdout))
     page = (ROOT / "docs/how-to/run-a-site.md").read_text("utf-8")
-    written = dict(re.findall(r"^\| `(fedward-[a-z-]+\.service)` \| ([0-9.]+) \|", page, re.MULTILINE))
-    version = subprocess.run(["systemd-analyze", "--version"], capture_output=True, text=True, check=True)
+    written = dict(
+        re.findall(r"^\| `(fedward-[a-z-]+\.service)` \| ([0-9.]+) \|", page, re.MULTILINE)
+    )
+    version = subprocess.run(
+        ["systemd-analyze", "--version"], capture_output=True, text=True, check=True
+    )
     assert sorted(told) == sorted(unit.name for unit in UNITS)
     assert all(float(figure) <= 2.0 for figure in told.values()), told
     if version.stdout.startswith("systemd 252 "):  # another release weighs the settings differently
@@ -89,13 +93,16 @@ def test_the_worker_reaches_loopback_and_no_key() -> None:
     unit, site = settings("fedward-site-worker.service"), settings("fedward-site.service")
     assert (unit["IPAddressDeny"], unit["IPAddressAllow"]) == ("any", "localhost")
     hidden = unit["InaccessiblePaths"].replace("-/", "/").split()
-    assert {f"/var/lib/{site['StateDirectory']}", f"/etc/{site['ConfigurationDirectory']}"} <= set(hidden)
+    assert {f"/var/lib/{site['StateDirectory']}", f"/etc/{site['ConfigurationDirectory']}"} <= set(
+        hidden
+    )
     assert unit["User"] == unit["Group"] != site["User"]
     assert "EnvironmentFile" not in unit  # which names the proxy
     for each in (unit, site):
-        assert each["NoNewPrivileges"] == each["MemoryDenyWriteExecute"] == "yes"
+        assert each["NoNewPrivileges"] == each["ProtectHome"] == "yes"
         assert each["CapabilityBoundingSet"] == ""
         assert each["LimitCORE"] == "0"
+    assert site["MemoryDenyWriteExecute"] == "yes"  # torch, in the worker, compiles as it runs
 
 
 def test_what_a_person_has_to_mend_is_not_tried_again() -> None:
@@ -120,7 +127,9 @@ def test_users_and_folders_are_those_of_the_units(tmp_path: Path) -> None:
 def test_systemd_makes_the_users(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
     for page in sorted((FOLDER / "sysusers.d").glob("*.conf")):
-        subprocess.run(["systemd-sysusers", f"--root={tmp_path}", str(page)], check=True, timeout=60)
+        subprocess.run(
+            ["systemd-sysusers", f"--root={tmp_path}", str(page)], check=True, timeout=60
+        )
     users = (tmp_path / "etc/passwd").read_text("utf-8")
     assert re.findall("^([a-z-]+):", users, re.MULTILINE) == [
         "fedward-coordinator",

@@ -1,4 +1,4 @@
-"""Who stands outside of a site's gate, for real: a TLS server that asks for certificates, and a proxy."""
+"""Who stands outside of a site's gate: a TLS server that asks for certificates, and a proxy."""
 
 import asyncio
 import datetime

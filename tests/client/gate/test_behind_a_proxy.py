@@ -50,7 +50,9 @@ async def answer(request: Request) -> Response:
 
 
 async def too_new(_request: Request) -> Response:
-    error = FlowerError(ApiErrorCode.RUNTIME_VERSION_INCOMPATIBLE, "inside", public_details="1.99.0")
+    error = FlowerError(
+        ApiErrorCode.RUNTIME_VERSION_INCOMPATIBLE, "inside", public_details="1.99.0"
+    )
     return JSONResponse(error.to_json("Runtime version compatibility check failed."), 412)
 
 
@@ -141,7 +143,10 @@ def test_the_worker_knows_no_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
     monkeypatch.setenv("LANG", "de_DE.UTF-8")
     handover = worker.Handover("university", "127.0.0.1:1", "ca", "key", "s", str(tmp_path), 2)
-    for environment in (worker.inherited() | {MARK: f"test:{tmp_path}"}, worker.environment(handover)):
+    for environment in (
+        worker.inherited() | {MARK: f"test:{tmp_path}"},
+        worker.environment(handover),
+    ):
         said = asyncio.run(environment_within(environment))
         assert "LANG=de_DE.UTF-8" in said
         names = [line.partition("=")[0].lower() for line in said]
@@ -171,6 +176,6 @@ def test_another_flower_is_not_mistaken_for_a_bad_certificate(
         said, gate = through(membership, f"{FLEET}activate-node", b"")
     assert said.status_code == 412  # the SuperNode ends with Flower's own words
     assert gate.contact.problem == (
-        f"{HOST}:443: the coordinator has another Flower than this site's {package_version}: install the "
-        "release of fedward that it runs, or ask it to upgrade"
+        f"{HOST}:443: the coordinator has another Flower than this site's {package_version}: install "
+        "the release of fedward that it runs, or ask it to upgrade"
     )
