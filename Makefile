@@ -11,7 +11,7 @@ export FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION := 1
 export HF_HUB_OFFLINE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install system demo test lint unit e2e bench bench-recipe fuzz wheelhouse clean
+.PHONY: help install system system-nginx demo test lint unit e2e bench bench-recipe fuzz wheelhouse clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -63,8 +63,9 @@ wheelhouse: $(STAMP) ## All that a machine without internet installs, with hashe
 	$(BIN)/python deploy/wheelhouse.py $(WHEELHOUSE)/site site
 	$(BIN)/python deploy/wheelhouse.py $(WHEELHOUSE)/coordinator coordinator
 
-# Browser for the report's tests: installed where that is allowed, else those tests say they are left out.
-system:
+# Browser for the report's tests, nginx for the proxy's: installed where that is allowed, else those tests
+# say they are left out. Debian starts a service of nginx's own where it can; nothing here needs it.
+system: system-nginx
 	@if ! command -v chromium >/dev/null 2>&1; then \
 	  if command -v apt-get >/dev/null 2>&1 && [ "$$(id -u)" = 0 ]; then \
 	    echo "installing chromium"; \
@@ -72,6 +73,17 @@ system:
 	      || echo "chromium could not be installed: the tests of the report in a browser are left out"; \
 	  else \
 	    echo "no chromium, and no right to install it: the tests of the report in a browser are left out"; \
+	  fi; \
+	fi
+
+system-nginx:
+	@if ! PATH="$$PATH:/usr/sbin" command -v nginx >/dev/null 2>&1; then \
+	  if command -v apt-get >/dev/null 2>&1 && [ "$$(id -u)" = 0 ]; then \
+	    echo "installing nginx"; \
+	    (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq nginx-light) >/dev/null 2>&1 \
+	      || echo "nginx could not be installed: the tests of the network are left out"; \
+	  else \
+	    echo "no nginx, and no right to install it: the tests of the network are left out"; \
 	  fi; \
 	fi
 

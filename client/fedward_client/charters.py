@@ -122,6 +122,7 @@ class ApprovedCharters:
     def load(self, digest: str) -> tuple[Charter, Tensors]:
         """As `read`, if the site's last decision approves. Raises CharterError otherwise."""
         charter, initial = self.read(digest)
+        self._check_key(charter)
         decision = self.decision(digest)
         if decision is None or decision.choice != "approve":
             said = (
@@ -134,6 +135,14 @@ class ApprovedCharters:
                 "`fedward site approve` would do that"
             )
         return charter, initial
+
+    def _check_key(self, charter: Charter) -> None:
+        named, own = charter.participant(self._site).key, self._key.public.text
+        if named != own:
+            raise CharterError(
+                f"charter {charter.study}: it names this site by {named}, which is not its key any "
+                f"more; the coordinator has to draw up one that names {own}, to be approved anew"
+            )
 
     def _decision_file(self, digest: str, number: int) -> Path:
         return self._place(digest) / f"decision-{number:04d}.json"

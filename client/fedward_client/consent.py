@@ -19,10 +19,11 @@ def approve(
 ) -> tuple[Charter, Decision | None]:
     """Approves the charter in `source`, as `person` where several have to agree.
 
-    The decision is None while others still have to. Raises FedwardError, with the line of the policy,
-    for a charter that the site's rules do not allow.
+    The dataset is registered if it is not. The decision is None while others still have to. Raises
+    FedwardError, with the line of the policy, for a charter that the site's rules do not allow.
     """
     charter = _permitted(site, source)
+    site.register(charter.dataset)
     approval = site.settings.approval
     if not approval.people:
         if person is not None:

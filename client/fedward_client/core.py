@@ -13,15 +13,17 @@ from typing import Protocol
 from fedward_shared.charter import Charter
 from fedward_shared.errors import RefusalCode
 from fedward_shared.messages import Hello, Noted, ReceiptNote, Refusal, Update, Welcome
+from fedward_shared.records import LeftOut
 
 
 @dataclass(frozen=True)
 class Offer:
     """What the worker needs for a round of a charter that is approved and permitted here.
 
-    `initial`: safetensors of all the study's tensors. `data` is the file of records, `columns` its
-    column for each role that has not the role's own name. `cache` is where prepared records are kept,
-    None for nowhere.
+    `initial`: safetensors of all the study's tensors. `data` is the file of records, and `columns` its
+    column for each role that has not the role's own name. `owner` is the column of whom the charter
+    protects, None where that is a record. Records of the people in `left_out` are not trained on.
+    `cache` is where prepared records are kept, None for nowhere.
     """
 
     site: str
@@ -29,6 +31,8 @@ class Offer:
     initial: bytes
     base_model: Path
     data: Path
+    owner: str | None
+    left_out: LeftOut | None
     columns: Mapping[str, str]
     threads: int
     cache: Path | None
@@ -36,10 +40,13 @@ class Offer:
 
 @dataclass(frozen=True)
 class Grant:
-    """A round is booked: the booking's number, and which round it is."""
+    """A round is booked: the booking's number, which round it is, and the digest of the file of records
+    that it was booked for.
+    """
 
     booking: int
     round: int
+    file: str
 
 
 class Core(Protocol):

@@ -30,7 +30,7 @@ from fedward_client.post import Post, WorkerUser
 from fedward_client.serving import server, spare_loopback
 from fedward_client.settings import SiteSettings
 from fedward_client.site import Site
-from fedward_client.supervision import MARK, Program, Supervised
+from fedward_client.supervision import MARK, Program, Supervised, end_marked
 from fedward_shared.errors import FedwardError, StateError, UsageError
 
 LOCK_FILE = "daemon.lock"
@@ -109,8 +109,8 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, asked.set)
+        marks = [post.hand_over().mark for post in self.posts]
         for post in self.posts:
-            post.hand_over()
             post.listener.start()
         servers = [asyncio.create_task(post.serve()) for post in self.posts]
         health_server = server(self.health.app())
@@ -124,6 +124,8 @@ class Daemon:
         if self.worker and working:
             await self.worker.stop()
             await working
+            for mark in marks:
+                end_marked(mark)  # of a worker that was killed just now
         renewing.cancel()
         for each in (*(post.server for post in self.posts), health_server):
             each.should_exit = True

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from fedward_client.ledger import shown
-from fedward_client.reconciliation import RESERVED
+from fedward_client.reconciliation import REGISTERED, RESERVED
 from fedward_client.site import Site
 from fedward_shared import audit, pages
 from fedward_shared.audit import Entry
@@ -43,6 +43,7 @@ class Evidence:
     departures: list[Departure]
     bookings: int
     epsilon: str
+    records: str
     account: str
     account_epsilon: str
     limit: str
@@ -56,7 +57,7 @@ def gather(site: Site, digest: str) -> Evidence:
     """The evidence for the charter with this digest. Raises CharterError or AuditError."""
     charter, _ = site.charters.read(digest)
     entries = list(audit.read(site.audit.path, site.key.public))
-    own = [entry for entry in entries if _is_about(entry, digest)]
+    own = [entry for entry in entries if _is_about(entry, charter)]
     dataset = site.settings.datasets.get(charter.dataset)
     if dataset is None:
         raise CharterError(f"site.toml: datasets.{charter.dataset}: there is none of that name")
@@ -71,6 +72,7 @@ def gather(site: Site, digest: str) -> Evidence:
         departures=_departures(own),
         bookings=sum(entry.event == RESERVED for entry in own),
         epsilon=shown(accountant.epsilon(spent, dataset.delta)),
+        records=_records(own),
         account=dataset.account,
         account_epsilon=shown(total.epsilon),
         limit=f"{dataset.epsilon:g} at δ = {dataset.delta:g}",
@@ -86,11 +88,19 @@ def render(evidence: Evidence) -> str:
     return environment.get_template("evidence.html.j2").render(e=evidence, c=evidence.charter)
 
 
-def _is_about(entry: Entry, digest: str) -> bool:
-    booking = entry.details.get("booking")
+def _is_about(entry: Entry, charter: Charter) -> bool:
+    booking, registration = entry.details.get("booking"), entry.details.get("registration")
+    if isinstance(registration, dict):
+        return bool(registration.get("dataset") == charter.dataset)
     if isinstance(booking, dict):
-        return bool(booking.get("charter") == digest)
-    return bool(entry.details.get("charter") == digest)
+        return bool(booking.get("charter") == charter.digest)
+    return bool(entry.details.get("charter") == charter.digest)
+
+
+def _records(entries: Sequence[Entry]) -> str:
+    """Each version of the dataset that was registered."""
+    found = [e.details["registration"] for e in entries if e.event == REGISTERED]
+    return "; ".join(f"{r['records']} on {str(r['at'])[:10]} ({r['file']})" for r in found) or "–"
 
 
 def _decision(entry: Entry) -> tuple[str, str, str]:

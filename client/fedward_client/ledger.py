@@ -7,7 +7,7 @@ computed again is booked again.
 
 Bookings are chained: each has the digest of itself and the chain before it. The audit log gets every
 booking before the ledger commits it, so that either of the two, restored from an older copy, no longer
-fits the other (`reconciliation.py`).
+fits the other (`reconciliation.py`). Which records belong to which account is in `registry.py`.
 """
 
 import math
@@ -19,13 +19,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from fedward_client import registry
+from fedward_client.registry import Registry
 from fedward_shared import canonical
 from fedward_shared.errors import BudgetExceeded, PrivacyError, StateError
 from fedward_shared.privacy import accountant
 from fedward_shared.privacy.plan import Event
 
-VERSION = 2
-SCHEMA = """
+VERSION = 3
+MIGRATIONS = {2: registry.SCHEMA}
+"""What takes a ledger of an older version to the next one."""
+
+SCHEMA = (
+    """
 CREATE TABLE accounts (
     name TEXT PRIMARY KEY,
     delta REAL NOT NULL CHECK (delta > 0 AND delta < 1)
@@ -52,6 +58,8 @@ CREATE TABLE set_aside (
 CREATE INDEX bookings_by_account ON bookings (account);
 CREATE INDEX bookings_by_request ON bookings (charter, round, request);
 """
+    + registry.SCHEMA
+)
 SELECT = (
     "SELECT number, account, delta, charter, round, request, event, at, chain"
     " FROM bookings JOIN accounts ON accounts.name = bookings.account"
@@ -166,11 +174,10 @@ class Ledger:
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.execute("PRAGMA foreign_keys=ON")
+            self.registry = Registry(self._db)
             if new:
                 with self.exclusively():
-                    for statement in SCHEMA.split(";"):
-                        self._db.execute(statement)
-                    self._db.execute(f"PRAGMA user_version={VERSION:d}")
+                    self._make(SCHEMA, VERSION)
                 path.chmod(0o600)
             self._check()
         except (sqlite3.Error, OSError) as error:
@@ -180,15 +187,35 @@ class Ledger:
             ) from error
 
     def _check(self) -> None:
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        if version != VERSION:
+        if self._version != VERSION and self._version not in MIGRATIONS:
             raise StateError(
-                f"{self.path}: ledger version {version}, this release reads version {VERSION}"
+                f"{self.path}: ledger version {self._version}, this release reads version {VERSION}"
             )
         problems = [row[0] for row in self._db.execute("PRAGMA quick_check").fetchall()]
         if problems != ["ok"]:
             raise StateError(f"{self.path}: the ledger is corrupt: {problems[0]}")
         self._check_chain()
+        self._migrate()
+        self.registry.check_chain(self.path)
+
+    @property
+    def _version(self) -> int:
+        return int(self._db.execute("PRAGMA user_version").fetchone()[0])
+
+    def _migrate(self) -> None:
+        """Takes a ledger of an older version to this one, all at once or not at all."""
+        if self._version == VERSION:
+            return
+        with self.exclusively():
+            while (
+                version := self._version
+            ) != VERSION:  # asked again: another may have been faster
+                self._make(MIGRATIONS[version], version + 1)
+
+    def _make(self, schema: str, version: int) -> None:
+        for statement in schema.split(";"):
+            self._db.execute(statement)
+        self._db.execute(f"PRAGMA user_version={version:d}")
 
     def _check_chain(self) -> None:
         chain = START
@@ -211,14 +238,21 @@ class Ledger:
 
     @contextmanager
     def exclusively(self) -> Iterator[None]:
-        """Nobody else writes meanwhile; what is raised within undoes what was written within."""
-        self._db.execute("BEGIN IMMEDIATE")
+        """Nobody else writes meanwhile; what is raised within undoes what was written within.
+
+        Raises StateError where the file cannot be written: the disk is full, or it is held too long.
+        """
         try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:  # SQLite may have undone it when the disk was full
+                    self._db.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as error:
+            raise StateError(f"{self.path}: the ledger cannot be written: {error}") from error
 
     def reserve(
         self,
@@ -253,7 +287,7 @@ class Ledger:
                 round=round_number,
                 request=request,
                 event=event.as_text(),
-                at=self._at(),
+                at=self.at(),
             ).after(last.chain if last else START)
             self.insert(booking)
             announce(booking)
@@ -295,7 +329,8 @@ class Ledger:
                 f"{account.delta:g}"
             )
 
-    def _at(self) -> str:
+    def at(self) -> str:
+        """Now, as the ledger writes it."""
         return self._clock().astimezone(UTC).isoformat(timespec="milliseconds")
 
     def complete(self, number: int, delivery: bytes, update: bytes) -> None:
@@ -308,7 +343,7 @@ class Ledger:
             )
             self._db.execute(
                 "UPDATE bookings SET closed_at = ?, delivery = ?, answer = ? WHERE number = ?",
-                (self._at(), delivery, update, number),
+                (self.at(), delivery, update, number),
             )
 
     def unanswered(self, number: int) -> Booking:
@@ -319,6 +354,13 @@ class Ledger:
         if row is None:
             raise StateError(f"{self.path}: no open booking {number}; each lets out one update")
         return _booking(row)
+
+    def last_round(self, charter: str) -> int:
+        """The highest round of the study that was ever booked, 0 for none."""
+        (number,) = self._db.execute(
+            "SELECT max(round) FROM bookings WHERE charter = ?", (charter,)
+        ).fetchone()
+        return number or 0
 
     def answer(self, charter: str, round_number: int, request: str) -> tuple[bytes, bytes] | None:
         """Delivery and update already made for exactly this request, or None."""
@@ -358,6 +400,12 @@ class Ledger:
             found.setdefault(charter, []).append(Event.from_text(event))
         return found
 
+    def begun_since(self, moment: datetime) -> int:
+        """How many bookings there are since then, of whatever study."""
+        at = moment.astimezone(UTC).isoformat(timespec="milliseconds")
+        row = self._db.execute("SELECT count(*) FROM bookings WHERE at > ?", (at,)).fetchone()
+        return int(row[0])
+
     def set_aside(self, account: "Limit", charter: str, event: Event, rounds: int) -> None:
         """Keeps `rounds` times `event` for a study that is approved, until it is released.
 
@@ -378,6 +426,11 @@ class Ledger:
         """What was kept for a study and not spent is free again."""
         with self.exclusively():
             self._db.execute("DELETE FROM set_aside WHERE charter = ?", (charter,))
+
+    def release_all(self) -> None:
+        """What was kept for any study and not spent is free again."""
+        with self.exclusively():
+            self._db.execute("DELETE FROM set_aside")
 
     def _set_aside(self, account: str) -> Studies:
         rows = self._db.execute(

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import httpx
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.x509.oid import NameOID
 from pydantic import ValidationError
 
@@ -117,15 +117,9 @@ def _details(place: Path) -> Details:
         raise StateError(f"{path}: {describe(error)}") from error
 
 
-def is_due(certificate: x509.Certificate, now: datetime) -> bool:
-    """Whether two thirds of its time are over: a month is left of three, for whatever goes wrong."""
-    start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    return now >= start + (end - start) * 2 / 3
-
-
 def renew_if_due(membership: Membership, now: datetime) -> bool:
     """Renews the certificate where it is time; says whether it did. Raises as `renew` does."""
-    if not is_due(membership.current, now):
+    if not enrolment.is_due(membership.current, now):
         return False
     renew(membership, now)
     return True
@@ -177,13 +171,14 @@ def accepted(admission: Admission, details: Details, ca: str, key: object) -> x5
     if (admission.coordinator, admission.key) != (details.coordinator, details.key):
         raise StatementError(f"{origin}: not signed by {details.coordinator}")
     found = enrolment.certificate(admission.certificate, origin)
-    names = [name.value for name in found.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
-    if names != [details.site] or admission.site != details.site or found.public_key() != key:
-        raise StatementError(f"{origin}: the certificate is not for this site and its key")
     try:
+        names = [name.value for name in found.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+        is_ours = names == [details.site] == [admission.site] and found.public_key() == key
         found.verify_directly_issued_by(enrolment.certificate(ca, origin))
-    except (ValueError, TypeError, InvalidSignature) as error:
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm) as error:
         raise StatementError(f"{origin}: the certificate is not by the authority") from error
+    if not is_ours:
+        raise StatementError(f"{origin}: the certificate is not for this site and its key")
     return found
 
 

@@ -1,6 +1,11 @@
-"""The site's own rules, held against an approved charter. The stricter of the two wins."""
+"""The site's own rules, held against a charter. The stricter of the two wins.
+
+Each rule is a line of `site.toml`. It says in a sentence how the charter meets it, or raises the error
+that names the line which forbids it; `permit` wants all of them met, `verdicts` shows each.
+"""
 
 import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -9,9 +14,19 @@ from fedward_client.ledger import Limit
 from fedward_client.settings import DatasetSettings, SiteSettings
 from fedward_shared import base_models
 from fedward_shared.charter import WITHOUT_DP, Charter
-from fedward_shared.errors import CharterError, DataError, ModelError, PrivacyError
+from fedward_shared.errors import (
+    CharterError,
+    DataError,
+    FedwardError,
+    ModelError,
+    PrivacyError,
+    StatementError,
+)
 from fedward_shared.identity import PublicKey
 from fedward_shared.privacy.plan import TrainingPlan
+
+HONEST = 2
+"""At least so many of a cohort do not work together: of one alone, they would know the update."""
 
 
 @dataclass(frozen=True)
@@ -25,76 +40,236 @@ class Permission:
     study: Limit
 
 
+@dataclass(frozen=True)
+class Case:
+    """A charter before the rules of the site that holds the key `own`."""
+
+    charter: Charter
+    settings: SiteSettings
+    own: PublicKey
+    now: datetime
+
+    def refuse(
+        self, asked: str, line: str, kind: type[FedwardError] = CharterError
+    ) -> FedwardError:
+        """The error that says what the charter asks for, and which line of `site.toml` forbids it."""
+        return kind(f"charter {self.charter.study}: {asked}, site.toml {line}")
+
+    @property
+    def dataset(self) -> DatasetSettings:
+        """The dataset that the charter names. Raises DataError."""
+        name = self.charter.dataset
+        found = self.settings.datasets.get(name)
+        if found is None:
+            raise DataError(f"site.toml: datasets.{name}: there is none of that name")
+        return found
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a rule made of a charter."""
+
+    line: str
+    allowed: bool
+    text: str
+
+
 def permit(charter: Charter, settings: SiteSettings, own: PublicKey, now: datetime) -> Permission:
     """What `settings` allow the site with the key `own` for `charter`; touches no record.
 
     Raises CharterError, DataError, ModelError or PrivacyError with the line that forbids it.
     """
-    _check_parties(charter, settings, own)
-    charter.check_date(now)
-    dataset = settings.datasets.get(charter.dataset)
-    if dataset is None:
-        raise DataError(f"site.toml: datasets.{charter.dataset}: there is none of that name")
-    if charter.use not in dataset.uses:
-        raise CharterError(
-            f"charter {charter.study}: use is {charter.use}, site.toml allows datasets."
-            f"{charter.dataset} for {', '.join(dataset.uses) or 'none'}"
-        )
-    if charter.aggregation.minimum_cohort < settings.minimum_cohort:
-        raise CharterError(
-            f"charter {charter.study}: aggregation.minimum_cohort is "
-            f"{charter.aggregation.minimum_cohort}, site.toml asks for {settings.minimum_cohort}"
-        )
-    without_dp = charter.privacy.mechanism == "none"
-    if without_dp and settings.without_dp != WITHOUT_DP:
-        raise PrivacyError(
-            f"charter {charter.study} trains without differential privacy; site.toml does not say "
-            f'without_dp = "{WITHOUT_DP}"'
-        )
-    if charter.privacy.delta > dataset.delta:
-        raise PrivacyError(
-            f"charter {charter.study}: privacy.delta is {charter.privacy.delta:g}, site.toml allows "
-            f"{dataset.delta:g}"
-        )
-    if not dataset.path.is_file():
-        raise DataError(f"{dataset.path}: no such file (datasets.{charter.dataset}.path)")
-    unbounded = math.inf if without_dp else None
+    case = Case(charter, settings, own, now)
+    for _, rule in RULES:
+        rule(case)
+    dataset, privacy = case.dataset, charter.privacy
+    unbounded = math.inf if privacy.mechanism == "none" else None
     return Permission(
         plan=charter.plan(settings.name),
         dataset=dataset,
-        base_model=_base_model(charter.base_model.digest, settings),
+        base_model=_base_model(case),
         account=Limit(dataset.account, "site.toml", unbounded or dataset.epsilon, dataset.delta),
         study=Limit(
-            charter.digest,
-            "the charter",
-            unbounded or charter.privacy.epsilon or 0.0,
-            charter.privacy.delta,
+            charter.digest, "the charter", unbounded or privacy.epsilon or 0.0, privacy.delta
         ),
     )
 
 
-def _check_parties(charter: Charter, settings: SiteSettings, own: PublicKey) -> None:
-    coordinator = charter.coordinator
-    pinned = settings.coordinators.get(coordinator.name)
+def verdicts(
+    charter: Charter, settings: SiteSettings, own: PublicKey, now: datetime
+) -> Iterator[Verdict]:
+    """What each rule makes of `charter`, in the order in which `permit` asks them."""
+    case = Case(charter, settings, own, now)
+    for line, rule in RULES:
+        try:
+            yield Verdict(line.format(charter.dataset), True, rule(case))
+        except FedwardError as error:
+            yield Verdict(line.format(charter.dataset), False, str(error))
+
+
+def check_revoked(charter: Charter, settings: SiteSettings) -> None:
+    """Raises StatementError if the coordinator signs with a key that the site has revoked."""
+    if charter.coordinator.key in settings.revoked:
+        raise StatementError(
+            f"charter {charter.study}: {charter.coordinator.name} signs with {charter.coordinator.key}, "
+            "site.toml: revoked: names that key"
+        )
+
+
+def _coordinator(case: Case) -> str:
+    party = case.charter.coordinator
+    pinned = case.settings.coordinators.get(party.name)
     if pinned is None:
         raise CharterError(
-            f"charter {charter.study}: site.toml: coordinators: there is no {coordinator.name}"
+            f"charter {case.charter.study}: site.toml: coordinators: there is no {party.name}"
         )
-    if pinned != coordinator.key:
-        raise CharterError(
-            f"charter {charter.study}: coordinator.key is {coordinator.key}, site.toml knows "
-            f"{coordinator.name} by {pinned}"
-        )
-    named = charter.participant(settings.name).key
-    if named != own.text:
-        raise CharterError(
-            f"charter {charter.study}: participants: {settings.name} has the key {named}, this "
-            f"site's is {own.text}"
-        )
+    if pinned != party.key:
+        raise case.refuse(f"coordinator.key is {party.key}", f"knows {party.name} by {pinned}")
+    return f"{party.name} is known by that key"
 
 
-def _base_model(digest: str, settings: SiteSettings) -> Path:
-    found = {folder: base_models.digest(folder) for folder in settings.base_models}
+def _revoked(case: Case) -> str:
+    check_revoked(case.charter, case.settings)
+    for peer in case.charter.participants:
+        if peer.key in case.settings.revoked:
+            raise case.refuse(f"participants: {peer.name} has the key {peer.key}", "has it revoked")
+    return "no key in the charter is revoked"
+
+
+def _own_key(case: Case) -> str:
+    named = case.charter.participant(case.settings.name).key
+    if named != case.own.text:
+        raise CharterError(
+            f"charter {case.charter.study}: participants: {case.settings.name} has the key {named}, "
+            f"this site's is {case.own.text}"
+        )
+    return "the charter names this site by its key"
+
+
+def _peers(case: Case) -> str:
+    known = case.settings.peers
+    if known is None:
+        return "anybody may take part beside this site"
+    for peer in case.charter.participants:
+        if peer.name == case.settings.name:
+            continue
+        if peer.name not in known:
+            raise case.refuse(
+                f"participants: {peer.name} takes part", f"[peers] has no {peer.name}"
+            )
+        if known[peer.name] != peer.key:
+            raise case.refuse(
+                f"participants: {peer.name} has the key {peer.key}",
+                f"peers.{peer.name} is {known[peer.name]}",
+            )
+    return "every other participant is known by its key"
+
+
+def _expires(case: Case) -> str:
+    case.charter.check_date(case.now)
+    return f"the charter runs until {case.charter.expires}"
+
+
+def _dataset(case: Case) -> str:
+    return f"account {case.dataset.account}"
+
+
+def _of_coordinator(case: Case) -> str:
+    allowed, name = case.dataset.coordinators, case.charter.coordinator.name
+    if allowed is not None and name not in allowed:
+        raise case.refuse(
+            f"the coordinator is {name}",
+            f"allows datasets.{case.charter.dataset} to {', '.join(allowed) or 'none'}",
+        )
+    return f"{name} may ask for it"
+
+
+def _use(case: Case) -> str:
+    allowed, use = case.dataset.uses, case.charter.use
+    if use not in allowed:
+        raise case.refuse(
+            f"use is {use}",
+            f"allows datasets.{case.charter.dataset} for {', '.join(allowed) or 'none'}",
+        )
+    return f"{use} is allowed"
+
+
+def _minimum_cohort(case: Case) -> str:
+    asked, wanted = case.charter.aggregation.minimum_cohort, case.settings.minimum_cohort
+    if asked < wanted:
+        raise case.refuse(f"aggregation.minimum_cohort is {asked}", f"asks for {wanted}")
+    return f"{asked} sites or more in every sum, {wanted} are asked for"
+
+
+def _collusion(case: Case) -> str:
+    asked, colluding = case.charter.aggregation.minimum_cohort, case.settings.collusion
+    if not colluding:
+        return "nobody is supposed to work together with the coordinator"
+    if asked < colluding + HONEST:
+        raise case.refuse(
+            f"aggregation.minimum_cohort is {asked}",
+            f"says collusion = {colluding}, which asks for {colluding + HONEST}: those who know "
+            f"{colluding} of the updates would know this site's",
+        )
+    return f"{asked - colluding} sites or more remain beside {colluding} that work together"
+
+
+def _secure_aggregation(case: Case) -> str:
+    if case.settings.secure_aggregation == "required":
+        raise case.refuse("updates are not masked", 'says secure_aggregation = "required"')
+    return "not required: the coordinator sees this site's update by itself"
+
+
+def _without_dp(case: Case) -> str:
+    if case.charter.privacy.mechanism != "none":
+        return "the charter trains with differential privacy"
+    if case.settings.without_dp != WITHOUT_DP:
+        raise PrivacyError(
+            f"charter {case.charter.study} trains without differential privacy; site.toml does not say "
+            f'without_dp = "{WITHOUT_DP}"'
+        )
+    return "WITHOUT differential privacy, as site.toml allows in so many words"
+
+
+def _delta(case: Case) -> str:
+    asked, allowed = case.charter.privacy.delta, case.dataset.delta
+    if asked > allowed:
+        raise case.refuse(f"privacy.delta is {asked:g}", f"allows {allowed:g}", PrivacyError)
+    return f"δ = {asked:g}, {allowed:g} is allowed"
+
+
+def _owner(case: Case) -> str:
+    unit, column = case.charter.privacy.unit, case.dataset.owner
+    if unit == "record":
+        return "the charter protects records, not the people they are of"
+    if column is None:
+        raise case.refuse(
+            f"privacy.unit is {unit}",
+            f"names no datasets.{case.charter.dataset}.owner",
+            PrivacyError,
+        )
+    return f"the charter protects each {unit}, by the column {column}"
+
+
+def _path(case: Case) -> str:
+    path = case.dataset.path
+    if not path.is_file():
+        raise DataError(f"{path}: no such file (datasets.{case.charter.dataset}.path)")
+    return "the file is there"
+
+
+def _objections(case: Case) -> str:
+    listed = case.dataset.objections
+    if listed is None:
+        return "nobody's records are left out"
+    if not listed.is_file():
+        raise DataError(f"{listed}: no such file (datasets.{case.charter.dataset}.objections)")
+    return f"who is on {listed.name} is left out"
+
+
+def _base_model(case: Case) -> Path:
+    digest = case.charter.base_model.digest
+    found = {folder: base_models.digest(folder) for folder in case.settings.base_models}
     for folder, its_digest in found.items():
         if its_digest == digest:
             return folder
@@ -102,3 +277,25 @@ def _base_model(digest: str, settings: SiteSettings) -> Path:
     raise ModelError(
         f"site.toml: base_models: none has the charter's digest {digest}; there are {listed}"
     )
+
+
+RULES: tuple[tuple[str, Callable[[Case], str]], ...] = (
+    ("coordinators", _coordinator),
+    ("revoked", _revoked),
+    ("key", _own_key),
+    ("peers", _peers),
+    ("expires (charter)", _expires),
+    ("datasets.{}", _dataset),
+    ("datasets.{}.coordinators", _of_coordinator),
+    ("datasets.{}.uses", _use),
+    ("minimum_cohort", _minimum_cohort),
+    ("collusion", _collusion),
+    ("secure_aggregation", _secure_aggregation),
+    ("without_dp", _without_dp),
+    ("datasets.{}.delta", _delta),
+    ("datasets.{}.owner", _owner),
+    ("datasets.{}.path", _path),
+    ("datasets.{}.objections", _objections),
+    ("base_models", lambda case: f"{_base_model(case)} is there"),
+)
+"""The line of `site.toml`, with the dataset's name to fill in, and the rule behind it."""

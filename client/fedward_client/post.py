@@ -17,6 +17,7 @@ from fedward_client.boundary.wire import Answer
 from fedward_client.gate import loopback, notice
 from fedward_client.gate.proxy import Contact, Counters, Proxy
 from fedward_client.gate.rules import Gate
+from fedward_client.limits import GIB
 from fedward_client.memberships import Membership
 from fedward_client.serving import LOOPBACK, server
 from fedward_client.settings import SiteSettings
@@ -106,12 +107,12 @@ class Post:
         if isinstance(answer, Welcome | Update | Refusal | Noted):
             self.gate.clear(answer.to_record())
 
-    def hand_over(self) -> None:
+    def hand_over(self) -> Handover:
         """Tells the worker where gate and socket are, and gives it the node's key."""
         node_key = self._place.with_suffix(".node.key")
         write_atomically(node_key, self.membership.node_key.read_bytes(), mode=0o640)
         self._user.give(node_key)
-        Handover(
+        handover = Handover(
             coordinator=self.membership.coordinator,
             gate=self.address,
             ca=str(self._ca),
@@ -119,7 +120,10 @@ class Post:
             socket=str(self.socket_path),
             home=str(self._settings.cache / "flower" / self.membership.coordinator),
             threads=self._settings.threads,
-        ).write(self._settings.runtime, self._user.group)
+            memory_bytes=int((self._settings.limits.memory_gib or 0) * GIB),
+        )
+        handover.write(self._settings.runtime, self._user.group)
+        return handover
 
     async def serve(self) -> None:
         """Until the server is told to end."""

@@ -1,25 +1,30 @@
 """Ledger, audit log and witness have to fit: one that was restored from an older copy is noticed.
 
-The audit log gets every booking before the ledger commits it. So the ledger is where the log says, or
-one booking behind after a crash, which is then booked from the log. Anything else is an older copy of
-one of them. Older copies of both fit each other, and not the witness: a file at a place of the site's
-choice that holds the log's head.
+The audit log gets every booking and every registration of a dataset before the ledger commits it. So the
+ledger is where the log says, or one of them behind after a crash: a booking is then booked from the log;
+a registration is given up, and has to be made again before anything is booked for its file. All else is
+an older copy of one of the two. Older copies of both fit each other, and not the witness: a file at a
+place of the site's choice that holds the log's head.
 
 Nothing is mended but the crash. `recover` is for a person who has decided; unless a witness confirms
 that the log is the newest, what was spent is unknown from then on, and the accounts are closed.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
+from fedward_client import registry
 from fedward_client.ledger import START, Booking, Ledger
+from fedward_client.registry import Registration
 from fedward_shared import canonical
 from fedward_shared.audit import AuditLog, Entry, Head, check_heads
 from fedward_shared.errors import AuditError, StateError
 from fedward_shared.files import write_atomically
 
 RESERVED = "reserved"
+REGISTERED = "registered"
+REBOOKED = "rebooked"
+GIVEN_UP = "registration given up"
 RECOVERED = "recovered"
 WITNESSED = "witnessed"
 
@@ -31,10 +36,22 @@ ADVICE = (
 
 @dataclass(frozen=True)
 class Position:
-    """How far a ledger goes: the number and the chain of its last booking."""
+    """How far a ledger goes: number and chain of its last booking, and of its last registration."""
 
     number: int
     chain: str
+    registrations: int = 0
+    registered: str = registry.START
+
+    def __str__(self) -> str:
+        """For people."""
+        return f"booking {self.number} and registration {self.registrations}"
+
+    def after(self, one: Booking | Registration) -> "Position":
+        """Where a ledger is that has taken in `one`."""
+        if isinstance(one, Booking):
+            return replace(self, number=one.number, chain=one.chain)
+        return replace(self, registrations=one.number, registered=one.chain)
 
 
 BEFORE_ALL = Position(0, START)
@@ -79,8 +96,10 @@ class Witness:
 
 def position(ledger: Ledger) -> Position:
     """Where the ledger is."""
-    head = ledger.head
-    return BEFORE_ALL if head is None else Position(head.number, head.chain)
+    at = BEFORE_ALL
+    for last in (ledger.head, ledger.registry.last):
+        at = at if last is None else at.after(last)
+    return at
 
 
 def announced(entry: Entry) -> Booking:
@@ -91,21 +110,54 @@ def announced(entry: Entry) -> Booking:
         raise AuditError(f"entry {entry.number} of the audit log announces no booking") from error
 
 
-def expected(log: AuditLog) -> tuple[Position, Booking | None]:
-    """Where the ledger is by the log, and the booking that the log announced last since."""
-    found: tuple[Position, Booking | None] = (BEFORE_ALL, None)
+def announced_registration(entry: Entry) -> Registration:
+    """The registration that an entry announces. Raises AuditError."""
+    try:
+        return Registration(**entry.details["registration"])
+    except (KeyError, TypeError) as error:
+        raise AuditError(
+            f"entry {entry.number} of the audit log announces no registration"
+        ) from error
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Where the ledger is by the log, and before `last`, which the log announced last."""
+
+    at: Position = BEFORE_ALL
+    before: Position = BEFORE_ALL
+    last: Booking | Registration | None = None
+
+
+def expected(log: AuditLog) -> Expected:
+    """What the log says of the ledger. Raises AuditError."""
+    found = Expected()
     for entry in log.entries:
         if entry.event == RESERVED:
-            booking = announced(entry)
-            found = (Position(booking.number, booking.chain), booking)
+            last: Booking | Registration = announced(entry)
+            found = Expected(found.at.after(last), found.at, last)
+        elif entry.event == REGISTERED:
+            last = announced_registration(entry)
+            found = Expected(found.at.after(last), found.at, last)
+        elif entry.event == GIVEN_UP:
+            found = Expected(found.before)
         elif entry.event == RECOVERED:
-            details: dict[str, Any] = entry.details
-            found = (Position(int(details["number"]), str(details["chain"])), None)
+            found = Expected(_recovered(entry))
     return found
 
 
-def check(ledger: Ledger, log: AuditLog, witness: Witness | None) -> bool:
-    """Says whether a booking had been cut off by a crash, and now stands.
+def _recovered(entry: Entry) -> Position:
+    details = entry.details
+    at = Position(int(details["number"]), str(details["chain"]))
+    if "registered" not in details:  # of a ledger that had no registrations yet
+        return at
+    return replace(
+        at, registrations=int(details["registrations"]), registered=str(details["registered"])
+    )
+
+
+def check(ledger: Ledger, log: AuditLog, witness: Witness | None) -> str | None:
+    """What has to be logged because a crash had cut it off: REBOOKED, GIVEN_UP or nothing.
 
     Raises StateError for anything else that does not fit.
     """
@@ -114,25 +166,43 @@ def check(ledger: Ledger, log: AuditLog, witness: Witness | None) -> bool:
         log.refresh()
         if witness:
             _check_witness(log, witness, seen)
-        should, last = expected(log)
+        should = expected(log)
         is_at = position(ledger)
-        if is_at == should:
-            return False
-        if last is not None and last.number == is_at.number + 1 and last == last.after(is_at.chain):
-            ledger.insert(last)
-            return True
-    older, newer = (
-        (ledger.path, log.path) if is_at.number < should.number else (log.path, ledger.path)
-    )
+        if is_at == should.at:
+            return None
+        if is_at == should.before and isinstance(should.last, Registration):
+            return GIVEN_UP
+        if is_at == should.before and isinstance(should.last, Booking):
+            _insert(ledger, should.last)
+            return REBOOKED
+    behind = (is_at.number, is_at.registrations) < (should.at.number, should.at.registrations)
+    older, newer = (ledger.path, log.path) if behind else (log.path, ledger.path)
     raise StateError(
-        f"{older}: an older copy was put here: the ledger ends at booking {is_at.number}, the audit log "
-        f"knows of {should.number}, and {newer.name} is right. {ADVICE}"
+        f"{older}: an older copy was put here: the ledger ends at {is_at}, the audit log knows of "
+        f"{should.at}, and {newer.name} is right. {ADVICE}"
     )
 
 
-def recover(ledger: Ledger, log: AuditLog, witness: Witness | None) -> tuple[int, bool]:
-    """Brings the ledger to where the log is, if it can; how many bookings that took, and whether the
-    log is known to be the newest, because a witness says so and the ledger fits it.
+def _insert(ledger: Ledger, booking: Booking) -> None:
+    at = position(ledger)
+    if booking.number != at.number + 1 or booking != booking.after(at.chain):
+        raise AuditError(f"booking {booking.number} of the audit log does not follow the ledger")
+    ledger.insert(booking)
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """How many bookings were made from the log, whether the log is known to be the newest, because a
+    witness says so and the ledger fits it, and how many registrations the ledger lacks for good."""
+
+    booked: int
+    newest: bool
+    lost: int
+
+
+def recover(ledger: Ledger, log: AuditLog, witness: Witness | None) -> Recovery:
+    """Brings the ledger to where the log is, if it can. The log has no fingerprints, so registrations
+    that the ledger lacks cannot be made from it.
     """
     seen = witness.read() if witness else None
     with ledger.exclusively():
@@ -146,7 +216,10 @@ def recover(ledger: Ledger, log: AuditLog, witness: Witness | None) -> tuple[int
         missing = _announced_after(log, position(ledger))
         for booking in missing:
             ledger.insert(booking)
-        return len(missing), newest and position(ledger) == expected(log)[0]
+        is_at, should = position(ledger), expected(log).at
+        fits = (is_at.number, is_at.chain) == (should.number, should.chain)
+        lost = should.registrations - is_at.registrations
+        return Recovery(len(missing), newest and fits, max(0, lost))
 
 
 def _announced_after(log: AuditLog, at: Position) -> list[Booking]:

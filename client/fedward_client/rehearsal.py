@@ -2,14 +2,15 @@
 
 The site's own code trains on as many records as the charter declares for it, of the charter's schema and
 of random words: no file of records is opened, no ledger is touched, nothing leaves. One round of each
-kind is run and the whole study's time follows from them.
+kind is run and the whole study's time follows from them. Where the charter protects patients or
+customers, each has one record: time grows with the records that they really have.
 """
 
 import math
 import resource
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from fedward_shared import base_models, formats, tasks, tensors
 from fedward_shared.charter import Charter, TaskTerms
 from fedward_shared.privacy import accountant
 from fedward_shared.privacy.randomness import Randomness
+from fedward_shared.privacy.unit import Unit
 from fedward_shared.tasks.base import Columns
 
 WORDS = (3, 40)
@@ -35,6 +37,7 @@ class Forecast:
     """
 
     records: int
+    unit: Unit
     encoding: float
     head_round: float | None
     full_round: float | None
@@ -54,7 +57,7 @@ class Forecast:
             if seconds is not None
         ]
         return [
-            ("records", f"{self.records:,}, invented"),
+            ("records", f"{self.records:,}, invented{self._whose()}"),
             ("time", f"{formats.duration(self.seconds)} of computing for the whole study"),
             ("of that", f"reading and encoding {self.encoding:.1f} s, once or twice"),
             ("a round", ", ".join(rounds)),
@@ -62,6 +65,9 @@ class Forecast:
             ("leaves a round", f"{self.bytes_up / 1024:,.1f} KiB"),
             ("cost", self._cost()),
         ]
+
+    def _whose(self) -> str:
+        return "" if self.unit == "record" else f", one for each {self.unit}"
 
     def _cost(self) -> str:
         if math.isinf(self.epsilon):
@@ -92,7 +98,7 @@ def rehearse(
         say(f"a round {'of the head alone' if kind == 0 else 'with adapters'}")
         model.enter_round(number, charter.training)
         started = time.perf_counter()
-        examples = model.prepare(records)
+        examples = replace(model.prepare(records), owners=np.arange(count))
         encoding += time.perf_counter() - started
         before = {name: tensor.clone() for name, tensor in model.exchanged().items()}
         started = time.perf_counter()
@@ -105,6 +111,7 @@ def rehearse(
     head, full = measured
     return Forecast(
         records=count,
+        unit=charter.privacy.unit,
         encoding=encoding,
         head_round=head,
         full_round=full,

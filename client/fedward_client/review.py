@@ -5,10 +5,12 @@ import math
 from rich.console import Console
 from rich.table import Table
 
+from fedward_client import policy
 from fedward_client.ledger import held
+from fedward_client.policy import Verdict
 from fedward_client.site import Site
 from fedward_shared.charter import Charter
-from fedward_shared.errors import FedwardError
+from fedward_shared.errors import FedwardError, PrivacyError
 from fedward_shared.privacy import accountant
 
 ADVANTAGE = (
@@ -18,13 +20,19 @@ ADVANTAGE = (
 
 
 def show(charter: Charter, site: Site, console: Console) -> None:
-    """Prints `sentences` as a table, and the verdict of the site's rules under it."""
+    """Prints `sentences` as a table, and under it what each of the site's rules makes of them."""
     table = Table(title=f"Charter {charter.study}", show_header=False, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for title, text in sentences(charter, site):
         table.add_row(title, text)
     console.print(table)
+    rules = Table(title="This site's rules", show_header=False, pad_edge=False)
+    for style in ("bold", "", ""):
+        rules.add_column(style=style, overflow="fold")
+    for rule in verdicts(charter, site):
+        rules.add_row(rule.line, "allowed" if rule.allowed else "NOT ALLOWED", rule.text)
+    console.print(rules)
     console.print(verdict(charter, site), style="bold", soft_wrap=True)
 
 
@@ -40,13 +48,38 @@ def sentences(charter: Charter, site: Site) -> list[tuple[str, str]]:
         ),
         ("With", ", ".join(others) or "nobody else"),
         ("Until", f"{charter.expires}; {charter.training.rounds} rounds"),
-        ("Dataset", f"{charter.dataset}, one {charter.privacy.unit} at a time is protected"),
+        ("Dataset", _dataset(charter, site)),
         ("What runs", _what_runs(charter)),
         ("What leaves", _what_leaves(charter)),
         ("What it costs", _cost(charter, site)),
         ("Afterwards", _afterwards(charter)),
         ("Digest", charter.digest),
     ]
+
+
+def verdicts(charter: Charter, site: Site) -> list[Verdict]:
+    """What each rule makes of the charter, and then what holds for each of its rounds."""
+    found = list(policy.verdicts(charter, site.settings, site.key.public, site.clock()))
+    window, limits = site.settings.window, site.settings.limits
+    if window is not None:
+        days = ", ".join(window.days)
+        hours = f"a round begins from {window.begin} until {window.end} on {days}, or is refused"
+        found.append(Verdict("window", True, hours))
+    if limits.rounds_per_day is not None:
+        most = f"at most {limits.rounds_per_day} rounds of all studies begin in 24 hours"
+        found.append(Verdict("limits.rounds_per_day", True, most))
+    if limits.memory_gib is not None:
+        memory = (
+            f"training has {limits.memory_gib:g} GiB; `fedward site rehearse` says what it takes"
+        )
+        found.append(Verdict("limits.memory_gib", True, memory))
+    registered = site.ledger.registry.of(charter.dataset)
+    if registered is not None:
+        text = (
+            f"{registered.records} records, account {registered.account}, on {registered.at[:10]}"
+        )
+        found.append(Verdict(f"datasets.{charter.dataset}, registered", True, text))
+    return found
 
 
 def verdict(charter: Charter, site: Site) -> str:
@@ -58,6 +91,17 @@ def verdict(charter: Charter, site: Site) -> str:
     decision = site.charters.decision(charter.digest)
     done = "" if decision is None else f" Decided before: {decision.choice}, {decision.at}."
     return f"This site's rules allow it.{done}"
+
+
+def _dataset(charter: Charter, site: Site) -> str:
+    unit = charter.privacy.unit
+    text = f"{charter.dataset}, one {unit} at a time is protected"
+    if unit != "record":
+        text += " with all their records; the dataset's owner column says whose each is"
+    for party in charter.participants:
+        if party.name == site.name:
+            text += f". Declared for this site: {party.records:,} {unit}s"
+    return text
 
 
 def _what_runs(charter: Charter) -> str:
@@ -98,7 +142,10 @@ def _cost(charter: Charter, site: Site) -> str:
     if dataset is None:
         return text
     done = site.ledger.studies(dataset.account)
-    after = held({**done, charter.digest: charter.schedule}, dataset.delta)
+    try:
+        after = held({**done, charter.digest: charter.schedule}, dataset.delta)
+    except PrivacyError as error:
+        return f"{text}. The account {dataset.account} cannot take it: {error}"
     return (
         f"{text}. The account {dataset.account} has spent ε = {held(done, dataset.delta):.3f} and "
         f"would then have spent {after:.3f} of {dataset.epsilon:g}. For a person known to two sites, "

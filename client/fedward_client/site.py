@@ -5,17 +5,18 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from fedward_client import policy, reconciliation
+from fedward_client import keys, limits, policy, population, reconciliation
 from fedward_client import settings as site_settings
 from fedward_client.charters import ApprovedCharters
+from fedward_client.keys import Secrets
 from fedward_client.ledger import Ledger, now
 from fedward_client.policy import Permission
-from fedward_client.reconciliation import WITNESSED, Witness
+from fedward_client.reconciliation import REGISTERED, WITNESSED, Witness
+from fedward_client.registry import Registration
 from fedward_client.settings import SiteSettings
-from fedward_shared.audit import AuditLog
+from fedward_shared.audit import KEY_CHANGED, AuditLog
 from fedward_shared.charter import Charter
-from fedward_shared.errors import StateError
-from fedward_shared.identity import SigningKey
+from fedward_shared.errors import DataError, StateError
 
 AUDIT_FILE = "audit.jsonl"
 LEDGER_FILE = "ledger.sqlite"
@@ -37,21 +38,24 @@ class Site:
     ) -> None:
         self.settings = settings
         self.clock = clock
-        self.key = SigningKey.load(settings.key)
+        self.key = keys.load(settings)
         self.charters = ApprovedCharters(
             settings.state / CHARTERS_FOLDER, settings.name, self.key, clock
         )
-        self._blinding = self.key.derive("audit head")
         self.audit = AuditLog(settings.state / AUDIT_FILE, self.key)
+        self.secrets = Secrets(settings.key, self.key, self._kept_secrets)
+        self._blinding = self.secrets.derive("audit head")
         ledger = settings.state / LEDGER_FILE
-        self.ledger = Ledger(ledger) if recovering else self._open_ledger(ledger)
+        self.ledger = Ledger(ledger, clock) if recovering else self._open_ledger(ledger)
         self.witness = Witness(settings.witness) if settings.witness else None
         if not recovering:
             self._check_fit()
 
     def _check_fit(self) -> None:
-        if reconciliation.check(self.ledger, self.audit, self.witness):
-            self.log("rebooked", number=reconciliation.position(self.ledger).number)
+        mended = reconciliation.check(self.ledger, self.audit, self.witness)
+        if mended is not None:
+            at = reconciliation.position(self.ledger)
+            self.log(mended, number=at.number, registrations=at.registrations)
         if self.witness and not self.witness.path.exists():
             self.log(WITNESSED, place=str(self.witness.path))
 
@@ -61,7 +65,7 @@ class Site:
                 f"{path}: the ledger is gone, but charters were decided about here, so what was spent "
                 f"is unknown. {reconciliation.ADVICE}"
             )
-        return Ledger(path)
+        return Ledger(path, self.clock)
 
     @classmethod
     def open(cls, path: Path) -> "Site":
@@ -89,9 +93,40 @@ class Site:
             f"was put here. {reconciliation.ADVICE}"
         )
 
+    @property
+    def _kept_secrets(self) -> str | None:
+        """The digest of what the last rotation of the key has kept."""
+        for entry in reversed(self.audit.entries):
+            if entry.event == KEY_CHANGED:
+                return str(entry.details.get("secrets"))
+        return None
+
+    def register(self, name: str) -> tuple[Registration, bool]:
+        """Registers the dataset called so as it is now; whether it was not before. Raises DataError."""
+        dataset = self.settings.datasets.get(name)
+        if dataset is None:
+            raise DataError(f"site.toml: datasets.{name}: there is none of that name")
+        return population.register(
+            self.ledger,
+            self.secrets.derive("record fingerprints"),
+            name,
+            dataset,
+            lambda made: self.log(REGISTERED, registration=made.as_json()),
+        )
+
     def permit(self, charter: Charter) -> Permission:
         """What this site allows for `charter` now. Raises as `policy.permit` does."""
         return policy.permit(charter, self.settings, self.key.public, self.clock())
+
+    def admit(self, charter: Charter) -> str:
+        """Whether a round of `charter`, which is permitted, may begin now, before it is booked.
+
+        Gives the digest that the file of its dataset has to have when it is read. Raises NotNow, or
+        DataError unless the dataset is registered as it is.
+        """
+        limits.check_now(self.settings, self.ledger, self.clock())
+        dataset = self.settings.datasets[charter.dataset]
+        return population.check_registered(self.ledger, charter.dataset, dataset)
 
     @property
     def name(self) -> str:

@@ -8,26 +8,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-FIRST_DELAY = 1.0
-LONGEST_DELAY = 60.0
-SETTLED_SECONDS = 120.0
-"""A process that has run for that long starts with the first delay again."""
+from fedward_shared.backoff import Backoff
+
+LONGEST_LINE = 2**16
 
 MARK = "FEDWARD_SUPERVISED"
 """Every process below carries this in its environment, so that what a crash leaves is found by it."""
-
-
-@dataclass
-class Backoff:
-    """How long to wait before a process is started again: twice as long each time, up to a minute."""
-
-    delay: float = 0.0
-
-    def after(self, lived: float) -> float:
-        """Seconds to wait after a process that lived for `lived` seconds."""
-        again = 0.0 if lived >= SETTLED_SECONDS else self.delay
-        self.delay = min(max(FIRST_DELAY, 2 * again), LONGEST_DELAY)
-        return self.delay
 
 
 @dataclass(frozen=True)
@@ -81,7 +67,6 @@ class Supervised:
         while not self._stopping.is_set():
             started = asyncio.get_running_loop().time()
             code = await self._once()
-            end_marked(self.program.mark)
             if self._stopping.is_set():
                 return
             delay = self._backoff.after(asyncio.get_running_loop().time() - started)
@@ -90,26 +75,41 @@ class Supervised:
                 await asyncio.wait_for(self._stopping.wait(), delay)
 
     async def _once(self) -> int:
-        self._process = process = await asyncio.create_subprocess_exec(
-            *self.program.command,
-            env=dict(self.program.environment),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
-            user=self.program.user,
-            group=self.program.group,
-            extra_groups=None if self.program.user is None else [],
-        )
-        reading = asyncio.create_task(self._read(process))
+        # A pipe of our own: asyncio's would have us wait for whatever orphan holds it open.
+        ours, theirs = os.pipe()
+        try:
+            self._process = process = await asyncio.create_subprocess_exec(
+                *self.program.command,
+                env=dict(self.program.environment),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=theirs,
+                stderr=theirs,
+                start_new_session=True,
+                user=self.program.user,
+                group=self.program.group,
+                extra_groups=None if self.program.user is None else [],
+            )
+        finally:
+            os.close(theirs)
+        reading = asyncio.create_task(self._read(ours))
         code = await process.wait()
-        reading.cancel()  # orphans may hold the pipe open
+        end_marked(self.program.mark)
+        await reading
         return code
 
-    async def _read(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stdout is not None
-        with contextlib.suppress(ValueError):  # a line longer than asyncio takes
-            async for line in process.stdout:
+    async def _read(self, pipe: int) -> None:
+        lines = asyncio.StreamReader(limit=LONGEST_LINE)
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(lines), os.fdopen(pipe, "rb")
+        )
+        with contextlib.closing(transport):
+            while True:
+                try:
+                    line = await lines.readline()
+                except ValueError:  # longer than that: left out
+                    continue
+                if not line:
+                    return
                 self._said(line.decode("utf-8", "replace").rstrip())
 
     async def stop(self) -> None:

@@ -12,7 +12,7 @@ from datetime import datetime
 import structlog
 from pydantic import ValidationError
 
-from fedward_client import egress
+from fedward_client import egress, keys, objections, policy
 from fedward_client.core import Grant, Offer
 from fedward_client.ledger import Booking, now
 from fedward_client.reconciliation import RESERVED
@@ -28,8 +28,7 @@ from fedward_shared.assurances import (
     epsilon_text,
 )
 from fedward_shared.charter import Charter
-from fedward_shared.errors import CharterError, FedwardError, RefusalCode
-from fedward_shared.identity import SigningKey
+from fedward_shared.errors import CharterError, FedwardError, RefusalCode, StateError
 from fedward_shared.messages import (
     Hello,
     MessageError,
@@ -103,6 +102,8 @@ class Trusted:
                 initial=tensors.encode(initial),
                 base_model=permission.base_model,
                 data=permission.dataset.path,
+                owner=None if approved.privacy.unit == "record" else permission.dataset.owner,
+                left_out=objections.left_out(permission.dataset),
                 columns=permission.dataset.columns,
                 threads=site.settings.threads,
                 cache=site.settings.cache if site.settings.keep_prepared else None,
@@ -118,6 +119,8 @@ class Trusted:
             if kept is not None:
                 site.log("sent again", charter=approved.digest, round=asked.round)
                 return Update(site.name, *kept)
+            _check_not_over(site, approved, asked)
+            file = site.admit(approved)
             booking = site.ledger.reserve(
                 permission.account,
                 permission.study,
@@ -127,7 +130,7 @@ class Trusted:
                 lambda made: site.log(RESERVED, study=approved.study, booking=made.as_json()),
             )
         log.info("reserved", study=approved.study, round=asked.round, booking=booking)
-        return Grant(booking, asked.round)
+        return Grant(booking, asked.round, file)
 
     def clear(self, booking: int, update: bytes) -> Update:
         """As `Core` says."""
@@ -164,7 +167,7 @@ class Trusted:
         with suppress(FedwardError), self._site() as site:
             site.log("refused", code=code.value)
         try:
-            key = SigningKey.load(settings.key)
+            key = keys.load(settings)
             objection = Objection(charter=charter, site=settings.name, answers=answers, code=code)
         except (FedwardError, ValidationError):
             return Refusal(settings.name, code)
@@ -179,6 +182,7 @@ def exchanged_schema(charter: Charter, initial: Tensors) -> Schema:
 
 def _keep_receipt(site: Site, charter: Charter, data: bytes) -> None:
     """Keeps a receipt. Raises StatementError, or StateError for a head that was never shown."""
+    policy.check_revoked(charter, site.settings)
     coordinator = charter.coordinator
     receipt = Receipt.read(
         data, charter.digest, coordinator.public_key, coordinator.name, "receipt"
@@ -207,6 +211,19 @@ def _asked(charter: Charter, request: bytes, adapter: str) -> RoundRequest:
     if asked.adapter != adapter:
         raise MessageError("the adapter is not the one that the round request names")
     return asked
+
+
+def _check_not_over(site: Site, charter: Charter, asked: RoundRequest) -> None:
+    """Raises StateError for a round before the last: a message that is late must not cost anything.
+
+    Nor must a coordinator go on from an older copy of its study without people deciding to.
+    """
+    last = site.ledger.last_round(charter.digest)
+    if asked.round < last:
+        raise StateError(
+            f"charter {charter.study}: round {asked.round} is over, round {last} is booked already: "
+            "the request is late, or the coordinator has put back an older copy of its study"
+        )
 
 
 def _delivery(site: Site, booked: Booking, cleared: bytes) -> bytes:

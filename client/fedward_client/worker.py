@@ -15,6 +15,7 @@ from pathlib import Path
 
 import structlog
 
+from fedward_client import limits
 from fedward_client.supervision import MARK, Program, Supervised, marked
 from fedward_shared import canonical
 from fedward_shared.errors import StateError
@@ -53,6 +54,12 @@ class Handover:
     socket: str
     home: str
     threads: int
+    memory_bytes: int
+
+    @property
+    def mark(self) -> str:
+        """What tells the processes of this SuperNode from all others on the machine."""
+        return f"{self.home}:{self.coordinator}"
 
     def write(self, folder: Path, group: int | None) -> None:
         """Puts it into the runtime folder, for the owner and `group`."""
@@ -125,7 +132,7 @@ def environment(handover: Handover) -> dict[str, str]:
         "TOKENIZERS_PARALLELISM": "false",
         "OMP_NUM_THREADS": str(handover.threads),
         "PYTHONUNBUFFERED": "1",
-        MARK: f"{handover.home}:{handover.coordinator}",
+        MARK: handover.mark,
     }
 
 
@@ -152,6 +159,7 @@ async def run(folder: Path) -> None:
     A second signal ends them at once. Raises StateError as `handovers` and `prepare` do.
     """
     found = handovers(folder)
+    limits.apply_limits(found[0].memory_bytes)  # of the one site that they all are of
     for handover in found:
         prepare(handover)
     nodes = [supervised(handover, _free_port()) for handover in found]

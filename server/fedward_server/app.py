@@ -8,6 +8,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 import structlog
 import torch
@@ -16,7 +17,7 @@ from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid, ServerApp
 
 from fedward_server import optimizers
-from fedward_server.rounds import NOT_CONNECTED, SITE_ERROR, Round
+from fedward_server.rounds import LATER, NOT_CONNECTED, SITE_ERROR, Round
 from fedward_server.studies import Study, StudyLock, registered
 from fedward_shared import base_models, tasks, tensors
 from fedward_shared.assurances import (
@@ -26,7 +27,13 @@ from fedward_shared.assurances import (
     RoundRequest,
     check_approved,
 )
-from fedward_shared.errors import CharterError, CohortError, FedwardError, StatementError
+from fedward_shared.errors import (
+    CharterError,
+    CohortError,
+    FedwardError,
+    StateError,
+    StatementError,
+)
 from fedward_shared.identity import SigningKey
 from fedward_shared.messages import (
     HELLO,
@@ -45,6 +52,9 @@ from fedward_shared.report import RoundRecord
 from fedward_shared.tasks.base import StudyModel
 from fedward_shared.tasks.examples import Examples
 from fedward_shared.tasks.prepared import prepared
+
+LATER_SECONDS = 60.0
+"""After so long a site that said `later` is asked again."""
 
 STUDY_KEY = "study"
 """The run configuration has the digest of the study's charter under this key."""
@@ -79,7 +89,9 @@ def create_app(open_study: Callable[[Context], Study], observer: Observer) -> Se
             try:
                 Coordination(study, grid, observer).run()
             except FedwardError as error:
-                study.end(str(error), error.exit_code)
+                # A disk that is full must not hide what went wrong first.
+                with suppress(StateError):
+                    study.end(str(error), error.exit_code)
                 raise
             except KeyboardInterrupt:
                 study.end("interrupted; it can be resumed", 130)
@@ -240,17 +252,19 @@ class Coordination:
         waiting = self._ask(requests, asked, number)
         self.observer.round_opened(number, sorted(asked))
         away: set[str] = set()
+        again_at: dict[str, float] = {}
         while not round_.closed:
             waiting |= self._ask(requests, self._returned(round_, asked, away), number)
+            waiting |= self._ask(requests, self._due(round_, asked, again_at), number)
             for reply in self.grid.pull_messages(sorted(waiting)):
                 site = waiting.pop(reply.metadata.reply_to_message_id, None)
                 if site is not None and _node_is_gone(reply):
                     away.add(site)
                 elif site is not None:
                     self._take(round_, site, reply)
-            if round_.sufficient and round_.outstanding <= away:
+            if round_.sufficient and round_.outstanding <= away | round_.postponed:
                 for site in round_.outstanding:
-                    round_.fail(site, NOT_CONNECTED)
+                    round_.fail(site, LATER if site in round_.postponed else NOT_CONNECTED)
             round_.tick(time.monotonic())
             if not round_.closed:
                 time.sleep(self.study.settings.poll_seconds)
@@ -290,6 +304,18 @@ class Coordination:
         back = {site for site in away if asked[site] in connected}
         away -= back
         return {site: asked[site] for site in back & round_.outstanding}
+
+    def _due(
+        self, round_: Round, asked: Mapping[str, int], again_at: dict[str, float]
+    ) -> dict[str, int]:
+        """Sites that said `later` a while ago; keeps `again_at` up to date. They are waited for, up to
+        the deadline, where the minimum cohort needs them."""
+        now, connected = time.monotonic(), set(self.grid.get_node_ids())
+        waiting = round_.postponed & round_.outstanding
+        due = {s for s in waiting if again_at.get(s, math.inf) <= now and asked[s] in connected}
+        for site in due | (waiting - again_at.keys()):
+            again_at[site] = now + LATER_SECONDS
+        return {site: asked[site] for site in due}
 
     def _take(self, round_: Round, site: str, reply: Message) -> None:
         answer = _answer(reply)

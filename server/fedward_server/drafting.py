@@ -48,7 +48,7 @@ target_modules = ["query", "key"]
 layers = [{layer}]
 
 [privacy]                # for each site and the whole study
-unit = "record"
+unit = "record"          # or patient, customer: all records of one, by the owner column of the dataset
 epsilon = {epsilon}
 delta = {delta}
 clipping_norm = 1.0
@@ -70,7 +70,7 @@ minimum_cohort = {minimum_cohort}
 round_deadline_seconds = 3600.0
 
 # One for each site: the key that `fedward site key` shows there, compared by telephone, and the declared
-# number of records, which is public.
+# number of records, or of patients or customers if these are the unit, which is public.
 {participants}"""
 
 PARTICIPANT = """\

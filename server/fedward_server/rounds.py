@@ -10,13 +10,14 @@ from fedward_server.fold import Fold
 from fedward_shared import canonical, tensors
 from fedward_shared.assurances import Delivery
 from fedward_shared.charter import Charter
-from fedward_shared.errors import AdapterError, StatementError
+from fedward_shared.errors import AdapterError, RefusalCode, StatementError
 from fedward_shared.messages import Answer, Refusal, Update
 from fedward_shared.tensors import Schema, Tensors
 
 NO_REPLY = "no reply before the deadline"
 SITE_ERROR = "the site's process failed"
 NOT_CONNECTED = "not connected"
+LATER = f"refused: {RefusalCode.LATER.value}"
 
 
 @dataclass
@@ -41,6 +42,8 @@ class Round:
     """Site → why its update is not in the sum."""
     epsilon: dict[str, float] = field(default_factory=dict)
     """Site → ε of its account as its ledger reported it (infinite without DP)."""
+    postponed: set[str] = field(default_factory=set)
+    """Sites that may take part at another hour: they are outstanding and can be asked again."""
     bytes_up: int = 0
     """Bytes of the updates offered, those that were not folded too."""
 
@@ -62,6 +65,8 @@ class Round:
         match answer:
             case Update() if answer.site == site:
                 self._fold(site, answer)
+            case Refusal(code=RefusalCode.LATER):
+                self.postponed.add(site)
             case Refusal():
                 self.missing[site] = f"refused: {answer.code.value}"
             case _:
@@ -110,7 +115,7 @@ class Round:
         """Gives up on outstanding sites once the charter's deadline has passed."""
         if now >= self.opened_at + self.charter.aggregation.round_deadline_seconds:
             for site in self.outstanding:
-                self.missing[site] = NO_REPLY
+                self.missing[site] = LATER if site in self.postponed else NO_REPLY
 
     @property
     def closed(self) -> bool:

@@ -243,7 +243,7 @@ class Study:
         updates: dict[str, str],
         heads: dict[str, str],
     ) -> None:
-        """Makes a round's outcome durable.
+        """Makes a round's outcome durable. Raises StateError where it cannot be written.
 
         `updates` maps each site to its update's digest, `heads` to the head of its audit log.
         """
@@ -260,7 +260,7 @@ class Study:
         content = {ADAPTER + name: tensor for name, tensor in self.adapter.items()}
         content |= {OPTIMIZER + name: tensor for name, tensor in self.optimizer_state.items()}
         data = tensors.encode(content)
-        write_atomically(self._path(number, ".safetensors"), data)
+        _keep(self._path(number, ".safetensors"), data)
         kept = Checkpoint(
             charter=self.charter.digest,
             tensors=canonical.digest(data),
@@ -269,13 +269,13 @@ class Study:
             heads=heads,
         )
         kept = kept.model_copy(update={"checksum": kept.computed})
-        write_atomically(self._path(number, ".json"), kept.model_dump_json(indent=2).encode())
+        _keep(self._path(number, ".json"), kept.model_dump_json(indent=2).encode())
         self.history.append(kept)
 
     def end(self, outcome: str, exit_code: int) -> None:
-        """Says how the study ended, for `fedward study` to tell."""
+        """Says how the study ended, for `fedward study` to tell. Raises StateError."""
         content = {"outcome": outcome, "exit_code": exit_code, "rounds": self.rounds_done}
-        write_atomically(self.folder / OUTCOME_FILE, json.dumps(content, indent=2).encode())
+        _keep(self.folder / OUTCOME_FILE, json.dumps(content, indent=2).encode())
 
     @property
     def _folder(self) -> Path:
@@ -313,6 +313,15 @@ class StudyLock:
 
     def __exit__(self, *_: object) -> None:
         os.close(self._file)
+
+
+def _keep(path: Path, data: bytes) -> None:
+    try:
+        write_atomically(path, data)
+    except OSError as error:
+        raise StateError(
+            f"{path}: cannot be written: {error.strerror}; make room, then resume the study"
+        ) from error
 
 
 def _below(content: Tensors, prefix: str) -> Tensors:

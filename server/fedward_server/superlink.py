@@ -38,7 +38,9 @@ from flwr.proto.control_pb2 import (
     StartRunRequest,
     StopRunRequest,
     StreamLogsRequest,
+    UnregisterNodeRequest,
 )
+from flwr.supercore.constant import NodeStatus
 from flwr.supercore.control import ControlHttpClient
 from flwr.supercore.error import ApiErrorCode, FlowerError
 from flwr.supercore.fab import Fab
@@ -192,11 +194,17 @@ class SuperLink:
             request.name = name
         return int(self._call(lambda client: client.RegisterNode(request)).node_id)
 
+    def unregister(self, node_id: int) -> None:
+        """Let a node in no more, at once. Its key stays known and can't be registered again."""
+        self._call(lambda client: client.UnregisterNode(UnregisterNodeRequest(node_id=node_id)))
+
     def nodes(self) -> list[Node]:
-        """The registered SuperNodes."""
+        """The registered SuperNodes. The SuperLink lists those that were let go, too."""
         response = self._call(lambda client: client.ListNodes(ListNodesRequest()))
         return [
-            Node(int(n.node_id), str(n.status), bytes(n.public_key)) for n in response.nodes_info
+            Node(int(n.node_id), str(n.status), bytes(n.public_key))
+            for n in response.nodes_info
+            if n.status != NodeStatus.UNREGISTERED
         ]
 
     def healthy(self) -> bool:

@@ -5,6 +5,9 @@ digest of the line before. A change, a deletion, an insertion or another order b
 chain at a line that can be named. That the end was cut off shows only against a head that somebody
 else keeps: a witness file at a second place, or what the coordinators have countersigned.
 
+An institution that rotates its key says so in the log: the entry holds a statement that the old and
+the new key have signed, and the new one signs what follows. Any of its keys shows whose log it is.
+
 A head that leaves the institution is blinded (HMAC-SHA256 under a key of its own), so that whoever keeps
 it learns nothing of other studies, and the institution can show later which line it was.
 """
@@ -14,18 +17,21 @@ import hmac
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fedward_shared import canonical, statements
+from fedward_shared import canonical, key_change, statements
 from fedward_shared.errors import AuditError, StatementError
 from fedward_shared.identity import PublicKey, SigningKey
 
 KIND = "fedward/audit/1"
 START = "sha256:" + "0" * 64
 """What the first line names as the line before it."""
+
+KEY_CHANGED = "key changed"
+"""The entry whose `change` names the key that signs from the next line on."""
 
 FIELDS = {"number", "at", "previous", "event", "details"}
 
@@ -47,25 +53,53 @@ EMPTY = Head(0, START)
 
 @dataclass(frozen=True)
 class Entry:
-    """One line."""
+    """One line, and who signed it."""
 
     number: int
     at: str
     event: str
     details: dict[str, Any]
     head: Head
+    signer: PublicKey
 
 
-def read(path: Path, key: PublicKey) -> Iterator[Entry]:
-    """The entries in `path`, each checked before it is given.
+@dataclass(frozen=True)
+class Chain:
+    """How far a log was followed: its last head and the keys so far, of which the last one signs now."""
 
-    Raises AuditError that names the first line which is not what the owner of `key` wrote there.
+    path: Path
+    head: Head = EMPTY
+    keys: tuple[PublicKey, ...] = ()
+
+    def follow(self, line: bytes) -> tuple[Entry, "Chain"]:
+        """The entry in the next line. Raises AuditError that names the line if it does not follow."""
+        number = self.head.number + 1
+        origin = f"{self.path}, line {number}"
+        signer = self.keys[-1] if self.keys else None
+        entry = _entry(line, number, self.head.digest, signer, origin)
+        keys = self.keys or (entry.signer,)
+        if entry.event == KEY_CHANGED:
+            keys = (*keys, _new_key(entry, origin))
+        return entry, replace(self, head=entry.head, keys=keys)
+
+    def belongs_to(self, key: PublicKey) -> None:
+        """Raises AuditError unless `key` is one of those that have signed."""
+        if self.keys and key not in self.keys:
+            raise AuditError(f"{self.path}, line 1: not signed by this institution ({key.text})")
+
+
+def read(path: Path, key: PublicKey) -> list[Entry]:
+    """The entries in `path`, each of them checked.
+
+    `key` is the institution's, any that it has signed the log with. Raises AuditError that names the
+    first line which is not what the owner of that key wrote there.
     """
-    previous = START
-    for number, line in enumerate(_lines(path), 1):
-        entry = _entry(line, number, previous, key, f"{path}, line {number}")
-        previous = entry.head.digest
-        yield entry
+    chain, entries = Chain(path), []
+    for line in _lines(path):
+        entry, chain = chain.follow(line)
+        entries.append(entry)
+    chain.belongs_to(key)
+    return entries
 
 
 def _lines(path: Path) -> Iterator[bytes]:
@@ -79,7 +113,8 @@ def _lines(path: Path) -> Iterator[bytes]:
         raise AuditError(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def _entry(line: bytes, number: int, previous: str, key: PublicKey, origin: str) -> Entry:
+def _entry(line: bytes, number: int, previous: str, signer: PublicKey | None, origin: str) -> Entry:
+    """The entry in `line`; `signer` has to have signed it, None: one key, whichever that is."""
     if not line.endswith(b"\n"):
         raise AuditError(f"{origin}: the line is cut off")
     data = line[:-1]
@@ -87,8 +122,9 @@ def _entry(line: bytes, number: int, previous: str, key: PublicKey, origin: str)
         statement = statements.decode(data, KIND, origin)
     except StatementError as error:
         raise AuditError(f"{error}: the line was changed") from error
-    if key not in statement.signers:
-        raise AuditError(f"{origin}: not signed by this institution ({key.text})")
+    key, *others = sorted(statement.signers, key=str)
+    if others or signer not in (None, key):
+        raise AuditError(f"{origin}: not signed by this institution ({signer or 'one key'})")
     body = statement.body
     if set(body) != FIELDS or not isinstance(body["details"], dict):
         raise AuditError(f"{origin}: not an entry of an audit log")
@@ -104,7 +140,16 @@ def _entry(line: bytes, number: int, previous: str, key: PublicKey, origin: str)
         str(body["event"]),
         body["details"],
         Head(number, canonical.digest(data)),
+        key,
     )
+
+
+def _new_key(entry: Entry, origin: str) -> PublicKey:
+    data = str(entry.details.get("change")).encode()
+    try:
+        return PublicKey(key_change.read(data, entry.signer, origin).new)
+    except StatementError as error:
+        raise AuditError(f"{error}: the key was not changed rightly") from error
 
 
 def check_heads(entries: Iterable[Entry], heads: Iterable[Head], path: Path) -> None:
@@ -133,6 +178,7 @@ class AuditLog:
         self._key = key
         self._file: int | None = None
         self.entries: list[Entry] = []
+        self._chain = Chain(path)
         self._size = 0
         self.refresh()
 
@@ -146,7 +192,7 @@ class AuditLog:
     @property
     def head(self) -> Head:
         """That of the last entry known."""
-        return self.entries[-1].head if self.entries else EMPTY
+        return self._chain.head
 
     def append(self, event: str, details: dict[str, Any], at: datetime) -> Entry:
         """Writes one entry, on disk when this returns. `details` is a JSON object without decimals."""
@@ -159,12 +205,10 @@ class AuditLog:
                 "event": event,
                 "details": details,
             }
-            data = statements.sign(KIND, body, self._key).encode()
-            self._write(file, data + b"\n")
-            head = Head(self.head.number + 1, canonical.digest(data))
-            entry = Entry(head.number, str(body["at"]), event, details, head)
-            self.entries.append(entry)
-            self._size += len(data) + 1
+            line = statements.sign(KIND, body, self._key).encode() + b"\n"
+            entry, chain = self._chain.follow(line)  # before it is written: it can be read again
+            self._write(file, line)
+            self._take(entry, chain, line)
             return entry
 
     def close(self) -> None:
@@ -190,12 +234,22 @@ class AuditLog:
         for line in data.splitlines(keepends=True):
             if not line.endswith(b"\n"):
                 os.ftruncate(file, self._size)
-                return
-            number = self.head.number + 1
-            origin = f"{self.path}, line {number}"
-            entry = _entry(line, number, self.head.digest, self._key.public, origin)
-            self.entries.append(entry)
-            self._size += len(line)
+                break
+            self._take(*self._chain.follow(line), line)
+        self._check_own()
+
+    def _take(self, entry: Entry, chain: Chain, line: bytes) -> None:
+        self.entries.append(entry)
+        self._chain = chain
+        self._size += len(line)
+
+    def _check_own(self) -> None:
+        self._chain.belongs_to(self._key.public)
+        if self._chain.keys and self._chain.keys[-1] != self._key.public:
+            raise AuditError(
+                f"{self.path}: the key was changed to {self._chain.keys[-1]}, but the site has "
+                f"{self._key.public} before it; `fedward site rotate-key` ends a change that was cut off"
+            )
 
     @contextmanager
     def _locked(self) -> Iterator[int]:

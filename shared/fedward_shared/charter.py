@@ -27,6 +27,7 @@ from fedward_shared.files import write_atomically
 from fedward_shared.identity import KeyText, PublicKey, SigningKey
 from fedward_shared.privacy import accountant
 from fedward_shared.privacy.plan import Event, TrainingPlan
+from fedward_shared.privacy.unit import Unit
 
 DRAFT_FILE = "charter.toml"
 CHARTER_FILE = "charter.json"
@@ -95,12 +96,14 @@ class AdapterTerms(Terms):
 class PrivacyTerms(Terms):
     """What one study may cost one privacy unit at each site, and the mechanism that costs it.
 
-    `adapter_share`: the adapters' part of the squared clipping norm where the head moves too.
+    `unit`: a record, or everything that a patient or customer has in the dataset, by the column that
+    each site names as `owner` of its dataset. `adapter_share`: the adapters' part of the squared
+    clipping norm where the head moves too.
     """
 
     mechanism: Literal["dp-sgd", "none"] = "dp-sgd"
     without_dp: str = ""
-    unit: Literal["record"] = "record"
+    unit: Unit = "record"
     epsilon: Positive | None = None
     delta: Annotated[Decimal, Field(gt=0, lt=1)] = 1e-5
     clipping_norm: Positive = 1.0
@@ -157,7 +160,9 @@ class Party(Terms):
 
 
 class Participant(Party):
-    """A site that takes part. `records` is the public, declared number of its privacy units."""
+    """A site that takes part. `records` is the public, declared number of its privacy units: of
+    patients or customers, not of their records, where `privacy.unit` says so.
+    """
 
     records: Annotated[int, Field(ge=1, le=10**9)]
 
@@ -235,6 +240,7 @@ class Charter(Terms):
             steps=self.training.local_steps,
             expected_batch=self.privacy.sampling_rate * self.participant(site).records,
             adapter_share=self.privacy.adapter_share,
+            unit=self.privacy.unit,
         )
 
     @property

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from fedward_shared.errors import FedwardError, Interrupted, UsageError
+from fedward_shared.privacy.unit import Unit
 
 GROUP = "fedward.commands"
 
@@ -61,13 +62,14 @@ def _tell_version(wanted: bool) -> None:
 
 
 def plan(
-    records: Annotated[int, typer.Option(min=1, help="Records of the site.")],
-    batch: Annotated[float, typer.Option(min=1, help="Records in a step, on average.")],
-    epochs: Annotated[float, typer.Option(help="How often each record is used, on average.")],
+    records: Annotated[int, typer.Option(min=1, help="Records of the site, or its --unit.")],
+    batch: Annotated[float, typer.Option(min=1, help="How many are in a step, on average.")],
+    epochs: Annotated[float, typer.Option(help="How often each is used, on average.")],
     delta: Annotated[float, typer.Option(help="δ.")] = 1e-5,
     epsilon: Annotated[float | None, typer.Option(help="The ε to keep within.")] = None,
     sigma: Annotated[float | None, typer.Option(help="The noise multiplier σ.")] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds to spread the steps over.")] = 1,
+    unit: Annotated[Unit, typer.Option(help="What --records and --batch count.")] = "record",
     plot: Annotated[
         Path | None, typer.Option(help="An HTML page to write: ε over rounds and σ.")
     ] = None,
@@ -81,7 +83,7 @@ def plan(
     for name, value in (("--epochs", epochs), ("--epsilon", epsilon), ("--sigma", sigma)):
         if value is not None and not (value > 0 and math.isfinite(value)):
             raise UsageError(f"{name}: it is {value}, and has to be a finite number above 0")
-    found = planner.plan(records, batch, epochs, delta, rounds, epsilon, sigma)
+    found = planner.plan(records, batch, epochs, delta, rounds, epsilon, sigma, unit)
     table = Table(show_header=False, box=None)
     for title, text in planner.sentences(found):
         table.add_row(title, text)

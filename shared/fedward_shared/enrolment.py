@@ -10,6 +10,7 @@ compares. What is read here comes from strangers: every field is bounded, and so
 """
 
 import re
+from datetime import datetime
 from typing import Annotated, ClassVar, Self
 
 from cryptography import x509
@@ -117,11 +118,17 @@ def token_digest(token: str) -> str:
     return canonical.digest(token.encode())
 
 
+def is_due(certificate: x509.Certificate, now: datetime) -> bool:
+    """Whether two thirds of its time are over: a month is left of three, for whatever goes wrong."""
+    start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    return now >= start + (end - start) * 2 / 3
+
+
 def certificate(pem: str, origin: str) -> x509.Certificate:
     """The one certificate in `pem`. Raises StatementError."""
     try:
         return x509.load_pem_x509_certificate(pem.encode())
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise StatementError(f"{origin}: no certificate (PEM)") from error
 
 
@@ -134,7 +141,7 @@ def requested_key(pem: str, origin: str) -> ec.EllipticCurvePublicKey:
         request = x509.load_pem_x509_csr(pem.encode())
         key = request.public_key()
         right = isinstance(key, ec.EllipticCurvePublicKey) and request.is_signature_valid
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
         raise StatementError(f"{origin}: no certificate request (PEM)") from error
     if not right or not isinstance(key.curve, TLS_CURVE):  # type: ignore[union-attr]
         raise StatementError(f"{origin}: the certificate request is not for a P-256 key of its own")

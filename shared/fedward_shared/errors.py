@@ -18,6 +18,8 @@ FedwardError                    1
 ├── EnrolmentError             15   a coordinator does not admit a site, or no longer
 ├── GateError                  16   something that a site's gate does not let in or out
 │   └── BundleRefused          16   an app bundle that no release of fedward has
+├── NotNow                     17   outside a site's hours, or its rounds of the day are used up
+├── InvariantViolated          18   a fault campaign in which a rule of the system did not hold
 └── Interrupted               130   Ctrl-C; what was finished is kept
 
 A message says what was wrong, where, and what to do about it. At a site, nothing of a message
@@ -32,7 +34,8 @@ class RefusalCode(StrEnum):
     """What a site tells the coordinator when it will not or cannot train.
 
     Fixed words: none of them depends on a record, so sending one costs no privacy. A data problem is
-    reported as `data` whatever it was (an empty file, one class only, an unknown label).
+    reported as `data` whatever it was (an empty file, one class only, an unknown label). `later` alone
+    says that the same request may be answered at another hour.
     """
 
     DATA = "data"
@@ -43,6 +46,7 @@ class RefusalCode(StrEnum):
     BUDGET = "budget"
     STATE = "state"
     BUNDLE = "bundle"
+    LATER = "later"
     PROTOCOL = "protocol"
     INTERNAL = "internal"
 
@@ -163,6 +167,19 @@ class BundleRefused(GateError):
     """An app bundle that no release of fedward has."""
 
     refusal = RefusalCode.BUNDLE
+
+
+class NotNow(FedwardError):
+    """A round that a site would take part in at another hour."""
+
+    exit_code = 17
+    refusal = RefusalCode.LATER
+
+
+class InvariantViolated(FedwardError):
+    """A run of a fault campaign after which a rule of the system did not hold."""
+
+    exit_code = 18
 
 
 class Interrupted(FedwardError):

@@ -1,7 +1,8 @@
 """What DP-SGD costs before anybody runs it: ε for a noise, noise for an ε, and what cannot be.
 
 One site with N records, batches of B on average, E epochs: the sampling rate is B / N, the steps are
-E · N / B, spread over the rounds. The ε is the ledger's own (`privacy/accountant.py`).
+E · N / B, spread over the rounds. Where patients or customers are protected, N and B count these. The
+ε is the ledger's own (`privacy/accountant.py`).
 """
 
 import math
@@ -11,6 +12,7 @@ from fedward_shared import charts, formats, pages
 from fedward_shared.errors import PrivacyError, UsageError
 from fedward_shared.privacy import accountant
 from fedward_shared.privacy.plan import Event
+from fedward_shared.privacy.unit import Unit
 
 POINTS = 8
 FACTORS = (0.5, 0.75, 1.0, 1.5)
@@ -22,6 +24,7 @@ class Plan:
     """A training of `rounds` × `local_steps` steps with sampling rate q and noise multiplier σ.
 
     `epsilon` is what it costs at `delta`; `wanted` is the ε that was asked for together with a σ.
+    `records` and `batch` are numbers of the privacy `unit`.
     """
 
     records: int
@@ -32,10 +35,11 @@ class Plan:
     noise: float
     epsilon: float
     wanted: float | None = None
+    unit: Unit = "record"
 
     @property
     def sampling_rate(self) -> float:
-        """q: the chance of a record to be in a step."""
+        """q: the chance of a unit to be in a step."""
         return self.batch / self.records
 
     @property
@@ -76,6 +80,7 @@ def plan(
     rounds: int = 1,
     epsilon: float | None = None,
     noise: float | None = None,
+    unit: Unit = "record",
 ) -> Plan:
     """The plan for an ε (σ is found), for a σ (ε is computed), or for both (they are compared).
 
@@ -84,7 +89,7 @@ def plan(
     if epsilon is None and noise is None:
         raise UsageError("--epsilon or --sigma: give one of them, or both to compare them")
     if batch > records:
-        raise UsageError(f"--batch: {batch:g} of {records} records")
+        raise UsageError(f"--batch: {batch:g} of {records} {unit}s")
     rate = batch / records
     local_steps = max(1, math.ceil(epochs / rate / rounds - 1e-9))
     steps = rounds * local_steps
@@ -94,13 +99,13 @@ def plan(
     else:
         wanted = epsilon
     cost = accountant.epsilon([Event("poisson-gaussian", rate, noise, steps)], delta)
-    return Plan(records, batch, delta, rounds, local_steps, noise, cost, wanted)
+    return Plan(records, batch, delta, rounds, local_steps, noise, cost, wanted, unit)
 
 
 def sentences(found: Plan) -> list[tuple[str, str]]:
     """What a person reads, each with its title."""
     told = [
-        ("records", f"{found.records:,}"),
+        (f"{found.unit}s", f"{found.records:,}"),
         ("sampling rate", f"q = {found.sampling_rate:.4g} (batches of {found.batch:g} on average)"),
         ("steps", f"{found.rounds:,} rounds of {found.local_steps:,} = {found.steps:,}"),
         ("noise multiplier", f"σ = {found.noise:.4g}"),
@@ -117,7 +122,7 @@ def sentences(found: Plan) -> list[tuple[str, str]]:
             (
                 "warning",
                 f"δ = {found.delta:g} is not below 1/N = {1 / found.records:.2g}: it would allow to "
-                "publish a record as it is",
+                f"publish a {found.unit} as it is",
             )
         )
     return told
@@ -130,7 +135,7 @@ def check(found: Plan) -> None:
     raise PrivacyError(
         f"σ = {found.noise:g} costs ε = {found.epsilon:.4g}, not {found.wanted:g}, at δ = "
         f"{found.delta:g}: ε = {found.wanted:g} needs σ = {found.needed_noise():.4g}, fewer epochs, or "
-        "more records"
+        f"more {found.unit}s"
     )
 
 

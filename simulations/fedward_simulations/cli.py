@@ -4,13 +4,13 @@ import math
 from pathlib import Path
 from typing import Annotated
 
-import structlog
 import typer
 from rich.console import Console
 
 from fedward_shared.errors import UsageError
 from fedward_shared.report import REPORT_FILE, Result, headline
 from fedward_simulations.engines import ENGINES
+from fedward_simulations.runs import log_into
 
 LOG_FILE = "log.jsonl"
 FULL_SIZES = (5000, 17_000)
@@ -116,6 +116,19 @@ def notes(
     _tell(notes_scenario.run(options, console), out, console)
 
 
+@simulate.command()
+def faults(
+    out: Annotated[Path, typer.Option(help="Folder for the result.")],
+    runs: Annotated[int, typer.Option(min=1, help="How many runs.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="The first run's; the others follow.")] = 0,
+) -> None:
+    """Small studies that are struck (parties killed, messages lost, disks full), each checked after."""
+    from fedward_simulations.faults.campaign import Options, campaign
+
+    log_to(out / LOG_FILE)
+    campaign(Options(out, runs, seed), Console(highlight=False, soft_wrap=True))
+
+
 def _check(epsilon: float, engine: str) -> None:
     if not (epsilon > 0 and math.isfinite(epsilon)):
         raise UsageError(f"--epsilon: it is {epsilon}, and has to be a finite number above 0")
@@ -141,12 +154,4 @@ def log_to(path: Path) -> None:
         file = path.open("a", encoding="utf-8")
     except OSError as error:
         raise UsageError(f"--out {path.parent}: cannot be written to: {error.strerror}") from error
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.WriteLoggerFactory(file=file),
-    )
+    log_into(file)

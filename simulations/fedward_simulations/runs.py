@@ -3,6 +3,9 @@
 import shutil
 from importlib.metadata import version
 from pathlib import Path
+from typing import TextIO
+
+import structlog
 
 from fedward_shared import canonical
 from fedward_shared.errors import UsageError
@@ -34,3 +37,16 @@ def claim(out: Path, command: str) -> bool:
         (out / name).unlink(missing_ok=True)
     write_atomically(marker, key.encode())
     return False
+
+
+def log_into(file: TextIO) -> None:
+    """Sends the log to `file` from now on, one JSON object a line."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.WriteLoggerFactory(file=file),
+    )

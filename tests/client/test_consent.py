@@ -13,8 +13,9 @@ from rich.console import Console
 
 from fedward_client import consent, review
 from fedward_client.ledger import Limit
+from fedward_client.reconciliation import RESERVED
 from fedward_client.site import Site
-from fedward_shared import audit, base_models, records, tensors
+from fedward_shared import audit, base_models, canonical, records, tensors
 from fedward_shared import charter as charters
 from fedward_shared.charter import (
     WITHOUT_DP,
@@ -23,7 +24,15 @@ from fedward_shared.charter import (
     PrivacyTerms,
     TrainingTerms,
 )
-from fedward_shared.errors import BudgetExceeded, CharterError, StatementError, UsageError
+from fedward_shared.errors import (
+    BudgetExceeded,
+    CharterError,
+    DataError,
+    NotNow,
+    PrivacyError,
+    StatementError,
+    UsageError,
+)
 from fedward_shared.privacy import accountant
 
 INITIAL = {"head.weight": torch.zeros(2, 3)}
@@ -87,7 +96,8 @@ def test_an_approval_a_withdrawal_and_a_new_approval(site: Site, source: Path) -
     with pytest.raises(CharterError, match="chose to withdraw"):
         consent.withdraw(site, charter.digest)
     consent.approve(site, source)
-    assert logged(site) == [("decided", c) for c in ("approve", "withdraw", "approve")]
+    decided = [("decided", c) for c in ("approve", "withdraw", "approve")]
+    assert logged(site) == [("registered", None), *decided]
     assert site.charters.load(charter.digest)[0] == charter
 
 
@@ -164,7 +174,7 @@ def test_two_people_have_to_assent(people: Site, source: Path, tmp_path: Path) -
     _, decision = consent.approve(people, source, "cleo", tmp_path / "cleo.key")
     assert decision is not None
     assert decision.people == ("anna", "cleo")
-    assert logged(people) == [("decided", "approve")]
+    assert logged(people) == [("registered", None), ("decided", "approve")]
 
 
 @pytest.mark.parametrize(
@@ -214,6 +224,76 @@ def test_a_review_says_what_will_happen(site: Site, terms: Charter) -> None:
     assert terms.digest in re.sub(r"[│\s]", "", console.export_text())
 
 
+def test_a_review_shows_each_rule(
+    tmp_path: Path, content: dict[str, Any], terms: Charter, source: Path
+) -> None:
+    content |= {
+        "collusion": 1,
+        "peers": {},
+        "window": {"from": "20:00", "until": "06:00"},
+        "limits": {"rounds_per_day": 4, "memory_gib": 2},
+    }
+    site = opened(tmp_path / "bound", content)
+    site.register("records")
+    shown = {rule.line: rule for rule in review.verdicts(terms, site)}
+    assert not shown["collusion"].allowed
+    assert "which asks for 3" in shown["collusion"].text
+    assert "from 20:00 until 06:00 on mon, tue" in shown["window"].text
+    assert "at most 4 rounds" in shown["limits.rounds_per_day"].text
+    assert "2 GiB" in shown["limits.memory_gib"].text
+    assert "10 records, account people" in shown["datasets.records, registered"].text
+    console = Console(width=100, record=True)
+    review.show(terms, site, console)
+    text = console.export_text()
+    assert "NOT ALLOWED" in text
+    for rule in shown.values():
+        assert rule.line in text
+    site.close()
+
+
+def test_an_approval_registers_the_dataset(
+    tmp_path: Path, content: dict[str, Any], source: Path
+) -> None:
+    content["datasets"]["others"] = {"path": "o.jsonl", "account": "others", "epsilon": 3.0}
+    site = opened(tmp_path / "two", content)
+    records.write_jsonl(tmp_path / "two" / "o.jsonl", texts(4))
+    site.register("others")
+    with pytest.raises(DataError, match="of 10 records it shares 4 with the account others"):
+        consent.approve(site, source)
+    assert logged(site) == [("registered", None)]
+    assert site.ledger.spending("people").set_aside == 0
+    site.close()
+
+
+def test_a_round_is_admitted_where_window_limit_and_file_allow_it(
+    tmp_path: Path, content: dict[str, Any], source: Path
+) -> None:
+    content["limits"] = {"rounds_per_day": 1}
+    site = opened(tmp_path / "site", content)
+    charter, _ = consent.approve(site, source)
+    data = tmp_path / "site" / "records.jsonl"
+    assert site.admit(charter) == canonical.digest(data.read_bytes())
+    event = charter.plan("north").event
+    permission = site.permit(charter)
+    site.ledger.reserve(
+        permission.account,
+        permission.study,
+        1,
+        "r",
+        event,
+        lambda made: site.log(RESERVED, booking=made.as_json()),
+    )
+    with pytest.raises(NotNow, match=r"limits\.rounds_per_day is 1"):
+        site.admit(charter)
+    site.close()
+    del content["limits"]
+    site = opened(tmp_path / "site", content)
+    records.write_jsonl(data, texts(12))
+    with pytest.raises(DataError, match="changed since it was registered"):
+        site.admit(charter)
+    site.close()
+
+
 def test_a_review_names_what_the_rules_forbid(site: Site, terms: Charter) -> None:
     plain = PrivacyTerms(mechanism="none", without_dp=WITHOUT_DP, sampling_rate=0.1)
     charter = terms.model_copy(update={"privacy": plain})
@@ -224,3 +304,36 @@ def test_a_review_names_what_the_rules_forbid(site: Site, terms: Charter) -> Non
     assert "rules do not allow it: charter diagnoses trains without" in review.verdict(
         charter, site
     )
+
+
+def test_a_review_says_whom_a_charter_protects(site: Site, terms: Charter) -> None:
+    text = dict(review.sentences(terms, site))
+    assert text["Dataset"].endswith(
+        "one record at a time is protected. Declared for this site: 100 records"
+    )
+    privacy = terms.privacy.model_copy(update={"unit": "patient"})
+    of_patients = terms.model_copy(update={"privacy": privacy})
+    text = dict(review.sentences(of_patients, site))
+    assert "one patient at a time is protected with all their records" in text["Dataset"]
+    assert text["Dataset"].endswith("Declared for this site: 100 patients")
+    assert "one given patient was in the data" in text["Afterwards"]
+
+
+def test_a_charter_of_another_unit_than_the_accounts_is_told_and_refused(
+    content: dict[str, Any], terms: Charter, source: Path, tmp_path: Path
+) -> None:
+    content["datasets"]["records"]["owner"] = "label"
+    site = opened(tmp_path / "site", content)
+    account = Limit("people", "site.toml", 3.0, 1e-5)
+    site.ledger.reserve(account, Limit("earlier", "", 3.0, 1e-5), 1, "r", terms.plan("north").event)
+    privacy = terms.privacy.model_copy(update={"unit": "patient"})
+    of_patients = terms.model_copy(update={"privacy": privacy})
+    assert (
+        "account people cannot take it"
+        in dict(review.sentences(of_patients, site))["What it costs"]
+    )
+    charters.save(tmp_path / "other", of_patients, INITIAL, COORDINATOR)
+    with pytest.raises(PrivacyError, match="keeps it"):
+        consent.approve(site, tmp_path / "other")
+    assert site.charters.decision(of_patients.digest) is None
+    site.close()

@@ -11,6 +11,7 @@ from fedward_client import evidence
 from fedward_client.commands.site import site as commands
 from fedward_client.site import Site
 from fedward_server.app import Observer
+from fedward_shared import canonical
 from fedward_shared.errors import AuditError, CharterError
 from fedward_shared.privacy import accountant
 from fedward_simulations.consortium import Consortium, Outcome, Recipe, World
@@ -34,6 +35,8 @@ def test_the_page_says_what_left_and_what_it_cost(outcome: Outcome, tmp_path: Pa
     assert found.epsilon == f"{accountant.epsilon(charter.schedule, 1e-5):.4f}"
     assert [what for _, what, _ in found.decisions] == ["approve"]
     assert found.others == 0
+    file = canonical.digest((settings.parent / "records.jsonl").read_bytes())
+    assert re.fullmatch(rf"24 on \d{{4}}-\d\d-\d\d \({file}\)", found.records)
     out = tmp_path / "evidence.html"
     arguments = ["report", "--study", charter.digest, "--out", str(out), "--site", str(settings)]
     assert CliRunner().invoke(commands, arguments).exit_code == 0

@@ -1,10 +1,14 @@
 """The ledger: spent before the data is touched, never given back, never started afresh."""
 
 import os
+import resource
 import signal
 import sqlite3
 import subprocess
 import sys
+import time
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,10 +17,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from fedward_client.ledger import Ledger, Limit
+from fedward_client import ledger as module
+from fedward_client import registry
+from fedward_client.ledger import START, VERSION, Booking, Ledger, Limit
 from fedward_shared.errors import BudgetExceeded, PrivacyError, StateError
 from fedward_shared.privacy import accountant
 from fedward_shared.privacy.plan import Event
+from fedward_simulations.bench import accountant as bench
 
 EVENT = Event("poisson-gaussian", 0.1, 4.0, 10)
 DELTA = 1e-5
@@ -98,6 +105,28 @@ def test_an_accounts_delta_stays(tmp_path: Path) -> None:
     reserve(ledger)
     with pytest.raises(PrivacyError, match="δ"):
         ledger.reserve(limit("records", 8.0, 1e-6), limit("charter", 8.0), 1, "r", EVENT)
+
+
+def test_a_full_disk_is_named_and_nothing_is_booked(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "l.sqlite")
+    reserve(ledger)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))  # the kernel takes no byte of any file
+    try:
+        with pytest.raises(StateError, match=r"l\.sqlite: the ledger cannot be written"):
+            reserve(ledger, 2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert ledger.spending("records").bookings == 1
+    assert reserve(ledger, 2) == 2
+
+
+def test_the_last_round_of_a_study_is_known(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "l.sqlite")
+    assert ledger.last_round("charter") == 0
+    reserve(ledger, 2)
+    reserve(ledger, 1)
+    assert (ledger.last_round("charter"), ledger.last_round("another")) == (2, 0)
 
 
 def test_a_killed_process_has_spent_what_it_reserved(tmp_path: Path) -> None:
@@ -219,3 +248,146 @@ def test_what_was_spent_stays_spent_when_the_rest_is_released(tmp_path: Path) ->
     ledger.close()
     spending = Ledger(path).spending("records")
     assert spending.held == spending.set_aside == accountant.epsilon([EVENT], DELTA)
+
+
+def older(path: Path) -> None:
+    """Takes the ledger in `path` back to version 2."""
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("DROP TABLE fingerprints")
+        db.execute("DROP TABLE registrations")
+        db.execute("PRAGMA user_version=2")
+
+
+def shape(path: Path) -> list[tuple[str, ...]]:
+    with closing(sqlite3.connect(path)) as db:
+        rows = db.execute("SELECT type, name, sql FROM sqlite_master ORDER BY name").fetchall()
+    return [tuple(map(str, row)) for row in rows]
+
+
+def test_a_ledger_of_version_2_is_taken_to_this_one(tmp_path: Path) -> None:
+    path = tmp_path / "l.sqlite"
+    with closing(Ledger(path)) as ledger:
+        studies(ledger, first=3)
+        before = list(ledger.bookings())
+    expected = shape(path)
+    older(path)
+    with closing(Ledger(path)) as ledger:
+        assert list(ledger.bookings()) == before
+        assert ledger.registry.last is None
+        studies(ledger, second=1)
+    assert shape(path) == expected
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (VERSION,)
+
+
+def test_a_changed_ledger_of_version_2_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "l.sqlite"
+    with closing(Ledger(path)) as ledger:
+        studies(ledger, first=3)
+    older(path)
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("UPDATE bookings SET round = 7 WHERE number = 2")
+    before = shape(path)
+    with pytest.raises(StateError, match="booking 2 is not what was booked"):
+        Ledger(path)
+    assert shape(path) == before
+
+
+def test_a_migration_that_is_cut_off_leaves_version_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "l.sqlite"
+    with closing(Ledger(path)) as ledger:
+        studies(ledger, first=1)
+    older(path)
+    before = shape(path)
+    broken = {2: registry.SCHEMA + "CREATE TABLE bookings (number INTEGER) STRICT;"}
+    monkeypatch.setattr(module, "MIGRATIONS", broken)
+    with pytest.raises(StateError, match="table bookings already exists"):
+        Ledger(path)
+    assert shape(path) == before
+    monkeypatch.undo()
+    with closing(Ledger(path)) as ledger:
+        assert ledger.spending("records").bookings == 1
+
+
+def test_bookings_are_counted_from_a_moment_on(tmp_path: Path) -> None:
+    noon = datetime(2026, 11, 24, 12, tzinfo=UTC)
+    hours = iter(range(100))
+    with closing(
+        Ledger(tmp_path / "l.sqlite", lambda: noon + timedelta(hours=next(hours)))
+    ) as ledger:
+        studies(ledger, first=2, second=1)
+        for hour, count in ((-1, 3), (0, 2), (1.5, 1), (2, 0)):
+            assert ledger.begun_since(noon + timedelta(hours=hour)) == count
+
+
+OF_PATIENTS = Event("poisson-gaussian", 0.1, 4.0, 10, "patient")
+
+
+def test_an_account_keeps_its_unit(tmp_path: Path) -> None:
+    """What protects a record says nothing of a patient with many, so their ε have no sum."""
+    ledger = Ledger(tmp_path / "l.sqlite")
+    reserve(ledger)
+    for book in (
+        lambda: ledger.reserve(limit("records", 8.0), limit("other", 8.0), 1, "r", OF_PATIENTS),
+        lambda: ledger.set_aside(limit("records", 8.0), "other", OF_PATIENTS, 3),
+    ):
+        with pytest.raises(PrivacyError, match="one patient and what protects one record"):
+            book()
+    assert ledger.spending("records").bookings == 1
+    ledger.reserve(limit("patients", 8.0), limit("other", 8.0), 1, "r", OF_PATIENTS)
+    assert ledger.spending("patients").epsilon == ledger.spending("records").epsilon
+
+
+def test_training_and_statistics_are_one_account(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "l.sqlite")
+    booked = [EVENT, Event("gaussian", 1.0, 10.0, 2), Event("laplace", 1.0, 20.0, 1)]
+    for number, event in enumerate(booked):
+        ledger.reserve(limit("records", 8.0), limit(f"study {number}", 8.0), 1, "r", event)
+    spending = ledger.spending("records")
+    assert spending.epsilon == accountant.epsilon(booked, DELTA)
+    assert spending.held == accountant.filtered_epsilon(booked, DELTA) > spending.epsilon
+
+
+def inserted(ledger: Ledger, event: str) -> None:
+    booking = Booking(1, "records", repr(DELTA), "charter", 1, "r", event, "2026-01-01").after(
+        START
+    )
+    with ledger.exclusively():
+        ledger.insert(booking)
+
+
+def test_bookings_of_an_earlier_release_count(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "l.sqlite")
+    inserted(
+        ledger,
+        '{"mechanism":"poisson-gaussian","noise_multiplier":"4.0","sampling_rate":"0.1","steps":10}',
+    )
+    assert ledger.spending("records").epsilon == accountant.epsilon([EVENT], DELTA)
+
+
+def test_a_booking_that_is_not_understood_is_not_left_out(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "l.sqlite")
+    inserted(ledger, EVENT.as_text().replace('"version":2', '"version":3'))
+    for ask in (lambda: ledger.spending("records"), lambda: reserve(ledger)):
+        with pytest.raises(StateError, match="event"):
+            ask()
+
+
+def test_a_thousand_bookings_are_answered_in_no_time_once_they_were_composed(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "l.sqlite"
+    bench.filled(path)
+    ledger = Ledger(path)
+    first = ledger.spending("records")
+    assert first.bookings == bench.EVENTS == sum(count for _, count in bench.STUDIES.values())
+    seconds = []
+    for _ in range(5):
+        started = time.perf_counter()
+        assert ledger.spending("records") == first
+        seconds.append(time.perf_counter() - started)
+    assert min(seconds) < 0.05
+    accountant.forget()
+    assert ledger.spending("records") == first

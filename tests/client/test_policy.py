@@ -22,6 +22,7 @@ from fedward_shared.errors import (
     FedwardError,
     ModelError,
     PrivacyError,
+    StatementError,
 )
 from fedward_shared.privacy.plan import Event
 
@@ -182,6 +183,17 @@ def test_a_data_file_that_is_not_there(terms: dict[str, Any], settings: SiteSett
     assert "no such file" in refused(charter(terms), settings, DataError)
 
 
+def test_a_list_of_objections_that_is_not_there(
+    terms: dict[str, Any], settings: SiteSettings, tmp_path: Path
+) -> None:
+    listed = tmp_path / "objections.txt"
+    bound = changed(settings, owner="patient", objections=listed)
+    message = refused(charter(terms), bound, DataError)
+    assert message == f"{listed}: no such file (datasets.records.objections)"
+    listed.touch()
+    assert permit(charter(terms), bound)
+
+
 def test_a_base_model_that_is_not_on_the_list(
     terms: dict[str, Any], settings: SiteSettings, tiny_bert_folder: Path
 ) -> None:
@@ -272,3 +284,118 @@ def test_a_dataset_is_for_the_uses_that_the_site_names(
     said = refused(charter(terms, use="billing"), settings, CharterError)
     assert "use is billing, site.toml allows datasets.records for research" in said
     assert permit(charter(terms, use="billing"), changed(settings, uses=("billing",)))
+
+
+def with_peers(settings: SiteSettings, **peers: str) -> SiteSettings:
+    known = {name: key_of(key).public.text for name, key in peers.items()}
+    return settings.model_copy(update={"peers": known})
+
+
+def test_peers_are_known_by_name_and_key(terms: dict[str, Any], settings: SiteSettings) -> None:
+    assert permit(charter(terms), with_peers(settings, south="south", west="west"))
+    message = refused(charter(terms), with_peers(settings, west="west"), CharterError)
+    assert "participants: south takes part, site.toml [peers] has no south" in message
+    message = refused(charter(terms), with_peers(settings, south="east"), CharterError)
+    assert f"south has the key {key_of('south').public}" in message
+    assert f"site.toml peers.south is {key_of('east').public}" in message
+    assert "[peers] has no south" in refused(charter(terms), with_peers(settings), CharterError)
+
+
+@pytest.mark.parametrize("colluding", [1, 2, 5])
+def test_two_remain_beside_those_who_work_together(
+    colluding: int, terms: dict[str, Any], settings: SiteSettings
+) -> None:
+    """Beside one that remained alone the sum less their own updates would be its update."""
+    names = [f"site{number}" for number in range(colluding + 2)]
+    bound = settings.model_copy(
+        update={"collusion": colluding, "peers": {n: key_of(n).public.text for n in names}}
+    )
+    several = [participant("north", 24), *(participant(name, 20) for name in names)]
+    enough = {"aggregation": {"minimum_cohort": colluding + 2}, "participants": several}
+    assert permit(charter(terms, **enough), bound)
+    short = {**enough, "aggregation": {"minimum_cohort": colluding + 1}}
+    message = refused(
+        charter(terms, **short), bound.model_copy(update={"minimum_cohort": 1}), CharterError
+    )
+    assert f"aggregation.minimum_cohort is {colluding + 1}, site.toml says" in message
+    assert f"collusion = {colluding}, which asks for {colluding + 2}" in message
+
+
+def test_without_a_bound_the_minimum_cohort_alone_decides(
+    terms: dict[str, Any], settings: SiteSettings
+) -> None:
+    alone = settings.model_copy(update={"minimum_cohort": 1})
+    assert permit(charter(terms, aggregation={"minimum_cohort": 1}), alone)
+
+
+@pytest.mark.parametrize("who", ["university", "south", "north"])
+def test_what_a_revoked_key_has_signed_counts_no_more(
+    who: str, terms: dict[str, Any], settings: SiteSettings
+) -> None:
+    key = COORDINATOR.public.text if who == "university" else key_of(who).public.text
+    revoked = settings.model_copy(update={"revoked": (key, key_of("other").public.text)})
+    kind = StatementError if who == "university" else CharterError
+    message = refused(charter(terms), revoked, kind)
+    assert key in message
+    assert "revoked" in message
+    policy.check_revoked(charter(terms), settings)
+    if who == "university":
+        with pytest.raises(StatementError, match=r"site\.toml: revoked: names that key"):
+            policy.check_revoked(charter(terms), revoked)
+    else:
+        policy.check_revoked(charter(terms), revoked)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "said"),
+    [(None, None), (("university",), None), (("clinic",), "to clinic"), ((), "to none")],
+)
+def test_a_dataset_is_for_its_coordinators(
+    allowed: tuple[str, ...] | None,
+    said: str | None,
+    terms: dict[str, Any],
+    settings: SiteSettings,
+) -> None:
+    bound = changed(settings, coordinators=allowed)
+    if said is None:
+        assert permit(charter(terms), bound)
+    else:
+        message = refused(charter(terms), bound, CharterError)
+        assert f"coordinator is university, site.toml allows datasets.records {said}" in message
+
+
+def test_masks_that_no_charter_has_yet_can_be_asked_for(
+    terms: dict[str, Any], settings: SiteSettings
+) -> None:
+    bound = settings.model_copy(update={"secure_aggregation": "required"})
+    message = refused(charter(terms), bound, CharterError)
+    assert 'updates are not masked, site.toml says secure_aggregation = "required"' in message
+
+
+def test_each_rule_has_its_verdict(terms: dict[str, Any], settings: SiteSettings) -> None:
+    """One that forbids a charter hides no other."""
+    found = list(policy.verdicts(charter(terms), settings, key_of("north").public, NOW))
+    assert all(verdict.allowed and verdict.text for verdict in found)
+    assert len({verdict.line for verdict in found}) == len(found) == len(policy.RULES)
+    strict = changed(settings, delta=1e-6, uses=()).model_copy(
+        update={"minimum_cohort": 3, "base_models": (), "coordinators": {}}
+    )
+    found = list(policy.verdicts(charter(terms), strict, key_of("south").public, NOW))
+    assert {verdict.line for verdict in found if not verdict.allowed} == {
+        "coordinators",
+        "key",
+        "datasets.records.uses",
+        "minimum_cohort",
+        "datasets.records.delta",
+        "base_models",
+    }
+
+
+def test_a_dataset_that_is_not_there_fails_by_each_of_its_lines(
+    terms: dict[str, Any], settings: SiteSettings
+) -> None:
+    asked = charter(terms, dataset="x-rays")
+    found = list(policy.verdicts(asked, settings, key_of("north").public, NOW))
+    not_allowed = [verdict.line for verdict in found if not verdict.allowed]
+    assert not_allowed[0] == "datasets.x-rays"
+    assert all(line.startswith("datasets.x-rays") for line in not_allowed)

@@ -49,6 +49,20 @@ def test_the_forecast_is_of_the_charters_own_rounds(
     site.close()
 
 
+def test_patients_are_rehearsed_with_a_record_each(world: World, recipe: Recipe) -> None:
+    folder, settings = prepared(world, recipe)
+    text = settings.read_text("utf-8")
+    settings.write_text(text.replace("account =", 'owner = "patient"\naccount ='), "utf-8")
+    site = Site.open(settings)
+    charter, initial = charters.load(folder)
+    privacy = charter.privacy.model_copy(update={"unit": "patient"})
+    of_patients = charter.model_copy(update={"privacy": privacy})
+    forecast = rehearsal.rehearse(of_patients, initial, site, lambda _: None)
+    assert ("records", "24, invented, one for each patient") in forecast.sentences()
+    assert forecast.epsilon == accountant.epsilon(charter.schedule, 1e-5)
+    site.close()
+
+
 def test_what_the_rules_forbid_is_not_rehearsed(world: World, recipe: Recipe) -> None:
     folder, settings = prepared(world, recipe)
     text = settings.read_text("utf-8")

@@ -1,17 +1,26 @@
 """`site.toml`: each wrong value is refused in one line that names the file and the field."""
 
+import time as clock
+from collections.abc import Iterator
+from datetime import UTC, datetime, time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedward_client import settings
+from fedward_client import keys, settings
 from fedward_client.commands.settings import init
-from fedward_client.settings import DatasetSettings, SiteSettings
+from fedward_client.settings import (
+    DatasetSettings,
+    LimitSettings,
+    SiteSettings,
+    WindowSettings,
+)
 from fedward_shared.errors import UsageError
 from fedward_shared.identity import SigningKey
 
@@ -74,6 +83,41 @@ WRONG: list[tuple[str, object]] = [
     ("approval", {"required": 0}),
     ("datasets.records.uses", "research"),
     ("datasets.records.uses", ["Any use"]),
+    ("key_passphrase", 7),
+    ("revoked", COORDINATOR),
+    ("revoked", ["ed25519:0"]),
+    ("peers", ["south"]),
+    ("peers", {"south": "ed25519:0"}),
+    ("peers", {"South": COORDINATOR}),
+    ("collusion", -1),
+    ("collusion", "two"),
+    ("collusion", 1),
+    ("secure_aggregation", True),
+    ("secure_aggregation", "perhaps"),
+    ("window", "at night"),
+    ("window", {}),
+    ("window", {"from": "20:00"}),
+    ("window", {"from": "20:00", "until": "20:00"}),
+    ("window", {"from": "8:00", "until": "20:00"}),
+    ("window", {"from": "24:00", "until": "06:00"}),
+    ("window", {"from": time(20), "until": "06:00"}),
+    ("window", {"from": "20:00", "until": "06:00", "days": []}),
+    ("window", {"from": "20:00", "until": "06:00", "days": ["monday"]}),
+    ("window", {"from": "20:00", "until": "06:00", "days": "mon"}),
+    ("window", {"begin": "20:00", "end": "06:00"}),
+    ("limits", 4),
+    ("limits", {"memory_gib": 0}),
+    ("limits", {"memory_gib": float("inf")}),
+    ("limits", {"memory_gib": "much"}),
+    ("limits", {"rounds_per_day": 0}),
+    ("limits", {"rounds_per_day": 1.5}),
+    ("limits", {"cpu": 1}),
+    ("datasets.records.owner", ""),
+    ("datasets.records.owner", 7),
+    ("datasets.records.objections", 7),
+    ("datasets.records.objections", "objections.txt"),
+    ("datasets.records.coordinators", "university"),
+    ("datasets.records.coordinators", ["The University"]),
     ("base_models", None),
     ("base_models", "models/minilm"),
     ("base_models", [7]),
@@ -122,6 +166,13 @@ def test_every_field_has_a_wrong_value_above() -> None:
     tried = {field for field, _ in WRONG}
     assert tried >= set(SiteSettings.model_fields)
     assert tried >= {f"datasets.records.{name}" for name in DatasetSettings.model_fields}
+    for section, model in (("window", WindowSettings), ("limits", LimitSettings)):
+        wrong = {key for field, value in WRONG if field == section for key in dict_of(value)}
+        assert wrong >= {field.alias or name for name, field in model.model_fields.items()}
+
+
+def dict_of(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 @pytest.mark.parametrize(("field", "value"), [("epsilon", 2.0), ("delta", 1e-6)])
@@ -144,9 +195,79 @@ def test_an_unknown_key_is_no_silent_no(tmp_path: Path, field: str) -> None:
         settings.load(path)
 
 
+def test_a_coordinator_of_a_dataset_is_one_of_the_sites(tmp_path: Path) -> None:
+    for allowed in ([], ["university"]):
+        found = settings.load(write(tmp_path, changed("datasets.records.coordinators", allowed)))
+        assert found.datasets["records"].coordinators == tuple(allowed)
+    path = write(tmp_path, changed("datasets.records.coordinators", ["university", "univercity"]))
+    with pytest.raises(
+        UsageError, match=r"records\.coordinators: \[coordinators\] has no univercity"
+    ):
+        settings.load(path)
+
+
+def test_a_bound_on_peers_names_them(tmp_path: Path) -> None:
+    known = {**good(), "collusion": 2, "peers": {"south": COORDINATOR}}
+    assert settings.load(write(tmp_path, known)).collusion == 2
+    nobody = {**good(), "collusion": 2, "peers": {}}
+    assert settings.load(write(tmp_path, nobody)).peers == {}
+    with pytest.raises(UsageError, match=r"collusion: .* name them in \[peers\]"):
+        settings.load(write(tmp_path, {**good(), "collusion": 2}))
+
+
+def window(*days: str, **hours: str) -> WindowSettings:
+    content = {"from": hours["begin"], "until": hours["end"], **({"days": days} if days else {})}
+    return WindowSettings.model_validate(content)
+
+
+@pytest.fixture(params=["UTC", "Europe/Berlin", "America/Los_Angeles"])
+def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[ZoneInfo]:
+    """The machine's time zone."""
+    monkeypatch.setenv("TZ", request.param)
+    clock.tzset()
+    yield ZoneInfo(request.param)
+    monkeypatch.undo()
+    clock.tzset()
+
+
+@pytest.mark.parametrize(
+    ("moment", "by_day", "at_night", "on_week_nights"),
+    [
+        ("2026-11-23T07:59", False, False, False),  # a Monday
+        ("2026-11-23T08:00", True, False, False),
+        ("2026-11-23T19:59", True, False, False),
+        ("2026-11-23T20:00", False, True, True),
+        ("2026-11-24T05:59", False, True, True),
+        ("2026-11-24T06:00", False, False, False),
+        ("2026-11-27T23:00", False, True, True),
+        ("2026-11-28T03:00", False, True, True),  # of Friday's night
+        ("2026-11-28T23:00", False, True, False),
+        ("2026-11-23T03:00", False, True, False),  # of Sunday's night
+    ],
+)
+def test_a_window_is_local_time_and_a_night_belongs_to_its_evening(
+    moment: str, by_day: bool, at_night: bool, on_week_nights: bool, zone: ZoneInfo
+) -> None:
+    local = datetime.fromisoformat(moment).replace(tzinfo=zone)
+    week = ("mon", "tue", "wed", "thu", "fri")
+    for then in (local, local.astimezone(UTC)):
+        assert window(begin="08:00", end="20:00").contains(then) == by_day
+        assert window(begin="20:00", end="06:00").contains(then) == at_night
+        assert window(*week, begin="20:00", end="06:00").contains(then) == on_week_nights
+
+
+@given(st.datetimes(timezones=st.just(UTC)), st.integers(0, 1439), st.integers(1, 1439))
+def test_a_moment_is_within_a_window_or_within_the_rest_of_the_day(
+    moment: datetime, begin: int, length: int
+) -> None:
+    hours = [f"{m // 60:02d}:{m % 60:02d}" for m in (begin, (begin + length) % 1440)]
+    one, rest = (window(begin=a, end=b) for a, b in (hours, hours[::-1]))
+    assert one.contains(moment) != rest.contains(moment)
+
+
 def test_all_wrong_fields_are_named_at_once(tmp_path: Path) -> None:
     path = write(tmp_path, {**good(), "threads": 0, "minimum_cohort": 0})
-    with pytest.raises(UsageError, match=r"threads: .*; minimum_cohort: "):
+    with pytest.raises(UsageError, match=r"minimum_cohort: .*; threads: "):
         settings.load(path)
 
 
@@ -184,12 +305,16 @@ def test_relative_paths_are_relative_to_the_file(
     elsewhere.mkdir()
     content = good()
     content["base_models"] = ["models/minilm", str(tmp_path / "absolute")]
+    content["key_passphrase"] = "phrase"
+    content["datasets"]["records"] |= {"owner": "patient", "objections": "objections.txt"}
     write(home, content)
     monkeypatch.chdir(elsewhere)
     found = settings.load(Path("../home/site.toml"))
     assert found.state == home / "state"
     assert found.base_models == (home / "models/minilm", tmp_path / "absolute")
     assert found.datasets["records"].path == home / "records.jsonl"
+    assert found.datasets["records"].objections == home / "objections.txt"
+    assert found.key_passphrase == home / "phrase"
 
 
 def test_what_is_left_out_is_the_careful_choice(tmp_path: Path) -> None:
@@ -198,6 +323,8 @@ def test_what_is_left_out_is_the_careful_choice(tmp_path: Path) -> None:
     assert found.minimum_cohort == 2
     assert found.datasets["records"].delta == 1e-5
     assert found.datasets["records"].columns == {}
+    assert found.peers is None
+    assert found.limits == LimitSettings()
 
 
 @given(st.text(max_size=60))
@@ -212,7 +339,8 @@ def test_any_text_is_settings_or_a_refusal(text: str) -> None:
 def begin(folder: Path, name: str = "north", data: str = "d.csv", epsilon: float = 2.5) -> Path:
     """`fedward site init`."""
     known = [f"university={COORDINATOR}"]
-    init(name, folder / "model", folder / data, "records", epsilon, known, folder / "site.toml")
+    place = folder / "site.toml"
+    init(name, folder / "model", folder / data, "records", epsilon, known, None, place)
     return folder / "site.toml"
 
 
@@ -231,6 +359,19 @@ def test_what_init_writes_is_settings(tmp_path: Path, data: str) -> None:
     assert found.datasets["records"].epsilon == 2.5
     assert found.coordinators == {"university": COORDINATOR}
     assert SigningKey.load(found.key).public.text.startswith("ed25519:")
+
+
+def test_init_puts_the_key_under_a_passphrase(tmp_path: Path) -> None:
+    phrase = tmp_path / "phrase"
+    phrase.touch(0o600)
+    phrase.write_text("correct horse\n")
+    known = [f"university={COORDINATOR}"]
+    place = tmp_path / "site.toml"
+    init("north", tmp_path / "m", tmp_path / "d.csv", "records", 1.0, known, phrase, place)
+    found = settings.load(place)
+    assert found.key_passphrase == phrase
+    assert b"ENCRYPTED" in found.key.read_bytes()
+    assert keys.load(found).public.text.startswith("ed25519:")
 
 
 def test_init_leaves_a_key_that_is_there(tmp_path: Path) -> None:

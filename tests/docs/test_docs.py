@@ -1,6 +1,7 @@
 """What the documents name is there."""
 
 import inspect
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -9,8 +10,10 @@ from pathlib import Path
 import click
 import pytest
 import typer
+from pydantic.fields import FieldInfo
 from typer.testing import CliRunner
 
+from fedward_client import settings
 from fedward_shared import cli, errors, result
 
 ROOT = Path(__file__).parents[2]
@@ -69,9 +72,58 @@ def test_the_reference_of_the_command_line_is_what_help_says() -> None:
     assert page.read_text("utf-8") == expected
 
 
+SECTIONS: dict[str, type[settings.Section]] = {
+    "site.toml": settings.SiteSettings,
+    "[datasets.NAME]": settings.DatasetSettings,
+    "[approval]": settings.ApprovalSettings,
+    "[window]": settings.WindowSettings,
+    "[limits]": settings.LimitSettings,
+}
+
+
+def test_every_section_of_the_settings_is_in_the_reference() -> None:
+    assert set(SECTIONS.values()) == set(settings.Section.__subclasses__())
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_field_of_the_settings_is_in_the_reference(section: str) -> None:
+    """By its name in the file, in the order of the code, with its default."""
+    page = (ROOT / "docs/reference/site-toml.md").read_text("utf-8")
+    parts = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL))
+    rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \| [^|]+ \|$", parts[section], re.MULTILINE)
+    assert rows == [
+        (field.alias or name, default_of(field))
+        for name, field in SECTIONS[section].model_fields.items()
+    ]
+
+
+def default_of(field: FieldInfo) -> str:
+    """As the reference writes it."""
+    if field.is_required():
+        return "required"
+    match field.default:
+        case None | "" | () | {} | settings.Section():
+            return "–"
+        case bool(value):
+            return f"`{str(value).lower()}`"
+        case Path() | str():
+            return f'`"{field.default}"`'
+        case tuple(values):
+            return f"`{json.dumps(values)}`"
+        case value:
+            return f"`{value}`"
+
+
 @pytest.mark.parametrize("part", result.Part.__subclasses__(), ids=lambda part: part.__name__)
 def test_every_field_of_a_result_is_in_the_reference(part: type[result.Part]) -> None:
     page = (ROOT / "docs/reference/result.md").read_text("utf-8")
     sections = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL))
     named = re.findall(r"^\| `(\w+)` \| [^|]+ \| [^|]+ \|$", sections[part.__name__], re.MULTILINE)
     assert named == [field.alias or name for name, field in part.model_fields.items()]
+
+
+def test_the_example_of_the_settings_is_accepted(tmp_path: Path) -> None:
+    page = (ROOT / "docs/reference/site-toml.md").read_text("utf-8")
+    (example,) = re.findall(r"^```toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "site.toml").write_text(example, "utf-8")
+    assert settings.load(tmp_path / "site.toml").collusion == 2

@@ -2,136 +2,32 @@
 
     python tests/fuzz/decoders.py TARGET CORPUS -runs=200000
 
-A decoder may return or raise a FedwardError. Anything else, a hang of 10 s, or more than 2 GiB is a
-finding: libFuzzer stops and writes the input beside it.
+A finding is anything but a FedwardError, a hang of 10 s, or more than 2 GiB: libFuzzer stops and writes
+the input beside it.
 """
 
 import hashlib
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import atheris
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 with atheris.instrument_imports(include=["fedward_shared", "fedward_client"]):
-    from fedward_client import reconciliation
-    from fedward_shared import assurances, audit, charter, statements, tensors
-    from fedward_shared.errors import FedwardError
-    from fedward_shared.identity import SigningKey
-
-VECTORS = Path(__file__).parents[1] / "vectors"
-KEY = SigningKey.from_seed(hashlib.sha256(b"university").digest())
-DIGEST = "sha256:" + "0" * 64
-SCHEMA = {"head.weight": (2, 3)}
-WITNESS = Path("witness.json")
-
-
-def signed(kind: str) -> Callable[[bytes], object]:
-    """As if the bytes were the body of a statement that is rightly signed: what is behind that check."""
-
-    def run(data: bytes) -> object:
-        body = statements.canonical.decode(data)
-        if not isinstance(body, dict):
-            return None
-        try:
-            made = statements.sign(kind, body, KEY).encode()
-        except (ValueError, RecursionError):
-            return None
-        return TARGETS_BY_KIND[kind](made)
-
-    return run
-
-
-def read_charter(data: bytes) -> object:
-    said = statements.decode(data, charter.CHARTER_KIND, "fuzz")
-    return charter.parse(said.body, "fuzz").body
-
-
-def read_delivery(data: bytes) -> object:
-    said = assurances.Delivery.read(data, DIGEST, KEY.public, "university", "fuzz")
-    return said.spent
-
-
-def read_decision(data: bytes) -> object:
-    return assurances.Decision.read(data, DIGEST, KEY.public, "university", "fuzz")
-
-
-def read_tensors(data: bytes) -> object:
-    found = tensors.decode(data, "fuzz")
-    tensors.check(found, SCHEMA, "fuzz")
-    return tensors.norm(found)
-
-
-def read_audit_line(data: bytes) -> object:
-    return audit._entry(data, 1, audit.START, KEY.public, "fuzz")
-
-
-def read_witness(data: bytes) -> object:
-    return reconciliation.Witness.parse(data, WITNESS)
-
-
-TARGETS_BY_KIND: dict[str, Callable[[bytes], object]] = {
-    charter.CHARTER_KIND: read_charter,
-    assurances.Delivery.KIND: read_delivery,
-    assurances.Decision.KIND: read_decision,
-    audit.KIND: lambda data: read_audit_line(data + b"\n"),
-}
-TARGETS: dict[str, Callable[[bytes], object]] = {
-    "charter": read_charter,
-    "delivery": read_delivery,
-    "tensors": read_tensors,
-    "audit-line": read_audit_line,
-    "witness": read_witness,
-    "signed-charter": signed(charter.CHARTER_KIND),
-    "signed-delivery": signed(assurances.Delivery.KIND),
-    "signed-decision": signed(assurances.Decision.KIND),
-    "signed-audit-line": signed(audit.KIND),
-}
-
-
-def seeds() -> list[bytes]:
-    """Good inputs to start from."""
-    good = [
-        path.read_bytes() for path in VECTORS.rglob("*") if path.suffix in (".json", ".safetensors")
-    ]
-    bodies = [statements.canonical.encode(charter.load(VECTORS / "study")[0].body)]
-    delivery = {
-        "charter": DIGEST,
-        "site": "north",
-        "round": 1,
-        "adapter": DIGEST,
-        "update": DIGEST,
-        "epsilon": "0.5",
-        "delta": "1e-05",
-        "head": "0" * 64,
-    }
-    entry = {"number": 1, "at": "", "previous": audit.START, "event": "cleared", "details": {}}
-    bodies += [statements.canonical.encode(body) for body in (delivery, entry)]
-    lines = [statements.sign(audit.KIND, entry, KEY).encode() + b"\n"]
-    witness = [statements.canonical.encode({"number": 3, "digest": DIGEST})]
-    return [*good, *bodies, *lines, *witness]
+    from fuzz import targets
 
 
 def main() -> None:
     """Runs libFuzzer on the target that the command line names."""
     name, corpus, *options = sys.argv[1:]
-    target = TARGETS[name]
     folder = Path(corpus)
     folder.mkdir(parents=True, exist_ok=True)
-    for data in seeds():
+    for data in targets.seeds():
         (folder / hashlib.sha256(data).hexdigest()[:16]).write_bytes(data)
-
-    def one(data: bytes) -> None:
-        try:
-            target(data)
-        except FedwardError:
-            return
-        except ValueError:
-            if not name.startswith("signed-"):
-                raise
-
     limits = ["-rss_limit_mb=2048", "-timeout=10", "-print_final_stats=1", "-verbosity=0"]
-    atheris.Setup([sys.argv[0], str(folder), *limits, *options], one)
+    atheris.Setup(
+        [sys.argv[0], str(folder), *limits, *options], lambda data: targets.run(name, data)
+    )
     atheris.Fuzz()
 
 

@@ -69,6 +69,19 @@ def candidates(site: str) -> list[Answer]:
     ]
 
 
+def test_who_says_later_is_outstanding_until_the_deadline() -> None:
+    round_ = opened()
+    round_.offer("east", Refusal("east", RefusalCode.LATER))
+    round_.offer("north", Refusal("north", RefusalCode.LATER))
+    assert round_.outstanding == set(SITES)
+    round_.offer("east", update("east", [1.0, 1.0, 1.0]))
+    round_.offer("south", update("south", [1.0, 1.0, 1.0]))
+    assert round_.sufficient
+    assert round_.outstanding == {"north"}
+    round_.tick(10.0)
+    assert round_.missing == {"north": "refused: later"}
+
+
 answers = st.sampled_from([(site, answer) for site in SITES for answer in candidates(site)])
 
 

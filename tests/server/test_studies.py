@@ -1,5 +1,7 @@
 """Checkpoints: what was written is resumed, and what is damaged is never replaced by a new start."""
 
+import errno
+import os
 import shutil
 import subprocess
 import sys
@@ -11,6 +13,7 @@ import torch
 from conftest import COORDINATOR, small_charter
 from typer.testing import CliRunner
 
+from fedward_server import studies
 from fedward_server.cli import study as study_commands
 from fedward_server.studies import (
     LOCK_FILE,
@@ -83,6 +86,25 @@ def test_a_study_goes_on_where_it_was(folder: Path) -> None:
     assert torch.equal(read.adapter["w"], tensors_of(2)["w"])
     assert torch.equal(read.optimizer_state["first.w"], torch.full((3,), 2.0))
     assert run_rounds(folder, 3).is_complete
+
+
+@pytest.mark.parametrize("name", ["0002.safetensors", "0002.json", "outcome.json"])
+def test_a_file_that_finds_no_room_is_named_and_the_study_goes_on_later(
+    folder: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = studies.write_atomically
+
+    def full(path: Path, data: bytes) -> None:
+        if path.name == name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(path, data)
+
+    run_rounds(folder, 1)
+    monkeypatch.setattr(studies, "write_atomically", full)
+    with pytest.raises(StateError, match=f"{name}: cannot be written: No space left on device"):
+        run_rounds(folder, 2).end("complete", 0)
+    monkeypatch.undo()
+    assert run_rounds(folder, 2).rounds_done == 2
 
 
 def test_round_0_is_kept_before_any_round_is_run(folder: Path) -> None:

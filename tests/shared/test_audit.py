@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedward_shared import audit
-from fedward_shared.audit import EMPTY, AuditLog, Head
+from fedward_shared.audit import EMPTY, KEY_CHANGED, AuditLog, Head
 from fedward_shared.errors import AuditError
 from fedward_shared.identity import SigningKey
+from fedward_shared.key_change import KeyChange
 
 KEY = SigningKey.from_seed(bytes(32))
 OTHER = SigningKey.from_seed(b"\x01" * 32)
@@ -149,3 +151,86 @@ def test_no_byte_can_be_changed(
     path.write_bytes(content)
     with pytest.raises(AuditError, match=r"line [123]"):
         list(audit.read(path, KEY.public))
+
+
+NEW = SigningKey.from_seed(b"\x02" * 32)
+
+
+def change(old: SigningKey, new: SigningKey) -> dict[str, str]:
+    said = KeyChange(site="north", old=old.public.text, new=new.public.text, at="now")
+    return {"change": said.signed(old, new).decode()}
+
+
+@pytest.fixture
+def rotated(log: Path) -> Path:
+    """Five entries of KEY, its change to NEW, and three of NEW."""
+    with closing(AuditLog(log, KEY)) as writer:
+        writer.append(KEY_CHANGED, change(KEY, NEW), NOON)
+    with closing(AuditLog(log, NEW)) as writer:
+        for number in range(7, 10):
+            writer.append("reserved", {"round": number}, NOON)
+    return log
+
+
+def test_a_log_is_one_across_a_change_of_key(rotated: Path) -> None:
+    for key in (KEY, NEW):
+        entries = audit.read(rotated, key.public)
+        assert [entry.number for entry in entries] == list(range(1, 10))
+        assert [entry.signer for entry in entries] == [KEY.public] * 6 + [NEW.public] * 3
+    with pytest.raises(AuditError, match="line 1: not signed by this institution"):
+        audit.read(rotated, OTHER.public)
+
+
+def test_the_old_key_writes_no_more(rotated: Path) -> None:
+    with pytest.raises(AuditError, match=rf"the key was changed to {NEW.public}, but the site has"):
+        AuditLog(rotated, KEY)
+    with pytest.raises(AuditError, match="line 1: not signed by this institution"):
+        AuditLog(rotated, OTHER)
+
+
+def test_a_process_that_had_the_old_key_writes_no_more(log: Path) -> None:
+    slow, quick = AuditLog(log, KEY), AuditLog(log, KEY)
+    quick.append(KEY_CHANGED, change(KEY, NEW), NOON)
+    whole = log.read_bytes()
+    with pytest.raises(AuditError, match="the key was changed"):
+        slow.append("reserved", {}, NOON)
+    with pytest.raises(AuditError, match="the key was changed"):
+        quick.append("reserved", {}, NOON)
+    assert log.read_bytes() == whole
+
+
+def test_what_the_old_key_signs_after_its_change_is_refused(rotated: Path, tmp_path: Path) -> None:
+    """Whoever has stolen the old key cannot go on with the log."""
+    before = lines(rotated)[:6]
+    stolen = tmp_path / "stolen.jsonl"
+    stolen.write_bytes(b"".join(before[:5]))
+    with closing(AuditLog(stolen, KEY)) as thief:
+        thief.append("reserved", {"round": 6}, NOON)
+        thief.append("reserved", {"round": 7}, NOON)
+    rotated.write_bytes(b"".join([*before, lines(stolen)[6]]))
+    with pytest.raises(AuditError, match=rf"line 7: not signed by this institution \({NEW.public}"):
+        audit.read(rotated, KEY.public)
+    with pytest.raises(AuditError, match="line 1: not signed by this institution"):
+        audit.read(stolen, NEW.public)
+
+
+@pytest.mark.parametrize(
+    "details",
+    [{}, {"change": None}, {"change": "{}"}, change(OTHER, NEW), change(NEW, KEY)],
+    ids=["nothing", "null", "empty", "of others", "turned round"],
+)
+def test_a_change_that_the_keys_did_not_sign_is_not_written(
+    details: dict[str, str], log: Path
+) -> None:
+    whole = log.read_bytes()
+    with closing(AuditLog(log, KEY)) as writer:
+        with pytest.raises(AuditError, match=r"line 6: .*the key was not changed rightly"):
+            writer.append(KEY_CHANGED, details, NOON)
+        assert writer.append("reserved", {}, NOON).number == 6
+    assert log.read_bytes()[: len(whole)] == whole
+
+
+def test_a_change_of_key_that_is_cut_out_is_noticed(rotated: Path) -> None:
+    rotated.write_bytes(b"".join([*lines(rotated)[:5], *lines(rotated)[6:]]))
+    with pytest.raises(AuditError, match="line 6: not signed by this institution"):
+        audit.read(rotated, KEY.public)

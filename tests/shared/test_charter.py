@@ -48,7 +48,7 @@ WRONG: dict[str, list[Any]] = {
     "adapter.target_modules": ["query"],
     "adapter.layers.0": [-1, 10_001, 2**60, 0.5],
     "privacy.mechanism": ["", "laplace"],
-    "privacy.unit": ["patient"],
+    "privacy.unit": ["household", "Record", ""],
     "privacy.epsilon": [0, -1, NAN, INFINITY],
     "privacy.delta": [0, 1, -1e-5, NAN],
     "privacy.clipping_norm": [0, -1, NAN, INFINITY],

@@ -72,3 +72,15 @@ def test_the_plot_shows_every_noise_and_the_limit() -> None:
     assert f"σ = {found.noise:.3g}" in page
     assert "level limit" in page
     assert not re.search(r"<script|https?://(?!www\.w3\.org)", page)
+
+
+def test_patients_are_planned_like_records_and_called_patients() -> None:
+    found = planner.plan(5000, 256, 3, 1e-2, epsilon=0.001, noise=0.3, unit="patient")
+    assert found.epsilon == planner.plan(5000, 256, 3, 1e-2, noise=0.3).epsilon
+    told = dict(planner.sentences(found))
+    assert told["patients"] == "5,000"
+    assert "publish a patient as it is" in told["warning"]
+    with pytest.raises(PrivacyError, match="or more patients"):
+        planner.check(found)
+    with pytest.raises(UsageError, match="of 100 customers"):
+        planner.plan(100, 200, 1, 1e-5, epsilon=1.0, unit="customer")

@@ -13,11 +13,12 @@ from flwr.clientapp import ClientApp
 from torch import nn
 
 from fedward_client.site import Site
+from fedward_server import app as server
 from fedward_server.app import Observer
 from fedward_server.studies import Study
 from fedward_shared import adapters, records, tensors
-from fedward_shared.errors import CohortError, StateError
-from fedward_shared.messages import TRAIN
+from fedward_shared.errors import CohortError, RefusalCode, StateError
+from fedward_shared.messages import TRAIN, Refusal
 from fedward_shared.report import RoundRecord
 from fedward_simulations import federation
 from fedward_simulations.consortium import Consortium, Outcome, Recipe, World
@@ -238,3 +239,30 @@ def test_a_site_that_lost_its_message_is_asked_again_when_it_is_back(
         site = Site.open(path)
         assert site.ledger.spending("records").bookings == 2
         site.close()
+
+
+class SaysLater(federation.InProcessGrid):
+    """The first node says `later` to its first requests for training."""
+
+    def __init__(self, nodes: Mapping[int, ClientApp], times: int) -> None:
+        super().__init__(nodes)
+        self.left = times
+
+    def _answer(self, message: Message) -> Message:
+        first = message.metadata.dst_node_id == 1 and message.metadata.message_type == TRAIN
+        if first and self.left:
+            self.left -= 1
+            return Message(Refusal("north", RefusalCode.LATER).to_record(), reply_to=message)
+        return super()._answer(message)
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_site_that_says_later_is_asked_again_where_the_cohort_needs_it(
+    times: int, world: World, recipe: Recipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    whole = run(replace(world, folder=tmp_path / "whole"), recipe)
+    monkeypatch.setattr(server, "LATER_SECONDS", 0.02)
+    monkeypatch.setattr(federation, "InProcessGrid", lambda nodes: SaysLater(nodes, times))
+    outcome = run(world, recipe)
+    assert [record.cohort for record in outcome.records] == [["north", "south"]] * 2
+    assert digest(outcome) == digest(whole)

@@ -19,8 +19,11 @@ from fedward_client.core import Grant, Offer
 from fedward_shared import canonical, charter
 from fedward_shared.errors import FedwardError, RefusalCode, StateError
 from fedward_shared.messages import Noted, Refusal, Update, Welcome
+from fedward_shared.records import LeftOut
 
-MAX_HEADER = 4 * 2**20
+MAX_HEADER = 64 * 2**20
+"""With room for a long list of people whose records are left out."""
+
 MAX_BLOB = 2**32
 Value = str | int | bytes
 Answer = Welcome | Update | Refusal | Noted | Offer | Grant
@@ -147,10 +150,10 @@ def error_frame(error: FedwardError) -> Frame:
 
 def answer_of(frame: Frame) -> Answer:
     """The answer in a frame. Raises RefusedByCore, or StateError for a frame that is none."""
-    if frame.kind == "Error":
-        raise RefusedByCore(RefusalCode(frame.get("code", str)))
     try:
         match frame.kind:
+            case "Error":
+                raise RefusedByCore(RefusalCode(frame.get("code", str)))
             case "Update":
                 return Update(frame.get("site", str), frame.get("delivery", bytes), frame.blob)
             case "Offer":
@@ -170,10 +173,25 @@ def _offer_fields(offer: Offer) -> dict[str, Value]:
         "charter": canonical.encode(offer.charter.body).decode(),
         "base_model": str(offer.base_model),
         "data": str(offer.data),
+        "owner": offer.owner or "",
+        "left_out": _left_out_text(offer.left_out),
         "columns": canonical.encode(dict(offer.columns)).decode(),
         "threads": offer.threads,
         "cache": str(offer.cache or ""),
     }
+
+
+def _left_out_text(left_out: LeftOut | None) -> str:
+    if left_out is None:
+        return ""
+    return canonical.encode([left_out.column, *sorted(left_out.owners)]).decode()
+
+
+def _left_out(text: str) -> LeftOut | None:
+    if not text:
+        return None
+    column, *owners = canonical.decode(text.encode())
+    return LeftOut(column, frozenset(owners))
 
 
 def _offer(frame: Frame) -> Offer:
@@ -184,6 +202,8 @@ def _offer(frame: Frame) -> Offer:
         initial=frame.blob,
         base_model=Path(frame.get("base_model", str)),
         data=Path(frame.get("data", str)),
+        owner=frame.get("owner", str) or None,
+        left_out=_left_out(frame.get("left_out", str)),
         columns=canonical.decode(frame.get("columns", str).encode()),
         threads=frame.get("threads", int),
         cache=Path(cache) if cache else None,

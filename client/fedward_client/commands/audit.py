@@ -14,9 +14,13 @@ if TYPE_CHECKING:
 
 audit = typer.Typer(help="The log of every decision and of all that left.", no_args_is_help=True)
 
+HIDDEN = {"receipt", "chain", "request", "change", "fields", "fingerprints"}
+"""What is for programs: statements and digests that say nothing to people."""
+
 LogFile = Annotated[Path | None, typer.Argument(help="A log; this site's own by default.")]
 KeyText = Annotated[
-    str | None, typer.Option("--key", help="The institution's public key; this site's by default.")
+    str | None,
+    typer.Option("--key", help="Any public key of the institution; this site's by default."),
 ]
 
 
@@ -92,14 +96,14 @@ def report(
 
 
 def _place(log: Path | None, key: str | None, site: Path) -> tuple[Path, "PublicKey"]:
-    from fedward_client import settings
+    from fedward_client import keys, settings
     from fedward_client.site import AUDIT_FILE
-    from fedward_shared.identity import PublicKey, SigningKey
+    from fedward_shared.identity import PublicKey
 
     if log is not None and key is not None:  # an auditor has no settings
         return log, PublicKey(key)
     loaded = settings.load(site)
-    public = SigningKey.load(loaded.key).public if key is None else PublicKey(key)
+    public = keys.load(loaded).public if key is None else PublicKey(key)
     return log or loaded.state / AUDIT_FILE, public
 
 
@@ -113,7 +117,7 @@ def _details(entry: "Entry") -> str:
     shown: dict[str, object] = {}
     for name, value in entry.details.items():
         inner = value if isinstance(value, dict) else {name: value}
-        shown |= {k: v for k, v in inner.items() if k not in ("receipt", "chain", "request")}
+        shown |= {k: v for k, v in inner.items() if k not in HIDDEN}
     return ", ".join(f"{name} {_short(value)}" for name, value in shown.items())
 
 

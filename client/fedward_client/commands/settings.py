@@ -15,7 +15,7 @@ TEMPLATE = """\
 # What this institution decides about itself. Only people here write this file.
 name = {name}
 key = {key}                 # the key that stands for this institution: keep it, and keep it secret
-state = "state"                 # ledger, approved charters, prepared records
+{passphrase}state = "state"                 # ledger, approved charters, prepared records
 base_models = [{base_model}]  # folders of models that charters may name by digest
 threads = 1
 minimum_cohort = 2              # with fewer sites than that, this one does not train
@@ -30,6 +30,9 @@ epsilon = {epsilon}             # lifetime budget of the account, over all studi
 delta = 1e-5
 uses = ["research"]             # what a charter may be for
 # columns = {{ text = "description", label = "chapter" }}
+# owner = "patient_id"          # whose record it is; needed for objections
+# objections = "objections.txt" # whose records are left out, one owner a line
+# What else there is: docs/reference/site-toml.md
 """
 
 
@@ -42,15 +45,18 @@ def init(
     coordinator: Annotated[
         list[str] | None, typer.Option(metavar="NAME=KEY", help="A coordinator's public key.")
     ] = None,
+    key_passphrase: Annotated[
+        Path | None, typer.Option(help="A file with the passphrase that the key is put under.")
+    ] = None,
     site: SettingsPath = DEFAULT_SETTINGS,
 ) -> None:
     """Writes a `site.toml` to start from and this site's key; never over what is there."""
-    from fedward_client import settings
+    from fedward_client import keys, settings
     from fedward_shared.errors import UsageError
     from fedward_shared.files import write_atomically
     from fedward_shared.identity import SigningKey
 
-    key = site.with_suffix(".key")
+    key, passphrase = site.with_suffix(".key"), keys.passphrase(key_passphrase)
     for path in (site, key):
         if path.exists():
             raise UsageError(f"{path}: is there already and was left as it is")
@@ -58,6 +64,9 @@ def init(
     text = TEMPLATE.format(
         name=_quoted(name),
         key=_quoted(key.name),
+        passphrase=(
+            f"key_passphrase = {_quoted(key_passphrase.resolve())}\n" if key_passphrase else ""
+        ),
         coordinators="\n".join(f"{name} = {_quoted(text)}" for name, _, text in pairs),
         base_model=_quoted(base_model.resolve()),
         data=_quoted(data.resolve()),
@@ -72,7 +81,7 @@ def init(
     try:
         settings.load(draft)
         made = SigningKey.generate()
-        made.save(key)
+        made.save(key, passphrase)
         draft.rename(site)
     except UsageError as error:
         raise UsageError(str(error).replace(str(draft), str(site))) from error
@@ -89,11 +98,25 @@ def _tell_key(name: str, key: "PublicKey") -> None:
 
 def key(site: SettingsPath = DEFAULT_SETTINGS) -> None:
     """Shows this site's public key, which charters name, and its fingerprint."""
-    from fedward_client import settings
-    from fedward_shared.identity import SigningKey
+    from fedward_client import keys, settings
 
     loaded = settings.load(site)
-    _tell_key(loaded.name, SigningKey.load(loaded.key).public)
+    _tell_key(loaded.name, keys.load(loaded).public)
+
+
+def rotate_key(site: SettingsPath = DEFAULT_SETTINGS) -> None:
+    """Replaces this site's key, which the old one signs; charters have to name the new one."""
+    from fedward_client import settings
+    from fedward_client.rotation import rotate
+
+    old, new = rotate(site)
+    loaded = settings.load(site)
+    typer.echo(f"until now: {old.text}")
+    _tell_key(loaded.name, new)
+    typer.echo(
+        "Charters that name the old key are run no more: coordinators have to draw up new ones with "
+        f"this key, which you approve. Back up {loaded.key} and {loaded.key.with_suffix('.secret')}"
+    )
 
 
 def _quoted(value: str | Path) -> str:

@@ -2,7 +2,7 @@
 
 import typer
 
-from fedward_client.commands import charters, daemon, ledger, settings
+from fedward_client.commands import charters, daemon, datasets, enrolment, ledger, settings
 from fedward_client.commands.audit import audit, report
 
 site = typer.Typer(
@@ -13,6 +13,10 @@ site = typer.Typer(
 for command in (
     settings.init,
     settings.key,
+    enrolment.enrol,
+    enrolment.renew,
+    settings.rotate_key,
+    datasets.register,
     charters.review,
     charters.rehearse,
     charters.approve,
@@ -26,4 +30,5 @@ for command in (
     report,
 ):
     site.command()(command)
+site.command("object")(datasets.object_)
 site.add_typer(audit, name="audit")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from fedward_client.core import Offer
+from fedward_client.core import Grant, Offer
 from fedward_client.training.trainer import train
 from fedward_shared import tasks, tensors
 from fedward_shared.charter import Charter
@@ -32,15 +32,22 @@ class Training:
         tensors.check(self._received, schema, "global adapter")
         self._model.load(self._received, "global adapter")
 
-    def run(self, number: int, randomness: Callable[[str], Randomness]) -> bytes:
-        """Safetensors of what round `number` changed.
+    def run(self, granted: Grant, randomness: Callable[[str], Randomness]) -> bytes:
+        """Safetensors of what the round that was granted changed.
 
         Raises DataError for records that cannot be used, AdapterError where training diverges.
         """
-        offer, charter = self._offer, self._offer.charter
+        offer, charter, number = self._offer, self._offer.charter, granted.round
         self._model.enter_round(number, charter.training)
         examples = prepared(
-            self._model, charter.base_model.digest, offer.data, offer.columns, offer.cache
+            self._model,
+            charter.base_model.digest,
+            offer.data,
+            offer.columns,
+            offer.cache,
+            offer.owner,
+            offer.left_out,
+            granted.file,
         )
         _check_classes(examples, charter, offer.data)
         train(

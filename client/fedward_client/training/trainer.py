@@ -1,10 +1,11 @@
-"""DP-SGD on one site for one round: the plan's sample, Opacus's clipping, the plan's noise."""
+"""DP-SGD on one site for one round: the plan's sample of units, Opacus's clipping, the plan's noise."""
 
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from opacus import GradSampleModule
 from opacus.optimizers import DPOptimizer
@@ -17,6 +18,7 @@ from fedward_shared.privacy.plan import TrainingPlan
 from fedward_shared.privacy.randomness import Randomness
 from fedward_shared.tasks.base import StudyModel
 from fedward_shared.tasks.examples import Examples
+from fedward_shared.tasks.units import Units
 
 # The head's input is a constant where no adapter lies below it; its gradient samples are right.
 warnings.filterwarnings("ignore", message="Full backward hook is firing")
@@ -38,7 +40,8 @@ def train(
 ) -> None:
     """Trains `model` in place for one round by `plan`.
 
-    Raises AdapterError if a trained tensor is not finite afterwards.
+    What is sampled and clipped as one is the plan's privacy unit. Raises PrivacyError if that is not the
+    record and the examples have no owners, AdapterError if a trained tensor is not finite afterwards.
     """
     trained = _trained(model)
     parts = _parts(trained, plan, terms)
@@ -115,19 +118,18 @@ def _private_steps(
 ) -> Iterator[None]:
     hooked = GradSampleModule(model, loss_reduction="mean")
     private = [PlanOptimizer(part, plan, streams) for part in parts]
+    moved = [parameter for optimizer in private for parameter in optimizer.params]
     layers = [m for m in model.modules() if any(p.requires_grad for p in m.parameters(False))]
     try:
         # Opacus watches layers in training mode only; the rest stays as it is, without dropout.
         for layer in layers:
             layer.training = True
-        for indices in plan.batches(len(examples), streams("sample")):
-            pieces = list(examples.micro_batches(indices)) or [indices]
+        units = examples.units(plan.unit)
+        for sampled in plan.batches(len(units), streams("sample")):
+            pieces = list(units.pieces(sampled)) or [sampled]
             for number, piece in enumerate(pieces, start=1):
-                if len(piece):
-                    hooked(examples.batch(piece)).mean().backward()
+                _unit_gradients(hooked, examples, units, piece, moved)
                 for optimizer in private:
-                    if not len(piece):
-                        _no_gradients(optimizer)
                     optimizer.signal_skip_step(do_skip=number < len(pieces))
                     optimizer.step()
                     optimizer.zero_grad()
@@ -137,10 +139,33 @@ def _private_steps(
         model.eval()
 
 
-def _no_gradients(optimizer: "PlanOptimizer") -> None:
-    """An empty sample: no per-sample gradients, but the noisy step is taken all the same."""
-    for parameter in optimizer.params:
-        parameter.grad_sample = torch.zeros(0, *parameter.shape)
+def _unit_gradients(
+    hooked: GradSampleModule,
+    examples: Examples,
+    units: Units,
+    piece: np.ndarray,
+    moved: list[Any],
+) -> None:
+    """Gives each tensor as `grad_sample` the gradients of the units in `piece`, [U, ...].
+
+    A unit's gradient is the sum over its records, added up micro-batch after micro-batch, so that one
+    with very many records takes time and not memory. Of an empty piece, which an empty sample is, there
+    are none; the noisy step is taken all the same.
+    """
+    records, places = units.records(piece)
+    if len(records) == len(piece) > 0:
+        hooked(examples.batch(records)).mean().backward()
+        return
+    sums = [torch.zeros(len(piece), *parameter.shape) for parameter in moved]
+    place_of = dict(zip(records, places, strict=True))
+    for part in examples.micro_batches(records):
+        hooked(examples.batch(part)).mean().backward()
+        rows = torch.tensor([place_of[record] for record in part])
+        for parameter, total in zip(moved, sums, strict=True):
+            total.index_add_(0, rows, parameter.grad_sample)
+            parameter.grad_sample = None
+    for parameter, total in zip(moved, sums, strict=True):
+        parameter.grad_sample = total
 
 
 def _plain_steps(
@@ -150,10 +175,11 @@ def _plain_steps(
     parts: list[_Part],
     streams: Streams,
 ) -> Iterator[None]:
-    for indices in plan.batches(len(examples), streams("sample")):
+    units = examples.units(plan.unit)
+    for sampled in plan.batches(len(units), streams("sample")):
         for part in parts:
             part.optimizer.zero_grad()
-        for piece in examples.micro_batches(indices):
+        for piece in examples.micro_batches(units.records(sampled)[0]):
             (model(examples.batch(piece)).sum() / plan.expected_batch).backward()
         for part in parts:
             part.optimizer.step()

@@ -7,50 +7,111 @@ disagree: whoever holds the plan draws its batches from it, takes σ and C from 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from functools import lru_cache
+from typing import Literal, get_args
 
 import numpy as np
 
 from fedward_shared import canonical
-from fedward_shared.errors import PrivacyError
+from fedward_shared.errors import PrivacyError, StateError
 from fedward_shared.privacy.randomness import Randomness
+from fedward_shared.privacy.unit import UNITS, Unit
+
+Mechanism = Literal["poisson-gaussian", "gaussian", "laplace", "none", "unknown"]
+MECHANISMS: tuple[Mechanism, ...] = get_args(Mechanism)
+BOUNDED: tuple[Mechanism, ...] = ("poisson-gaussian", "gaussian", "laplace")
+"""The mechanisms whose ε has a bound."""
+
+EVENT_VERSION = 2
 
 
 @dataclass(frozen=True)
 class Event:
-    """What a mechanism did to the data, in the terms its accounting needs.
+    """What a mechanism did to the data, `steps` times, in the terms its accounting needs.
 
-    `poisson-gaussian`: `steps` times, each privacy unit enters with probability `sampling_rate`, the
-    sum of the clipped contributions gets Gaussian noise of `noise_multiplier` × the clipping norm
-    (Abadi et al. 2016). `none`: the data was used without privacy, `unknown`: nobody knows what was
-    done; no number bounds either.
+    `poisson-gaussian`: each privacy unit enters with probability `sampling_rate`, the sum of the
+    clipped contributions gets Gaussian noise of `noise_multiplier` × the clipping norm (Abadi et al.
+    2016). `gaussian` and `laplace`: a number or a vector that one unit moves by at most 1, by the
+    Euclidean norm and by the sum of absolute values, is released with Gaussian noise of deviation, or
+    Laplace noise of scale, `noise_multiplier`; all units enter, so `sampling_rate` is 1. `none`: the
+    data was used without privacy, `unknown`: nobody knows what was done; no number bounds either.
+
+    Two datasets are neighbours if one has a `unit` more.
     """
 
-    mechanism: Literal["poisson-gaussian", "none", "unknown"]
+    mechanism: Mechanism
     sampling_rate: float
     noise_multiplier: float
     steps: int
+    unit: Unit = "record"
+
+    def __post_init__(self) -> None:
+        """Raises PrivacyError for numbers that describe no mechanism."""
+        if self.mechanism not in MECHANISMS or self.unit not in UNITS:
+            raise PrivacyError(
+                f"{self.mechanism} for one {self.unit}: this release knows no such event"
+            )
+        if not 0 < self.sampling_rate <= 1:
+            raise PrivacyError(f"sampling_rate is {self.sampling_rate}, expected 0 < q ≤ 1")
+        if type(self.steps) is not int or self.steps < 1:
+            raise PrivacyError(f"steps is {self.steps}, expected a whole number from 1 on")
+        if self.bounded and not (
+            self.noise_multiplier > 0 and math.isfinite(self.noise_multiplier)
+        ):
+            raise PrivacyError(
+                f"noise_multiplier is {self.noise_multiplier}, expected a finite number above 0"
+            )
+        if self.mechanism in ("gaussian", "laplace") and self.sampling_rate != 1:
+            raise PrivacyError(
+                f"sampling_rate is {self.sampling_rate}: {self.mechanism} takes all units"
+            )
+
+    @property
+    def bounded(self) -> bool:
+        """Whether any ε bounds it."""
+        return self.mechanism in BOUNDED
 
     def as_text(self) -> str:
         """The canonical JSON that is stored, chained and logged."""
         content = {
             "mechanism": self.mechanism,
-            "sampling_rate": repr(self.sampling_rate),
             "noise_multiplier": repr(self.noise_multiplier),
+            "sampling_rate": repr(self.sampling_rate),
             "steps": self.steps,
+            "unit": self.unit,
+            "version": EVENT_VERSION,
         }
         return canonical.encode(content).decode()
 
     @classmethod
+    @lru_cache(maxsize=4096)
     def from_text(cls, text: str) -> "Event":
-        """What `as_text` has written."""
-        content = canonical.decode(text.encode())
-        return cls(
-            content["mechanism"],
-            float(content["sampling_rate"]),
-            float(content["noise_multiplier"]),
-            int(content["steps"]),
-        )
+        """What `as_text` has written, in this version or in the first, which had no other unit than
+        the record. Raises StateError for anything else.
+        """
+        try:
+            content = dict(canonical.decode(text.encode()))
+            event = cls(
+                content["mechanism"],
+                float(content["sampling_rate"]),
+                float(content["noise_multiplier"]),
+                content["steps"],
+                content.get("unit", "record"),
+            )
+            written = (event.as_text(), event._as_first_text())
+        except (LookupError, ValueError, TypeError, RecursionError, PrivacyError) as error:
+            raise StateError(
+                f"not an event that this release can account for: {text[:200]}"
+            ) from error
+        if text not in written:
+            raise StateError(f"an event that is not written as it should be: {text[:200]}")
+        return event
+
+    def _as_first_text(self) -> str:
+        content = canonical.decode(self.as_text().encode())
+        del content["unit"], content["version"]
+        first = self.unit == "record" and self.mechanism not in ("gaussian", "laplace")
+        return canonical.encode(content).decode() if first else ""
 
 
 UNKNOWN = Event("unknown", 1.0, 0.0, 1)
@@ -65,7 +126,8 @@ class TrainingPlan:
 
     Head and adapters are clipped apart, so that neither crowds out the other: of the square of
     `clipping_norm` the adapters get `adapter_share` and the head the rest. A part that moves alone
-    gets all of it. A unit's whole contribution is never longer than `clipping_norm`.
+    gets all of it. A unit's whole contribution is never longer than `clipping_norm`: where the unit is
+    a patient or customer, that is the sum of the gradients of all their records.
     """
 
     mechanism: Literal["dp-sgd", "none"]
@@ -75,6 +137,7 @@ class TrainingPlan:
     steps: int
     expected_batch: float
     adapter_share: float
+    unit: Unit = "record"
 
     def __post_init__(self) -> None:
         """Raises PrivacyError for numbers that describe no mechanism."""
@@ -110,8 +173,10 @@ class TrainingPlan:
     def event(self) -> Event:
         """What a ledger books for this plan."""
         if self.private:
-            return Event("poisson-gaussian", self.sampling_rate, self.noise_multiplier, self.steps)
-        return Event("none", self.sampling_rate, 0.0, self.steps)
+            return Event(
+                "poisson-gaussian", self.sampling_rate, self.noise_multiplier, self.steps, self.unit
+            )
+        return Event("none", self.sampling_rate, 0.0, self.steps, self.unit)
 
     def batches(self, units: int, randomness: Randomness) -> Iterator[np.ndarray]:
         """`steps` Poisson samples of `range(units)`: each unit independently, with `sampling_rate`.

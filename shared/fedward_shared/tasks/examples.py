@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-MICRO_BATCH_TOKENS = 2048
+from fedward_shared.errors import PrivacyError
+from fedward_shared.privacy.unit import Unit
+from fedward_shared.tasks.units import Units, packed
 
 
 @dataclass(frozen=True)
@@ -23,12 +25,14 @@ class Examples:
     """N records, one after the other: `hidden_PD[offsets[i]:offsets[i + 1]]` is record i.
 
     P counts the positions of all records together. `targets` is of [N], or of [P] where each
-    position has its own.
+    position has its own. `owners` numbers the patients or customers whose the records are, [N], if that
+    is known.
     """
 
     hidden_PD: torch.Tensor
     offsets: np.ndarray
     targets: torch.Tensor
+    owners: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -43,22 +47,19 @@ class Examples:
         """Positions of each record, [N]."""
         return np.diff(self.offsets)
 
-    def micro_batches(self, indices: np.ndarray) -> Iterator[np.ndarray]:
-        """`indices` in pieces of like length, each of about `MICRO_BATCH_TOKENS` padded positions.
+    def units(self, unit: Unit) -> Units:
+        """The records as units of that kind. Raises PrivacyError if nobody said whose they are."""
+        if unit == "record":
+            return Units.of(self.lengths, np.arange(len(self)))
+        if self.owners is None:
+            raise PrivacyError(
+                f"the charter protects one {unit} at a time, but no column says whose each record is"
+            )
+        return Units.of(self.lengths, self.owners)
 
-        Sorting happens within the sampled batch, after the sample is drawn: it changes how the sum is
-        computed, never who is in it.
-        """
-        by_length = indices[np.argsort(self.lengths[indices], kind="stable")]
-        start = 0
-        while start < len(by_length):
-            stop = start + 1
-            while stop < len(by_length) and (
-                self.lengths[by_length[stop]] * (stop + 1 - start) <= MICRO_BATCH_TOKENS
-            ):
-                stop += 1
-            yield by_length[start:stop]
-            start = stop
+    def micro_batches(self, indices: np.ndarray) -> Iterator[np.ndarray]:
+        """`indices` in pieces of like length, each of about `MICRO_BATCH_TOKENS` padded positions."""
+        return packed(indices, self.lengths[indices], np.ones(len(indices)))
 
     def batch(self, indices: np.ndarray) -> Batch:
         """The records `indices`, padded to the longest of them."""

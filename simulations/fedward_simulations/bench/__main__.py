@@ -5,10 +5,15 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from fedward_simulations.bench import engines
+from fedward_simulations.bench import accountant, engines, gate, registration
 from fedward_simulations.cli import log_to
 
-BENCHMARKS: dict[str, Callable[[Path], list[str]]] = {"engines": engines.run}
+BENCHMARKS: dict[str, Callable[[Path], list[str]]] = {
+    "accountant": accountant.run,
+    "engines": engines.run,
+    "gate": gate.run,
+    "registration": registration.run,
+}
 
 
 def main(names: list[str]) -> None:

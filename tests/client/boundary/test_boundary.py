@@ -18,6 +18,7 @@ from fedward_client.boundary.listener import Listener
 from fedward_client.core import Grant, Offer
 from fedward_shared.errors import BudgetExceeded, FedwardError, RefusalCode, StateError
 from fedward_shared.messages import Hello, Noted, ReceiptNote, Refusal, Update, Welcome
+from fedward_shared.records import LeftOut
 
 DIGEST = "sha256:" + "0" * 64
 OFFER = Offer(
@@ -26,6 +27,8 @@ OFFER = Offer(
     initial=b"\x00tensors",
     base_model=Path("/models/bert"),
     data=Path("/data/Fälle.jsonl"),
+    owner="patient",
+    left_out=LeftOut.of("patient", ["4711", "0815"]),
     columns={"text": "Befund"},
     threads=3,
     cache=Path("/cache"),
@@ -95,8 +98,8 @@ def test_every_call_arrives_as_it_was_made_and_so_does_every_answer(at: Counter)
     assert at.caller.greet(Hello(DIGEST, "ab")) == welcome
     at.said.answer = OFFER
     assert at.caller.offer(DIGEST, b"receipt") == OFFER
-    at.said.answer = Grant(7, 3)
-    assert at.caller.reserve(DIGEST, b"request", DIGEST) == Grant(7, 3)
+    at.said.answer = Grant(7, 3, DIGEST)
+    assert at.caller.reserve(DIGEST, b"request", DIGEST) == Grant(7, 3, DIGEST)
     at.said.answer = update
     assert at.caller.reserve(DIGEST, b"request", DIGEST) == update
     assert at.caller.clear(7, update.update) == update
@@ -114,7 +117,15 @@ def test_every_call_arrives_as_it_was_made_and_so_does_every_answer(at: Counter)
         ("refuse", DIGEST, "00", RefusalCode.BUDGET),
     ]
     # Whoever guards the way out has heard of each answer.
-    assert at.answered == [welcome, OFFER, Grant(7, 3), update, update, Noted("north"), refusal]
+    assert at.answered == [
+        welcome,
+        OFFER,
+        Grant(7, 3, DIGEST),
+        update,
+        update,
+        Noted("north"),
+        refusal,
+    ]
 
 
 def test_of_an_error_the_fixed_word_alone_crosses(at: Counter) -> None:
@@ -133,7 +144,7 @@ def test_of_an_error_the_fixed_word_alone_crosses(at: Counter) -> None:
         b"\xff\xff\xff\xff",
         b"\x00\x00\x00\x02{}" + bytes(8),
         b"\x00\x00\x00\x02[]" + bytes(8),
-        (2**31).to_bytes(4, "big"),
+        (2**27).to_bytes(4, "big"),
         wire.encode(wire.Frame("open_sesame")),
         wire.encode(wire.Frame("clear", {"booking": "7"})),
         wire.encode(wire.Frame("refuse", {"charter": "", "answers": "", "code": "patient 4711"})),
@@ -218,6 +229,22 @@ def test_a_folder_may_lie_deep(tmp_path: Path) -> None:
     for at in counter(deep, frozenset({os.getuid()})):
         at.said.answer = Noted("north")
         assert at.caller.note(ReceiptNote(DIGEST, b"")) == Noted("north")
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        wire.Frame("Error", {"code": "ubdget"}),  # found by fuzzing
+        wire.Frame("Error"),
+        wire.Frame("Refusal", {"site": "north", "code": "x", "objection": b""}),
+        wire.Frame("Grant", {"booking": 7}),
+        wire.Frame("Surprise"),
+        wire.Frame("Offer", {"site": "north", "charter": "{"}),
+    ],
+)
+def test_an_answer_that_is_none_is_refused(frame: wire.Frame) -> None:
+    with pytest.raises(StateError):
+        wire.answer_of(frame)
 
 
 @given(st.binary(max_size=300))

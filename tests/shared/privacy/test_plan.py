@@ -1,13 +1,17 @@
-"""The sampling that ε describes is the sampling that happens."""
+"""The sampling that ε describes is the one that happens; a booked event is read as it was written."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from fedward_shared.errors import PrivacyError
-from fedward_shared.privacy.plan import TrainingPlan
+from fedward_shared import canonical
+from fedward_shared.errors import PrivacyError, StateError
+from fedward_shared.privacy.plan import BOUNDED, MECHANISMS, UNKNOWN, Event, TrainingPlan
 from fedward_shared.privacy.randomness import Randomness
+from fedward_shared.privacy.unit import UNITS
 
 PLAN = TrainingPlan("dp-sgd", 0.1, 1.0, 1.0, 4000, 5.0, 0.2)
 
@@ -65,3 +69,93 @@ def test_the_parts_of_a_contribution_are_together_no_longer_than_the_clipping_no
 def test_a_part_that_moves_alone_has_the_whole_clipping_norm() -> None:
     assert PLAN.clipping_norms(head=True, adapter=False)[0] == PLAN.clipping_norm
     assert PLAN.clipping_norms(head=False, adapter=True)[1] == PLAN.clipping_norm
+
+
+@st.composite
+def events(draw: st.DrawFn) -> Event:
+    mechanism = draw(st.sampled_from(MECHANISMS))
+    rate = 1.0 if mechanism in ("gaussian", "laplace") else draw(st.floats(1e-9, 1.0))
+    noise = draw(st.floats(1e-6, 1e6)) if mechanism in BOUNDED else 0.0
+    return Event(mechanism, rate, noise, draw(st.integers(1, 10**9)), draw(st.sampled_from(UNITS)))
+
+
+@given(events())
+def test_an_event_is_read_as_it_was_written(event: Event) -> None:
+    assert Event.from_text(event.as_text()) == event
+
+
+GOLDEN = {
+    '{"mechanism":"poisson-gaussian","noise_multiplier":"1.5","sampling_rate":"0.1","steps":10,'
+    '"unit":"patient","version":2}': Event("poisson-gaussian", 0.1, 1.5, 10, "patient"),
+    '{"mechanism":"laplace","noise_multiplier":"20.0","sampling_rate":"1.0","steps":1,'
+    '"unit":"record","version":2}': Event("laplace", 1.0, 20.0, 1),
+}
+FIRST = {
+    '{"mechanism":"poisson-gaussian","noise_multiplier":"1.5","sampling_rate":"0.1","steps":10}': (
+        Event("poisson-gaussian", 0.1, 1.5, 10)
+    ),
+    '{"mechanism":"unknown","noise_multiplier":"0.0","sampling_rate":"1.0","steps":1}': UNKNOWN,
+}
+
+
+def test_the_text_of_an_event_stays_as_it_is() -> None:
+    for text, event in GOLDEN.items():
+        assert event.as_text() == text
+        assert Event.from_text(text) == event
+
+
+def test_what_the_first_version_wrote_is_still_read() -> None:
+    for text, event in FIRST.items():
+        assert Event.from_text(text) == event
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"version": 3},
+        {"version": None},
+        {"mechanism": "exponential"},
+        {"mechanism": "gaussian", "sampling_rate": "0.1"},
+        {"unit": "household"},
+        {"unit": None},
+        {"steps": -10},
+        {"steps": "10"},
+        {"steps": True},
+        {"steps": 2**53 - 1, "sampling_rate": "1e-01"},
+        {"noise_multiplier": "0.0"},
+        {"noise_multiplier": "nan"},
+        {"noise_multiplier": "1.50"},
+        {"sampling_rate": "0"},
+        {"more": 1},
+    ],
+    ids=str,
+)
+def test_an_event_that_is_not_understood_is_refused(change: dict[str, object]) -> None:
+    """Never skipped, and never taken for a cheaper one."""
+    content = canonical.decode(next(iter(GOLDEN)).encode()) | change
+    for key in [key for key, value in change.items() if value is None]:
+        del content[key]
+    with pytest.raises(StateError, match="event"):
+        Event.from_text(canonical.encode(content).decode())
+
+
+HUGE = next(iter(GOLDEN)).replace('"steps":10', f'"steps":{2**60}')
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "null", "[" * 10_000, '{"mechanism":[]}', HUGE])
+def test_text_that_is_no_event_is_refused(text: str) -> None:
+    with pytest.raises(StateError, match="event"):
+        Event.from_text(text)
+
+
+def test_a_gaussian_release_takes_everybody() -> None:
+    with pytest.raises(PrivacyError, match="takes all units"):
+        Event("gaussian", 0.5, 1.0, 1)
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_a_plan_books_the_unit_that_it_samples(unit: str) -> None:
+    plan = TrainingPlan(**{**PLAN.__dict__, "unit": unit})
+    assert plan.event == Event("poisson-gaussian", 0.1, 1.0, 4000, plan.unit)
+    assert plan.event.unit == unit
+    assert TrainingPlan(**{**PLAN.__dict__, "unit": unit, "mechanism": "none"}).event.unit == unit

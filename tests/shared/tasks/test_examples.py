@@ -5,7 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedward_shared.tasks.examples import MICRO_BATCH_TOKENS, Examples
+from fedward_shared.tasks.examples import Examples
+from fedward_shared.tasks.units import MICRO_BATCH_TOKENS
 
 
 def packed(lengths: list[int], per_position: bool = False) -> Examples:

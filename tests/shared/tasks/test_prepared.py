@@ -7,9 +7,10 @@ import pytest
 import torch
 from conftest import texts
 
-from fedward_shared import base_models, records, tasks
+from fedward_shared import base_models, canonical, records, tasks, tensors
 from fedward_shared.charter import AdapterTerms, TaskTerms
 from fedward_shared.errors import DataError
+from fedward_shared.records import LeftOut
 from fedward_shared.tasks import prepared as module
 from fedward_shared.tasks.base import Columns, StudyModel
 from fedward_shared.tasks.examples import Examples
@@ -115,6 +116,37 @@ def test_changed_records_are_encoded_anew(
     assert encoded == [6, 5]
 
 
+def test_who_objected_is_not_trained_on_from_what_was_kept(
+    model: StudyModel, tmp_path: Path, encoded: list[int]
+) -> None:
+    """In one process and in the next, and again once the objection is withdrawn."""
+    path, cache = tmp_path / "owned.jsonl", tmp_path / "cache"
+    records.write_jsonl(path, {**texts(6), "patient": ["a", "a", "b", "b", "c", "c"]})
+    everybody = prepared(model, "base", path, {}, cache, left_out=LeftOut.of("patient", []))
+    for forget in (False, True):
+        if forget:
+            module._memory.clear()
+        without = prepared(model, "base", path, {}, cache, left_out=LeftOut.of("patient", ["b"]))
+        assert len(without) == 4
+        kept = [0, 1, 4, 5]
+        assert torch.equal(without.targets, everybody.targets[kept])
+        assert len(without.hidden_PD) < len(everybody.hidden_PD)
+    assert encoded == [6, 4]
+    alone = tensors.decode((cache / "owned.1.safetensors").read_bytes(), "cache")
+    assert len(alone["targets"]) == 4
+    by_label = prepared(model, "base", path, {}, cache, left_out=LeftOut.of("label", ["b"]))
+    assert len(by_label) == 6
+    assert encoded == [6, 4, 6]
+
+
+def test_another_file_than_the_registered_one_is_not_read(model: StudyModel, data: Path) -> None:
+    digest = canonical.digest(data.read_bytes())
+    assert prepared(model, "base", data, {}, None, file=digest)
+    records.write_jsonl(data, texts(5))
+    with pytest.raises(DataError, match=r"records\.jsonl: changed since it was registered"):
+        prepared(model, "base", data, {}, None, file=digest)
+
+
 @pytest.mark.parametrize("damage", [b"", b"garbage", "cut", "flipped"])
 def test_a_damaged_file_is_made_anew(
     damage: bytes | str, model: StudyModel, data: Path, encoded: list[int], tmp_path: Path
@@ -144,3 +176,72 @@ def test_only_the_last_files_stay_in_memory(model: StudyModel, tmp_path: Path) -
         records.write_jsonl(path, texts(2, number))
         prepared(model, "base", path, {}, None)
     assert len(module._memory) == module.KEPT_IN_MEMORY
+
+
+@pytest.fixture
+def of_patients(tmp_path: Path) -> Path:
+    path = tmp_path / "patients.jsonl"
+    columns = texts(6)
+    columns["patient"] = [f"secret-{i // 2}" for i in range(6)]
+    columns["ward"] = ["a"] * 6
+    records.write_jsonl(path, columns)
+    return path
+
+
+def test_whose_a_record_is_is_kept_as_a_number(
+    model: StudyModel, of_patients: Path, encoded: list[int], tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    first = prepared(model, "base", of_patients, {}, cache, "patient")
+    assert first.owners is not None
+    assert first.owners.tolist() == [0, 0, 1, 1, 2, 2]
+    module._memory.clear()
+    again = prepared(model, "base", of_patients, {}, cache, "patient")
+    assert same(again, first)
+    assert again.owners is not None
+    assert again.owners.tolist() == first.owners.tolist()
+    assert encoded == [6]
+    (kept,) = cache.iterdir()
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert b"secret" not in kept.read_bytes()
+
+
+def test_another_owner_is_another_preparation(
+    model: StudyModel, of_patients: Path, encoded: list[int], tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    for number, owner in enumerate(["patient", "ward", None, "patient"], start=1):
+        module._memory.clear()
+        found = prepared(model, "base", of_patients, {}, cache, owner)
+        assert (found.owners is None) == (owner is None)
+        assert len(encoded) == number
+    prepared(model, "base", of_patients, {}, cache, "ward")
+    assert len(encoded) == 5
+
+
+def test_changed_numbers_are_made_anew(
+    model: StudyModel, of_patients: Path, encoded: list[int], tmp_path: Path
+) -> None:
+    """A patient split in two would be protected half."""
+    cache = tmp_path / "cache"
+    prepared(model, "base", of_patients, {}, cache, "patient")
+    (kept,) = cache.iterdir()
+    content, note = tensors.decode_with_note(kept.read_bytes(), "test")
+    content["owners"] = torch.arange(6)
+    kept.write_bytes(tensors.encode(content, note=note))
+    module._memory.clear()
+    found = prepared(model, "base", of_patients, {}, cache, "patient")
+    assert found.owners is not None
+    assert found.owners.tolist() == [0, 0, 1, 1, 2, 2]
+    assert encoded == [6, 6]
+
+
+def test_a_record_of_nobody_is_refused_before_anything_is_encoded(
+    model: StudyModel, tmp_path: Path, encoded: list[int]
+) -> None:
+    path = tmp_path / "patients.jsonl"
+    records.write_jsonl(path, {**texts(2), "patient": ["a", " "]})
+    with pytest.raises(DataError, match=r"patients\.jsonl: column 'patient'.*nobody in record 2"):
+        prepared(model, "base", path, {}, tmp_path / "cache", "patient")
+    assert encoded == []
+    assert not (tmp_path / "cache").exists()

@@ -1,0 +1,1 @@
+"""`fedward coordinator`, one file for each group of commands."""

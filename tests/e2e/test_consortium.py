@@ -1,0 +1,162 @@
+"""A consortium as its people set it up: every command is typed, and nothing is prepared for them.
+
+fedward site run (gate) ── nginx ── SuperLink      two sites and a coordinator, on loopback
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from conftest import LABELS, texts
+from e2e.federation import BUNDLE, TASK_POLL_S, free_ports
+from e2e.processes import kill_all_in, living_in
+
+from fedward_server.processes import wait_until
+from fedward_shared import records
+
+NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(NGINX is None, reason="nginx is not installed (make system)"),
+]
+SITES = ("north", "south")
+FEDWARD = [sys.executable, "-m", "fedward_shared.cli"]
+FINGERPRINT = re.compile(r"(?:[0-9a-f]{4} ){9}[0-9a-f]{4}")
+KEY = re.compile(r"ed25519:[0-9a-f]{64}")
+
+
+@dataclass
+class Consortium:
+    """A folder for each institution, and the standing processes."""
+
+    root: Path
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return os.environ | {"FLWR_SUPEREXEC_TASK_POLL_INTERVAL": TASK_POLL_S}
+
+    def typed(self, who: str, *words: object, code: int = 0) -> str:
+        """What the command prints, typed in the folder of that institution."""
+        told = subprocess.run(
+            [*FEDWARD, *(str(word) for word in words)],
+            cwd=self.root / who,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=400,
+            check=False,
+        )
+        assert told.returncode == code, told.stdout + told.stderr + self.tails()
+        return told.stdout + told.stderr
+
+    def start(self, who: str, *words: str) -> None:
+        with (self.root / f"{who}.log").open("wb") as log:
+            self.processes[who] = subprocess.Popen(
+                [*FEDWARD, *words],
+                cwd=self.root / who,
+                env=self.environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def log(self, who: str) -> str:
+        return (self.root / f"{who}.log").read_text(errors="replace")
+
+    def tails(self) -> str:
+        logs = sorted([*self.root.glob("*.log"), *self.root.glob("university/logs/*.log")])
+        return "\n".join(f"== {p}\n{p.read_text(errors='replace')[-3000:]}" for p in logs)
+
+    def stop(self) -> dict[str, int]:
+        """Each as its people would; the exit codes."""
+        for process in self.processes.values():
+            process.terminate()
+        return {who: process.wait(120) for who, process in self.processes.items()}
+
+
+@pytest.fixture
+def consortium(tmp_path: Path) -> Iterator[Consortium]:
+    made = Consortium(tmp_path)
+    for who in ("university", *SITES):
+        (tmp_path / who).mkdir()
+    try:
+        yield made
+    finally:
+        for process in made.processes.values():
+            process.terminate()  # so that each ends its own, nginx too
+        for process in made.processes.values():
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(60)
+        kill_all_in(tmp_path)
+
+
+def test_two_sites_enrol_and_train_and_one_is_let_in_no_more(
+    consortium: Consortium, tiny_bert_folder: Path
+) -> None:
+    typed = consortium.typed
+    port, inner = free_ports(2)
+    where = ("--address", f"127.0.0.1:{port}", "--superlink-port", inner)
+    told = typed("university", "coordinator", "init", "--name", "university", *where)
+    [key], [fingerprint] = KEY.findall(told), FINGERPRINT.findall(told)
+    consortium.start("university", "coordinator", "run")
+    assert wait_until(lambda: "ready, at" in consortium.log("university"), 90), consortium.tails()
+
+    for number, name in enumerate(SITES):
+        records.write_jsonl(consortium.root / name / "records.jsonl", texts(24, 100 * number))
+        data = ("--data", "records.jsonl", "--base-model", tiny_bert_folder, "--epsilon", 10)
+        own = typed(
+            name, "site", "init", "--name", name, *data, "--coordinator", f"university={key}"
+        )
+        file = consortium.root / f"{name}.invitation"
+        pinned = ("--key", KEY.findall(own)[0])
+        assert fingerprint in typed(
+            "university", "coordinator", "invite", name, "--out", file, *pinned
+        )
+        typed(name, "site", "enrol", file, "--fingerprint", fingerprint)
+        consortium.start(name, "site", "run")
+        assert FINGERPRINT.findall(own)[0] in typed("university", "coordinator", "sites")
+
+    terms: tuple[object, ...]
+    terms = ("--study", "fractures", "--base-model", tiny_bert_folder, "--labels", ",".join(LABELS))
+    terms += ("--epsilon", "8", "--rounds", "2", "--participant", "north=24")
+    typed("university", "study", "draft", "studies/fractures", *terms, "--participant", "south=24")
+    study = consortium.root / "university" / "studies" / "fractures"
+    draft = (study / "charter.toml").read_text("utf-8")
+    for blank, filled in (
+        ('purpose = ""', 'purpose = "Tell fractures from infarctions"'),
+        ('legal_basis = ""', 'legal_basis = "Vote 2026-117"'),
+        ("rank = 32", "rank = 4"),  # as small as the model
+    ):
+        assert blank in draft
+        draft = draft.replace(blank, filled)
+    (study / "charter.toml").write_text(draft, "utf-8")
+    typed("university", "study", "sign", "studies/fractures")
+    for name in SITES:
+        got = shutil.copytree(study, consortium.root / name / "fractures")
+        assert "fractures" in typed(name, "site", "review", got)
+        typed(name, "site", "approve", got)
+
+    said = typed("university", "study", "launch", "studies/fractures", "--bundle", BUNDLE)
+    assert "round 2: north, south" in said
+    assert said.rstrip().endswith("complete"), said
+    assert "2 of 2 rounds" in typed("university", "study", "list")
+    for name in SITES:
+        assert "all right" in typed(name, "site", "audit", "verify")
+
+    typed("university", "coordinator", "revoke", "north")
+    assert wait_until(lambda: "whether it was revoked" in consortium.log("north"), 60)
+    assert "certificate revoked" in typed("north", "site", "renew", "university", code=15)
+    assert "whether it was revoked" not in consortium.log("south")
+
+    codes = consortium.stop()
+    assert set(codes.values()) == {0}, (codes, consortium.tails())
+    assert wait_until(lambda: not list(living_in(consortium.root)), 10)

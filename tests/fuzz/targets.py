@@ -1,0 +1,238 @@
+"""Every decoder of foreign bytes, as a function of the bytes, and good inputs to start from.
+
+A decoder may return or raise a FedwardError. Where the bytes are the body of a statement that is signed
+for them, a body that cannot be signed is nobody's fault.
+"""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+from flwr.proto.fab_pb2 import Fab, GetFabResponse
+from flwr.proto.fleet_pb2 import PullMessagesResponse, PushMessagesRequest
+from flwr.proto.message_pb2 import Message as MessageProto
+from flwr.proto.message_pb2 import Metadata, ObjectTree, PushObjectRequest
+from flwr.proto.run_pb2 import GetRunResponse, Run
+from flwr.proto.transport_pb2 import Scalar
+
+from fedward_client import reconciliation
+from fedward_client.boundary import wire
+from fedward_client.core import Grant
+from fedward_client.gate import bundle
+from fedward_client.gate.rules import ENDPOINTS, FLEET, Gate
+from fedward_shared import assurances, audit, charter, enrolment, key_change, statements, tensors
+from fedward_shared.errors import FedwardError
+from fedward_shared.identity import SigningKey
+from fedward_shared.privacy.plan import Event
+
+VECTORS = Path(__file__).parents[1] / "vectors"
+KEY = SigningKey.from_seed(hashlib.sha256(b"university").digest())
+DIGEST = "sha256:" + "0" * 64
+SCHEMA = {"head.weight": (2, 3)}
+WITNESS = Path("witness.json")
+PEM = {path.stem: path.read_text("ascii") for path in (VECTORS / "enrolment").glob("*.pem")}
+
+
+def signed(kind: str) -> Callable[[bytes], object]:
+    """As if the bytes were the body of a statement that is rightly signed: what is behind that check."""
+
+    def run(data: bytes) -> object:
+        body = statements.canonical.decode(data)
+        if not isinstance(body, dict):
+            return None
+        try:
+            made = statements.sign(kind, body, KEY).encode()
+        except (ValueError, RecursionError):
+            return None
+        return TARGETS_BY_KIND[kind](made)
+
+    return run
+
+
+def read_charter(data: bytes) -> object:
+    said = statements.decode(data, charter.CHARTER_KIND, "fuzz")
+    return charter.parse(said.body, "fuzz").body
+
+
+def read_delivery(data: bytes) -> object:
+    said = assurances.Delivery.read(data, DIGEST, KEY.public, "university", "fuzz")
+    return said.spent
+
+
+def read_decision(data: bytes) -> object:
+    return assurances.Decision.read(data, DIGEST, KEY.public, "university", "fuzz")
+
+
+def read_invitation(data: bytes) -> object:
+    return enrolment.Invitation.read(data, "fuzz")
+
+
+def read_enrolment(data: bytes) -> object:
+    said = enrolment.Enrolment.read(data, "fuzz")
+    return (
+        enrolment.requested_key(said.request, "fuzz"),
+        enrolment.public_key(said.node_key, enrolment.NODE_CURVE, "fuzz"),
+    )
+
+
+def read_admission(data: bytes) -> object:
+    said = enrolment.Admission.read(data, "fuzz")
+    return enrolment.certificate(said.certificate, "fuzz")
+
+
+def read_key_change(data: bytes) -> object:
+    return key_change.read(data, KEY.public, "fuzz")
+
+
+def read_tensors(data: bytes) -> object:
+    found = tensors.decode(data, "fuzz")
+    tensors.check(found, SCHEMA, "fuzz")
+    return tensors.norm(found)
+
+
+def read_audit_line(data: bytes) -> object:
+    return audit._entry(data, 1, audit.START, KEY.public, "fuzz")
+
+
+def read_witness(data: bytes) -> object:
+    return reconciliation.Witness.parse(data, WITNESS)
+
+
+def read_event(data: bytes) -> object:
+    return Event.from_text(data.decode("utf-8", "replace")).as_text()
+
+
+def read_frame(data: bytes) -> object:
+    kind, fields = wire.parse(data)
+    return wire.answer_of(wire.Frame(kind, fields, data))
+
+
+def at_the_gate(data: bytes) -> object:
+    """The first byte chooses the endpoint; the rest goes through it both ways."""
+    names = sorted(ENDPOINTS)
+    path, gate = FLEET + names[data[0] % len(names)] if data else "", Gate()
+    answers: list[object] = []
+    for check in (gate.request, gate.response):
+        try:
+            answers.append(check(path, data[1:]))
+        except FedwardError as error:
+            answers.append(error)
+    return answers
+
+
+TARGETS_BY_KIND: dict[str, Callable[[bytes], object]] = {
+    charter.CHARTER_KIND: read_charter,
+    assurances.Delivery.KIND: read_delivery,
+    assurances.Decision.KIND: read_decision,
+    enrolment.Invitation.KIND: read_invitation,
+    enrolment.Enrolment.KIND: read_enrolment,
+    enrolment.Admission.KIND: read_admission,
+    key_change.KIND: read_key_change,
+    audit.KIND: lambda data: read_audit_line(data + b"\n"),
+}
+TARGETS: dict[str, Callable[[bytes], object]] = {
+    "charter": read_charter,
+    "delivery": read_delivery,
+    "tensors": read_tensors,
+    "audit-line": read_audit_line,
+    "witness": read_witness,
+    "event": read_event,
+    "frame": read_frame,
+    "gate": at_the_gate,
+    "bundle": bundle.check,
+    "signed-charter": signed(charter.CHARTER_KIND),
+    "signed-delivery": signed(assurances.Delivery.KIND),
+    "signed-decision": signed(assurances.Decision.KIND),
+    "invitation": read_invitation,
+    "enrolment": read_enrolment,
+    "admission": read_admission,
+    "signed-invitation": signed(enrolment.Invitation.KIND),
+    "signed-enrolment": signed(enrolment.Enrolment.KIND),
+    "signed-admission": signed(enrolment.Admission.KIND),
+    "signed-key-change": signed(key_change.KIND),
+    "signed-audit-line": signed(audit.KIND),
+}
+
+
+def seeds() -> list[bytes]:
+    """Good inputs to start from."""
+    good = [
+        path.read_bytes() for path in VECTORS.rglob("*") if path.suffix in (".json", ".safetensors")
+    ]
+    bodies = [statements.canonical.encode(charter.load(VECTORS / "study")[0].body)]
+    delivery = {
+        "charter": DIGEST,
+        "site": "north",
+        "round": 1,
+        "adapter": DIGEST,
+        "update": DIGEST,
+        "epsilon": "0.5",
+        "delta": "1e-05",
+        "head": "0" * 64,
+    }
+    entry = {"number": 1, "at": "", "previous": audit.START, "event": "cleared", "details": {}}
+    change = {"site": "north", "old": KEY.public.text, "new": KEY.public.text, "at": ""}
+    bodies += [statements.canonical.encode(body) for body in (delivery, entry, change)]
+    lines = [statements.sign(audit.KIND, entry, KEY).encode() + b"\n"]
+    witness = [statements.canonical.encode({"number": 3, "digest": DIGEST})]
+    event = Event("poisson-gaussian", 0.1, 1.5, 10, "patient").as_text().encode()
+    return [*good, *bodies, *lines, *witness, event, *letters(), *at_the_socket(), *requests()]
+
+
+def at_the_socket() -> list[bytes]:
+    """Headers of the frames between worker and trusted side."""
+    frames = (
+        wire.Frame("reserve", {"charter": DIGEST, "request": b"request", "adapter": DIGEST}),
+        wire.answer_frame(Grant(7, 3, DIGEST)),
+        wire.Frame("Error", {"code": "budget"}),
+    )
+    return [wire.encode(frame)[4:-8] for frame in frames]
+
+
+def requests() -> list[bytes]:
+    """Requests and answers of Flower's fleet, each after the number of its endpoint."""
+    metadata = Metadata(run_id=7, message_id="ab", group_id="1", reply_to_message_id="cd")
+    message, tree = MessageProto(metadata=metadata), ObjectTree(object_id="ab")
+    bodies = {
+        "push-messages": PushMessagesRequest(
+            messages_list=[message], message_object_trees=[tree], clientapp_runtime_list=[1.0]
+        ),
+        "pull-messages": PullMessagesResponse(messages_list=[message], message_object_trees=[tree]),
+        "push-object": PushObjectRequest(object_id="ab", object_content=b"Message  0\x00"),
+        "get-run": GetRunResponse(run=Run(override_config={"study": Scalar(string=DIGEST)})),
+        "get-fab": GetFabResponse(fab=Fab(content=b"PK\x05\x06" + bytes(18))),
+    }
+    names = sorted(ENDPOINTS)
+    return [bytes([names.index(n)]) + body.SerializeToString() for n, body in bodies.items()]
+
+
+def letters() -> list[bytes]:
+    """An enrolment's three letters, and their bodies."""
+    key = {"key": KEY.public.text, "coordinator": "university", "site": "north"}
+    bodies: dict[str, dict[str, object]] = {
+        enrolment.Invitation.KIND: {
+            "address": "fl.example:8443",
+            "ca": PEM["certificate"],
+            "token": "0" * 64,
+            "expires": "2026-12-01T00:00:00Z",
+        },
+        enrolment.Enrolment.KIND: {
+            "token": "0" * 64,
+            "request": PEM["request"],
+            "node_key": PEM["node_key"],
+        },
+        enrolment.Admission.KIND: {"certificate": PEM["certificate"]},
+    }
+    made = [statements.sign(kind, body | key, KEY) for kind, body in bodies.items()]
+    return [part for one in made for part in (one.encode(), statements.canonical.encode(one.body))]
+
+
+def run(name: str, data: bytes) -> None:
+    """Decodes `data`; raises for a finding, and for nothing else."""
+    try:
+        TARGETS[name](data)
+    except FedwardError:
+        return
+    except ValueError:
+        if not name.startswith("signed-"):
+            raise
