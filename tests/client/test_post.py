@@ -76,7 +76,7 @@ def test_a_worker_of_the_same_user_is_given_nothing(tmp_path: Path) -> None:
 
 
 def handover(home: Path) -> Handover:
-    return Handover("university", "127.0.0.1:1", "ca", "key", "socket", str(home), 1)
+    return Handover("university", "127.0.0.1:1", "ca", "key", "socket", str(home), 1, 0)
 
 
 def test_the_worker_makes_its_own_folders(tmp_path: Path) -> None:

@@ -142,7 +142,9 @@ def test_the_worker_knows_no_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         monkeypatch.setenv(name.upper(), "http://proxy.clinic.test:3128")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
     monkeypatch.setenv("LANG", "de_DE.UTF-8")
-    handover = worker.Handover("university", "127.0.0.1:1", "ca", "key", "s", str(tmp_path), 2)
+    handover = worker.Handover(
+        "university", "127.0.0.1:1", "ca", "key", "s", str(tmp_path), 2, None
+    )
     for environment in (
         worker.inherited() | {MARK: f"test:{tmp_path}"},
         worker.environment(handover),
