@@ -505,8 +505,8 @@ def test_the_same_bytes_for_another_round_cost_again(home: Home) -> None:
     second = update(answer(home, requested(home.charter, 2, home.request.adapter)))
     assert second.update != first.update
     assert home.spending().bookings == 2
-    # The first answer made room for the second, so asking for it again would be a third round.
-    assert refused(answer(home)) is RefusalCode.BUDGET
+    # The first answer made room for the second, and its round is over.
+    assert refused(answer(home)) is RefusalCode.STATE
 
 
 def pressed(times: int) -> Callable[[str], Randomness]:
