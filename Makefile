@@ -11,7 +11,7 @@ export FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION := 1
 export HF_HUB_OFFLINE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install system system-nginx demo test lint unit e2e bench bench-recipe fuzz clean
+.PHONY: help install system system-nginx demo test lint unit e2e bench bench-recipe fuzz wheelhouse clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -55,6 +55,13 @@ FUZZ_RUNS ?= 150000
 fuzz: $(STAMP) ## Every decoder of foreign bytes against 150,000 inputs each, guided by coverage
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt atheris
 	$(BIN)/python tests/fuzz/campaign.py runs/fuzz $(FUZZ_RUNS)
+
+WHEELHOUSE ?= runs/wheelhouse
+
+wheelhouse: $(STAMP) ## All that a machine without internet installs, with hashes and a bill of materials
+	rm -rf $(WHEELHOUSE)
+	$(BIN)/python deploy/wheelhouse.py $(WHEELHOUSE)/site site
+	$(BIN)/python deploy/wheelhouse.py $(WHEELHOUSE)/coordinator coordinator
 
 # Browser for the report's tests, nginx for the proxy's: installed where that is allowed, else those tests
 # say they are left out. Debian starts a service of nginx's own where it can; nothing here needs it.

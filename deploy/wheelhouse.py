@@ -1,4 +1,4 @@
-"""Collects all that a machine without internet needs to install fedward, with hashes and a bill of materials.
+"""Collects all that a machine without internet installs, with hashes and a bill of materials.
 
     python deploy/wheelhouse.py FOLDER [site|coordinator]
 

@@ -27,7 +27,7 @@ from fedward_client.gate.proxy import Counters
 from fedward_client.health import Health
 from fedward_client.ledger import now
 from fedward_client.post import Post, WorkerUser
-from fedward_client.serving import server
+from fedward_client.serving import server, spare_loopback
 from fedward_client.settings import SiteSettings
 from fedward_client.site import Site
 from fedward_client.supervision import MARK, Program, Supervised, end_marked
@@ -177,5 +177,6 @@ def run(path: Path, with_worker: bool) -> None:
         and shutil.which("flower-supernode", path=str(Path(sys.executable).parent)) is None
     ):
         raise StateError("flower-supernode is not installed beside fedward")
+    spare_loopback()  # a refusal goes to the coordinator through this site's own gate
     with alone(site_settings.load(path)):
         asyncio.run(Daemon(path, with_worker).run())

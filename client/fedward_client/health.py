@@ -9,7 +9,8 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from fedward_client import memberships
 from fedward_client import settings as site_settings
 from fedward_client.gate.proxy import Contact
+from fedward_client.ledger import now
+from fedward_client.serving import LOOPBACK
+from fedward_client.settings import SiteSettings
 from fedward_client.site import Site
 from fedward_client.supervision import Supervised
 from fedward_shared.errors import FedwardError
@@ -31,6 +36,9 @@ from fedward_shared.files import write_atomically
 ADDRESS_FILE = "daemon.json"
 SILENCE_SECONDS = 180.0
 """A SuperNode asks every few seconds: after so long without an answer something is wrong."""
+
+EXPIRES_SOON = timedelta(days=14)
+"""A certificate is renewed when a month is left: with less than this, renewing keeps failing."""
 
 
 class Health:
@@ -56,8 +64,8 @@ class Health:
         """The socket that the server is to serve; its address is written into the runtime folder."""
         made = socket.socket()
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind(("127.0.0.1", self._settings.metrics_port))
-        self.address = f"127.0.0.1:{made.getsockname()[1]}"
+        made.bind((LOOPBACK, self._settings.metrics_port))
+        self.address = f"{LOOPBACK}:{made.getsockname()[1]}"
         content = json.dumps({"health": self.address, "started": int(self._started)})
         write_atomically(self._settings.runtime / ADDRESS_FILE, content.encode())
         return made
@@ -81,7 +89,7 @@ class Health:
 
     def state(self) -> dict[str, Any]:
         """What `fedward site status` shows: problems first, none of them being good."""
-        problems = [*self._of_the_site(), *self._of_contacts()]
+        problems = [*self._of_the_site(), *self._of_contacts(), *self._of_certificates()]
         if self._worker is not None and not self._worker.running:
             problems.append("the worker is not running; the daemon starts it again")
         return {
@@ -111,6 +119,23 @@ class Health:
             if contact.refused_bundle:
                 yield f"{name}: {contact.refused_bundle}"
 
+    def _of_certificates(self) -> Iterator[str]:
+        try:
+            for name, end in _expiries(self._settings):
+                if end - now() < EXPIRES_SOON:
+                    yield (
+                        f"{name}: the certificate ends on {end:%Y-%m-%d} and could not be renewed; "
+                        "`fedward site renew` says why"
+                    )
+        except FedwardError as error:
+            yield str(error)
+
+
+def _expiries(settings: SiteSettings) -> Iterator[tuple[str, datetime]]:
+    """When the certificate for each coordinator ends. Raises StateError or StatementError."""
+    for membership in memberships.all_of(settings):
+        yield membership.coordinator, membership.current.not_valid_after_utc
+
 
 class _SiteCollector(Collector):
     """Reads ledger and log when Prometheus asks."""
@@ -129,6 +154,15 @@ class _SiteCollector(Collector):
         for name, contact in self._contacts.items():
             last.add_metric([name], contact.last)
         yield last
+        ends = GaugeMetricFamily(
+            "fedward_certificate_end_seconds",
+            "When the certificate for the coordinator ends",
+            labels=["coordinator"],
+        )
+        with suppress(FedwardError):  # `/healthz` has the reason
+            for name, end in _expiries(site_settings.load(self._path)):
+                ends.add_metric([name], end.timestamp())
+        yield ends
         up = GaugeMetricFamily("fedward_site_up", "1 if ledger and audit log can be used")
         try:
             with closing(Site.open(self._path)) as site:

@@ -3,6 +3,7 @@
 import logging
 import logging.handlers
 import sys
+from pathlib import Path
 
 import structlog
 
@@ -34,6 +35,8 @@ def configure(syslog: str) -> None:
 def _syslog(place: str) -> logging.Handler:
     host, _, port = place.rpartition(":")
     address: str | tuple[str, int] = (host, int(port)) if host and port.isdigit() else place
+    if address == place and not Path(place).is_socket():  # the handler would say nothing
+        raise UsageError(f"site.toml: syslog: {place}: neither a socket nor HOST:PORT")
     try:
         handler = logging.handlers.SysLogHandler(address, logging.handlers.SysLogHandler.LOG_DAEMON)
     except OSError as error:

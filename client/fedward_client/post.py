@@ -19,7 +19,7 @@ from fedward_client.gate.proxy import Contact, Counters, Proxy
 from fedward_client.gate.rules import Gate
 from fedward_client.limits import GIB
 from fedward_client.memberships import Membership
-from fedward_client.serving import server
+from fedward_client.serving import LOOPBACK, server
 from fedward_client.settings import SiteSettings
 from fedward_client.trusted import Trusted
 from fedward_client.worker import Handover
@@ -90,8 +90,8 @@ class Post:
             self.socket_path, self.core, self._answered, frozenset({user.user}), user.group
         )
         self._door = socket.socket()
-        self._door.bind((loopback.ADDRESS, 0))
-        self.address = f"{loopback.ADDRESS}:{self._door.getsockname()[1]}"
+        self._door.bind((LOOPBACK, 0))
+        self.address = f"{LOOPBACK}:{self._door.getsockname()[1]}"
         self._ca, self._key = self._place.with_suffix(".pem"), self._place.with_suffix(".key")
         loopback.write(self._ca, self._key)
         self.server = server(self.proxy.app(), ssl_certfile=self._ca, ssl_keyfile=self._key)

@@ -40,16 +40,25 @@ def build() -> typer.Typer:
 
     @app.callback()
     def root(
-        show_version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+        show_version: Annotated[
+            bool,
+            typer.Option(
+                "--version", help="Show the version.", is_eager=True, callback=_tell_version
+            ),
+        ] = False,
     ) -> None:
-        if show_version:
-            typer.echo(f"fedward {version('fedward-shared')}")
-            raise typer.Exit
+        """The version is told before a command is looked for."""
 
     app.command()(plan)
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
         app.add_typer(entry.load(), name=entry.name)
     return app
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"fedward {version('fedward-shared')}")
+        raise typer.Exit
 
 
 def plan(

@@ -47,6 +47,7 @@ class RefusalCode(StrEnum):
     STATE = "state"
     BUNDLE = "bundle"
     LATER = "later"
+    PROTOCOL = "protocol"
     INTERNAL = "internal"
 
 

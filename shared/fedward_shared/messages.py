@@ -28,6 +28,12 @@ class MessageError(FedwardError):
     """A message that is not of the expected form."""
 
 
+class ForeignProtocol(MessageError):
+    """A message of a release that does not fit this one (docs/explanation/versions.md)."""
+
+    refusal = RefusalCode.PROTOCOL
+
+
 def _pack(fields: dict[str, Any], blob: bytes | None = None) -> RecordDict:
     record = RecordDict({_FIELDS: ConfigRecord({"protocol": PROTOCOL, **fields})})
     if blob is not None:
@@ -38,8 +44,14 @@ def _pack(fields: dict[str, Any], blob: bytes | None = None) -> RecordDict:
 
 def _field(record: RecordDict, name: str, kind: type) -> Any:
     fields = record.config_records.get(_FIELDS)
-    if fields is None or fields.get("protocol") != PROTOCOL:
+    spoken = fields.get("protocol") if fields is not None else None
+    if fields is None or type(spoken) is not int:
         raise MessageError(f"not a message of protocol {PROTOCOL}")
+    if spoken != PROTOCOL:
+        raise ForeignProtocol(
+            f"a message of protocol {spoken}, and this release speaks protocol {PROTOCOL}: site and "
+            "coordinator need releases of fedward that fit"
+        )
     value = fields.get(name)
     if type(value) is not kind:
         raise MessageError(f"field {name} is missing or no {kind.__name__}")

@@ -91,6 +91,11 @@ def decode(data: bytes, kind: str, origin: str) -> Statement:
     content = _parse(data, origin)
     if set(content) != {"kind", "body", "signatures"}:
         raise StatementError(f"{origin}: not a signed statement")
+    if _is_other_version(content["kind"], kind):
+        raise StatementError(
+            f"{origin}: it is {content['kind'][:80]!r}, and this release reads {kind!r}: who signed it "
+            "has another release of fedward"
+        )
     if content["kind"] != kind:
         raise StatementError(f"{origin}: it is {str(content['kind'])[:80]!r}, expected {kind!r}")
     body, found = content["body"], content["signatures"]
@@ -109,6 +114,13 @@ def decode(data: bytes, kind: str, origin: str) -> Statement:
                 f"{origin}: the signature of {signature.key.text} is not right for what it says"
             )
     return Statement(kind, body, signatures)
+
+
+def _is_other_version(found: object, kind: str) -> bool:
+    """Kinds are written name/version."""
+    if type(found) is not str or found == kind:
+        return False
+    return found.rpartition("/")[0] == kind.rpartition("/")[0]
 
 
 def _parse(data: bytes, origin: str) -> dict[str, Any]:

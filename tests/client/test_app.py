@@ -465,7 +465,7 @@ def test_a_round_that_the_charter_does_not_have_costs_nothing(
 def test_settings_that_are_gone_and_messages_of_another_protocol(home: Home) -> None:
     record = home.request.to_record()
     record.config_records["fedward"]["protocol"] = 99
-    assert answer_from_record(ask(home, record)) == Refusal("north", RefusalCode.INTERNAL)
+    assert answer_from_record(ask(home, record)) == Refusal("north", RefusalCode.PROTOCOL)
     home.settings.unlink()
     assert answer(home) == Refusal("", RefusalCode.INTERNAL)
 

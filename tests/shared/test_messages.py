@@ -147,7 +147,8 @@ def test_every_field_is_needed(record: RecordDict) -> None:
         ("site", 3, "site is missing or no str"),
         ("delivery", "text", "delivery is missing or no bytes"),
         ("delivery", 3.0, "delivery is missing or no bytes"),
-        ("protocol", 2, "not a message of protocol 1"),
+        ("protocol", 2, "a message of protocol 2, and this release speaks protocol 1"),
+        ("protocol", "2", "not a message of protocol 1"),
         ("answer", "maybe", "an unknown answer"),
     ],
 )

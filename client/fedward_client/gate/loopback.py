@@ -9,9 +9,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from fedward_client.serving import LOOPBACK
 from fedward_shared.files import write_atomically
 
-ADDRESS = "127.0.0.1"
 VALIDITY = timedelta(days=3650)
 """It never leaves the machine, and is made anew whenever the daemon starts."""
 
@@ -31,7 +31,7 @@ def write(certificate: Path, key: Path) -> None:
         .not_valid_after(now + VALIDITY)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(ADDRESS))]),
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(LOOPBACK))]),
             critical=False,
         )
         .sign(private, hashes.SHA256())

@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 import httpx
 import structlog
 from flwr.proto.fab_pb2 import GetFabRequest
+from flwr.supercore.runtime_version_compatibility import (
+    get_runtime_version_incompatibility_exit_message,
+)
+from flwr.supercore.version import package_version as flwr_version
 from prometheus_client import CollectorRegistry, Counter
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -112,7 +116,12 @@ class Proxy:
     def _note_contact(self, answer: httpx.Response) -> None:
         self.contact.last = time.time()
         problem = ""
-        if answer.status_code in (400, 401, 403, 495, 496):
+        if answer.is_error and get_runtime_version_incompatibility_exit_message(answer.text):
+            problem = (
+                f"{self.membership.address}: the coordinator has another Flower than this site's "
+                f"{flwr_version}: install the release of fedward that it runs, or ask it to upgrade"
+            )
+        elif answer.status_code in (400, 401, 403, 495, 496):
             problem = (
                 f"{self.membership.address} answers {answer.status_code}: it does not accept this "
                 "site's certificate or node; ask the coordinator whether it was revoked or has expired"

@@ -30,7 +30,7 @@ from fedward_client.gate import loopback
 from fedward_client.gate.proxy import Counters, Proxy
 from fedward_client.gate.rules import FLEET, Gate
 from fedward_client.memberships import Membership
-from fedward_client.serving import server
+from fedward_client.serving import LOOPBACK, server
 from fedward_shared.messages import Update
 
 PIECE = 5 * 2**20
@@ -115,7 +115,7 @@ def _upstream() -> Starlette:
 def _serve(stack: ExitStack, app: Starlette, certificate: Path, key: Path, **tls: object) -> str:
     """Serves `app` in a thread until the stack is left; host and port."""
     door = socket.socket()
-    door.bind((loopback.ADDRESS, 0))
+    door.bind((LOOPBACK, 0))
     made: uvicorn.Server = server(
         app, ssl_certfile=certificate, ssl_keyfile=key, ssl_ca_certs=str(certificate), **tls
     )
@@ -130,4 +130,4 @@ def _serve(stack: ExitStack, app: Starlette, certificate: Path, key: Path, **tls
         door.close()
 
     stack.callback(end)
-    return f"{loopback.ADDRESS}:{door.getsockname()[1]}"
+    return f"{LOOPBACK}:{door.getsockname()[1]}"
