@@ -372,7 +372,7 @@ class Ledger:
         return None if row is None else (bytes(row[0]), bytes(row[1]))
 
     def spending(self, account: str) -> Spending:
-        """What `account` has spent so far. One that was never used has spent nothing, at no δ yet."""
+        """What `account` has spent so far. One that nobody approved a study for has no δ yet."""
         row = self._db.execute("SELECT delta FROM accounts WHERE name = ?", (account,)).fetchone()
         if row is None:
             return Spending(account, 0.0, 0.0, 0.0, 0.0, 0, 0)
@@ -417,10 +417,17 @@ class Ledger:
             done, kept = self.studies(account.name), self._set_aside(account.name)
             wanted = {**kept, charter: [event] * rounds}
             account.check(_joined(done, kept), _joined(done, wanted), "all rounds of this study")
+            self._open_account(account)
             self._db.execute(
                 "INSERT OR REPLACE INTO set_aside VALUES (?, ?, ?, ?)",
                 (charter, account.name, event.as_text(), rounds),
             )
+
+    def _open_account(self, account: "Limit") -> None:
+        """Its δ is that of the first approval, or the first booking, and stays so."""
+        self._db.execute(
+            "INSERT OR IGNORE INTO accounts VALUES (?, ?)", (account.name, account.delta)
+        )
 
     def release(self, charter: str) -> None:
         """What was kept for a study and not spent is free again."""

@@ -185,6 +185,9 @@ def commands(home: Home) -> dict[str, list[str]]:
 def environment(home: Home) -> dict[str, str]:
     """Where Flower and the ServerApps find the studies; nothing of Flower's goes outside the home."""
     own = {STUDIES_VARIABLE: str(home.studies), "FLWR_HOME": str(home.folder / "flower")}
+    # SuperExec starts ServerApps by their name alone, in a virtual environment that nobody activated too.
+    executables = str(Path(sys.executable).parent)
+    own["PATH"] = os.pathsep.join([executables, os.environ.get("PATH", os.defpath)])
     return os.environ | ENVIRONMENT | own | {"PYTHONUNBUFFERED": "1"}
 
 

@@ -223,6 +223,9 @@ def test_what_is_set_aside_for_one_study_is_not_there_for_another(tmp_path: Path
     ledger = Ledger(tmp_path / "l.sqlite")
     budget = limit("records", accountant.filtered_epsilon([EVENT] * 10, DELTA))
     ledger.set_aside(budget, "first", EVENT, 8)
+    shown = ledger.spending("records")
+    assert (shown.epsilon, shown.delta, shown.bookings) == (0.0, DELTA, 0)
+    assert shown.set_aside == accountant.epsilon([EVENT] * 8, DELTA)
     ledger.set_aside(budget, "first", EVENT, 8)
     with pytest.raises(BudgetExceeded, match="with all rounds of this study"):
         ledger.set_aside(budget, "second", EVENT, 3)

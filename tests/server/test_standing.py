@@ -1,5 +1,6 @@
 """What the standing process does beside its children; those run in tests/e2e/test_network.py."""
 
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -66,6 +67,7 @@ def test_what_others_do_to_the_log_is_told_and_followed(
 
 def test_the_processes_find_everything_in_the_home(home: Home) -> None:
     made = standing.environment(home)
+    assert made["PATH"].split(":")[0] == str(Path(sys.executable).parent)
     assert made["FEDWARD_STUDIES"] == str(home.studies)
     assert made["FLWR_HOME"].startswith(str(home.folder))
     assert made["FLWR_TELEMETRY_ENABLED"] == "0"
