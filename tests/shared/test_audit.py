@@ -234,3 +234,32 @@ def test_a_change_of_key_that_is_cut_out_is_noticed(rotated: Path) -> None:
     rotated.write_bytes(b"".join([*lines(rotated)[:5], *lines(rotated)[6:]]))
     with pytest.raises(AuditError, match="line 6: not signed by this institution"):
         audit.read(rotated, KEY.public)
+
+
+def test_what_was_checked_before_is_checked_again_once_a_byte_of_it_has_changed(
+    tmp_path: Path,
+) -> None:
+    """A standing process opens its log for each call, and does not verify the same bytes twice."""
+    path = tmp_path / "audit.jsonl"
+    log = AuditLog(path, KEY)
+    for number in range(3):
+        log.append("cleared", {"round": number}, NOON)
+    log.close()
+    again = AuditLog(path, KEY)
+    assert again.entries == log.entries
+    again.append("cleared", {"round": 3}, NOON)
+    again.close()
+    good = path.read_bytes()
+    for place in range(0, len(good) - 1, 37):
+        bad = bytearray(good)
+        bad[place] ^= 1
+        path.write_bytes(bytes(bad))
+        with pytest.raises(AuditError):
+            AuditLog(path, KEY)
+    path.write_bytes(good)
+    whole = AuditLog(path, KEY)
+    assert [entry.details["round"] for entry in whole.entries] == [0, 1, 2, 3]
+    whole.close()
+    shorter = good[: good.rindex(b"\n", 0, -1) + 1]
+    path.write_bytes(shorter)  # whether that may be is for the witness to say
+    assert len(AuditLog(path, KEY).entries) == 3
