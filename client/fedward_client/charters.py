@@ -13,11 +13,12 @@ from pathlib import Path
 from fedward_shared import charter as charters
 from fedward_shared.assurances import Assent, Choice, Decision
 from fedward_shared.canonical import DIGEST_PREFIX
-from fedward_shared.charter import CHARTER_FILE, DIGEST_PATTERN, INITIAL_FILE, Charter
+from fedward_shared.charter import CHARTER_FILE, INITIAL_FILE, Charter
 from fedward_shared.errors import CharterError
 from fedward_shared.files import write_atomically
 from fedward_shared.identity import PublicKey, SigningKey
 from fedward_shared.tensors import Tensors
+from fedward_shared.terms import DIGEST_PATTERN
 
 
 class ApprovedCharters:

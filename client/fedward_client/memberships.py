@@ -22,7 +22,6 @@ from pydantic import ValidationError
 
 from fedward_client.settings import SiteSettings
 from fedward_shared import enrolment
-from fedward_shared.charter import Name, Terms, describe
 from fedward_shared.enrolment import MAX_BYTES, RENEW_PATH, Address, Admission
 from fedward_shared.errors import (
     EnrolmentError,
@@ -33,6 +32,7 @@ from fedward_shared.errors import (
 )
 from fedward_shared.files import write_atomically
 from fedward_shared.identity import KeyText
+from fedward_shared.terms import Name, Terms, describe
 
 FOLDER = "memberships"
 DETAILS_FILE = "membership.json"

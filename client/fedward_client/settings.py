@@ -16,9 +16,9 @@ from pydantic import (
     model_validator,
 )
 
-from fedward_shared.charter import Name, describe
 from fedward_shared.errors import UsageError
 from fedward_shared.identity import KeyText, PublicKey
+from fedward_shared.terms import Name, describe
 
 SETTINGS_FILE = "site.toml"
 

@@ -85,8 +85,9 @@ def draft(
 def _participant(text: str, home: Path) -> "Participant":
     from pydantic import ValidationError
 
-    from fedward_shared.charter import Participant, describe
+    from fedward_shared.charter import Participant
     from fedward_shared.errors import FedwardError, UsageError
+    from fedward_shared.terms import describe
 
     name, records, key = [*text.split("=", 2), "", ""][:3]
     try:

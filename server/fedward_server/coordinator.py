@@ -25,11 +25,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fedward_server.authority import Authority
 from fedward_server.studies import STUDIES_VARIABLE
-from fedward_shared.charter import Name, describe
 from fedward_shared.enrolment import Address
 from fedward_shared.errors import IdentityError, UsageError
 from fedward_shared.files import write_atomically
 from fedward_shared.identity import SigningKey
+from fedward_shared.terms import Name, describe
 
 SETTINGS_FILE = "coordinator.toml"
 KEY_FILE = "coordinator.key"

@@ -24,11 +24,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fedward_shared import canonical, tensors
 from fedward_shared import charter as charters
-from fedward_shared.charter import Charter, describe
+from fedward_shared.charter import Charter
 from fedward_shared.errors import AdapterError, StateError, UsageError
 from fedward_shared.files import write_atomically
 from fedward_shared.report import RoundRecord
 from fedward_shared.tensors import Tensors
+from fedward_shared.terms import DIGEST_PATTERN, describe
 
 STUDY_FILE = "study.toml"
 OUTCOME_FILE = "outcome.json"
@@ -37,7 +38,7 @@ DEFAULT_STUDIES = Path("~/.fedward/studies")
 LOCK_FILE = "lock"
 LOCK_POLL_SECONDS = 0.2
 ADAPTER = "adapter."
-DIGEST = re.compile(charters.DIGEST_PATTERN)
+DIGEST = re.compile(DIGEST_PATTERN)
 OPTIMIZER = "optimizer."
 
 

@@ -17,13 +17,13 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, ValidationError
 
 from fedward_shared import statements
-from fedward_shared.charter import Charter, Digest, Name, Terms, describe
+from fedward_shared.charter import Charter
 from fedward_shared.errors import RefusalCode, StatementError
 from fedward_shared.identity import PublicKey, SigningKey
+from fedward_shared.terms import Digest, Hexadecimal, Name, Terms, describe
 
 Choice = Literal["approve", "refuse", "withdraw"]
 RoundNumber = Annotated[int, Field(ge=1, le=100_000)]
-Hexadecimal = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 EpsilonText = Annotated[str, Field(max_length=32)]
 UNBOUNDED = "unbounded"
 

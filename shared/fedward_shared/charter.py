@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     PlainSerializer,
     ValidationError,
@@ -28,6 +26,7 @@ from fedward_shared.identity import KeyText, PublicKey, SigningKey
 from fedward_shared.privacy import accountant
 from fedward_shared.privacy.plan import Event, TrainingPlan
 from fedward_shared.privacy.unit import Unit
+from fedward_shared.terms import Digest, Name, Terms, describe
 
 DRAFT_FILE = "charter.toml"
 CHARTER_FILE = "charter.json"
@@ -36,19 +35,10 @@ INITIAL_FILE = "initial.safetensors"
 WITHOUT_DP = "this study trains without differential privacy"
 """The plain words that both a charter and a site's settings must hold for a study without DP."""
 
-DIGEST_PATTERN = r"^sha256:[0-9a-f]{64}$"
-Digest = Annotated[str, Field(pattern=DIGEST_PATTERN)]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 Decimal = Annotated[float, PlainSerializer(repr, when_used="json")]
 """Its canonical form is the shortest text that gives the same double."""
 
 Positive = Annotated[Decimal, Field(gt=0, allow_inf_nan=False)]
-
-
-class Terms(BaseModel):
-    """A section of a charter: nothing may be added to it, and nothing changes once it is read."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=False)
 
 
 class BaseModelTerms(Terms):
@@ -324,14 +314,6 @@ def parse(content: object, origin: str) -> Charter:
         return Charter.model_validate(content)
     except ValidationError as error:
         raise CharterError(f"{origin}: {describe(error)}") from error
-
-
-def describe(error: ValidationError) -> str:
-    """One line that names every field a pydantic model refused, and why."""
-    return "; ".join(
-        f"{'.'.join(str(part) for part in item['loc']) or 'file'}: {item['msg']}"
-        for item in error.errors(include_url=False, include_input=False)
-    )
 
 
 def save(folder: Path, charter: Charter, initial: tensors.Tensors, key: SigningKey) -> None:

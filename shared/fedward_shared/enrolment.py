@@ -20,10 +20,9 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from pydantic import AfterValidator, AwareDatetime, Field, ValidationError
 
 from fedward_shared import canonical, statements
-from fedward_shared.assurances import Hexadecimal
-from fedward_shared.charter import Name, Terms, describe
 from fedward_shared.errors import StatementError
 from fedward_shared.identity import KeyText, PublicKey, SigningKey
+from fedward_shared.terms import Hexadecimal, Name, Terms, describe
 
 MAX_BYTES = 32_768
 TOKEN_BYTES = 32

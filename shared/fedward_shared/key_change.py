@@ -9,9 +9,9 @@ from typing import Annotated
 from pydantic import Field, ValidationError
 
 from fedward_shared import statements
-from fedward_shared.charter import Name, Terms, describe
 from fedward_shared.errors import StatementError
 from fedward_shared.identity import KeyText, PublicKey, SigningKey
+from fedward_shared.terms import Name, Terms, describe
 
 KIND = "fedward/key-change/1"
 

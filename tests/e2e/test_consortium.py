@@ -58,10 +58,18 @@ class Consortium:
         assert told.returncode == code, told.stdout + told.stderr + self.tails()
         return told.stdout + told.stderr
 
-    def start(self, who: str, *words: str) -> None:
-        with (self.root / f"{who}.log").open("wb") as log:
-            self.processes[who] = subprocess.Popen(
-                [*FEDWARD, *words],
+    def start(self, who: str, *words: object) -> None:
+        """A standing process of the institution."""
+        self.processes[who] = self._begun(who, f"{who}.log", *words)
+
+    def begin(self, who: str, *words: object) -> subprocess.Popen[bytes]:
+        """A command that is not waited for."""
+        return self._begun(who, f"{who}-typed.log", *words)
+
+    def _begun(self, who: str, log_name: str, *words: object) -> subprocess.Popen[bytes]:
+        with (self.root / log_name).open("wb") as log:
+            return subprocess.Popen(
+                [*FEDWARD, *(str(word) for word in words)],
                 cwd=self.root / who,
                 env=self.environment,
                 stdout=log,
@@ -145,7 +153,18 @@ def test_two_sites_enrol_and_train_and_one_is_let_in_no_more(
         assert "fractures" in typed(name, "site", "review", got)
         typed(name, "site", "approve", got)
 
-    said = typed("university", "study", "launch", "studies/fractures", "--bundle", BUNDLE)
+    launched = consortium.begin(
+        "university", "study", "launch", "studies/fractures", "--bundle", BUNDLE
+    )
+    assert wait_until((study / "rounds" / "0001.json").is_file, 240), consortium.tails()
+    assert "stopped; its rounds are kept" in typed(
+        "university", "study", "stop", "studies/fractures"
+    )
+    assert launched.wait(60) == 130
+    told = typed("university", "study", "status", "studies/fractures")
+    assert "1 of 2 rounds" in told
+    assert "stopped; `fedward study resume` goes on" in told
+    said = typed("university", "study", "resume", "studies/fractures", "--bundle", BUNDLE)
     assert "round 2: north, south" in said
     assert said.rstrip().endswith("complete"), said
     assert "2 of 2 rounds" in typed("university", "study", "list")

@@ -94,6 +94,8 @@ def test_a_study_survives_the_kill_of_its_superlink_and_of_its_serverapp(
             new.rename(new.with_suffix(".own"))
             (old.parent / "state").rename(old.parent / "state-of-the-first")
             (new.parent / "state").rename(old.parent / "state")
+        for index in range(len(SITES)):
+            federation.admit(index)  # what lay in the state that was moved away
         federation.run(study=register(Study(second)))
         until(lambda: (second / "rounds" / "0001.json").is_file(), 120, federation)
         federation.kill_serverapp()

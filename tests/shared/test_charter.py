@@ -18,6 +18,7 @@ from fedward_shared import charter as charters
 from fedward_shared.charter import CHARTER_FILE, CHARTER_KIND, DRAFT_FILE, INITIAL_FILE, WITHOUT_DP
 from fedward_shared.errors import AdapterError, CharterError, StatementError
 from fedward_shared.privacy import accountant
+from fedward_shared.terms import Terms
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 STUDY = VECTORS / "study"
@@ -170,7 +171,7 @@ def test_a_field_that_is_missing_is_named(field: str, tmp_path: Path) -> None:
 
 
 def test_every_field_is_tried() -> None:
-    sections: dict[str, type[charters.Terms]] = {
+    sections: dict[str, type[Terms]] = {
         "": charters.Charter,
         "coordinator.": charters.Party,
         "base_model.": charters.BaseModelTerms,

@@ -48,8 +48,8 @@ from google.protobuf.message import DecodeError
 from google.protobuf.message import Message as Proto
 
 from fedward_client.gate import bundle
-from fedward_shared.charter import DIGEST_PATTERN
 from fedward_shared.errors import GateError
+from fedward_shared.terms import DIGEST_PATTERN
 
 FLEET = "/v1/fleet/"
 SMALL = 64 * 2**10

@@ -52,10 +52,10 @@ def invite(
 
     from fedward_server.coordinator import Home
     from fedward_server.registrar import Registrar
-    from fedward_shared.charter import Name, describe
     from fedward_shared.errors import UsageError
     from fedward_shared.files import write_atomically
     from fedward_shared.identity import PublicKey
+    from fedward_shared.terms import Name, describe
 
     try:
         TypeAdapter(Name).validate_python(site)

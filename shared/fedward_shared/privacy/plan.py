@@ -8,14 +8,16 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
 from fedward_shared import canonical
 from fedward_shared.errors import PrivacyError, StateError
-from fedward_shared.privacy.randomness import Randomness
 from fedward_shared.privacy.unit import UNITS, Unit
+
+if TYPE_CHECKING:
+    from fedward_shared.privacy.randomness import Randomness
 
 Mechanism = Literal["poisson-gaussian", "gaussian", "laplace", "none", "unknown"]
 MECHANISMS: tuple[Mechanism, ...] = get_args(Mechanism)
@@ -178,7 +180,7 @@ class TrainingPlan:
             )
         return Event("none", self.sampling_rate, 0.0, self.steps, self.unit)
 
-    def batches(self, units: int, randomness: Randomness) -> Iterator[np.ndarray]:
+    def batches(self, units: int, randomness: "Randomness") -> Iterator[np.ndarray]:
         """`steps` Poisson samples of `range(units)`: each unit independently, with `sampling_rate`.
 
         A sample may be empty; its noisy step is taken all the same.
