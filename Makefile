@@ -41,8 +41,8 @@ lint: $(STAMP) ## ruff, mypy --strict, import-linter
 unit: $(STAMP) system ## Unit, property, integration and documentation tests
 	$(BIN)/pytest -m "not e2e and not slow" -n 2
 
-e2e: $(STAMP) system ## A deployed study on loopback: real SuperLink, real SuperNodes
-	$(BIN)/pytest -m "e2e and not slow" tests/e2e
+e2e: $(STAMP) system ## Deployed studies on loopback: real SuperLink, SuperNodes, nginx; two at a time
+	$(BIN)/pytest -m "e2e and not slow" -n 2 tests/e2e
 
 bench: $(STAMP) ## Benchmarks beside their peers
 	$(BIN)/python -m fedward_simulations.bench

@@ -2,16 +2,19 @@
 
 import resource
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
-from fedward_client.ledger import Ledger
 from fedward_client.settings import SiteSettings
 from fedward_shared.errors import NotNow
+
+if TYPE_CHECKING:
+    from fedward_client.ledger import Ledger
 
 DAY = timedelta(hours=24)
 GIB = 2**30
 
 
-def check_now(settings: SiteSettings, ledger: Ledger, now: datetime) -> None:
+def check_now(settings: SiteSettings, ledger: "Ledger", now: datetime) -> None:
     """Raises NotNow, with the line of `site.toml`, if no round may begin at `now`."""
     window = settings.window
     if window is not None and not window.contains(now):

@@ -18,7 +18,7 @@ import torch
 from fedward_client import egress
 from fedward_client.site import Site
 from fedward_client.training.trainer import train
-from fedward_shared import base_models, formats, tasks, tensors
+from fedward_shared import formats, pretrained, tasks, tensors
 from fedward_shared.charter import Charter, TaskTerms
 from fedward_shared.privacy import accountant
 from fedward_shared.privacy.randomness import Randomness
@@ -86,7 +86,7 @@ def rehearse(
     model.load(initial, "initial tensors")
     schema = tensors.schema_of(model.exchanged())
     say(f"inventing {count:,} records")
-    records = invented(charter.task, count, base_models.load_tokenizer(permission.base_model))
+    records = invented(charter.task, count, pretrained.load_tokenizer(permission.base_model))
 
     head_rounds = charter.training.head_rounds if model.has_adapter else charter.training.rounds
     full_rounds = charter.training.rounds - head_rounds

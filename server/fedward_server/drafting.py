@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 from fedward_server.studies import STUDY_FILE, StartSettings, read_settings
-from fedward_shared import adapters, base_models, records, tasks, tensors
+from fedward_shared import adapters, base_models, pretrained, records, tasks, tensors
 from fedward_shared import charter as charters
 from fedward_shared.charter import DRAFT_FILE, AdapterTerms, Charter, Participant, TaskTerms
 from fedward_shared.errors import UsageError
@@ -124,7 +124,7 @@ def draft(
         coordinator=_quoted(coordinator),
         key=_quoted(SigningKey.load(key).public.text),
         labels=json.dumps(labels, ensure_ascii=False),
-        layer=base_models.depth(base_model) - 1,
+        layer=pretrained.depth(base_model) - 1,
         epsilon=float(epsilon),
         delta=delta,
         sampling_rate=sampling_rate,

@@ -8,8 +8,8 @@ from conftest import texts
 from fedward_client import rehearsal
 from fedward_client.site import Site
 from fedward_server.app import Observer
-from fedward_shared import base_models, records
 from fedward_shared import charter as charters
+from fedward_shared import pretrained, records
 from fedward_shared.charter import TaskTerms
 from fedward_shared.errors import CharterError
 from fedward_shared.privacy import accountant
@@ -80,7 +80,7 @@ def test_invented_records_fit_the_task(
     classifies = kind == "text-classification"
     task = TaskTerms.model_validate({"kind": kind, "labels": ("a", "b") if classifies else ()})
     folder = tiny_bert_folder if classifies else tiny_llama_folder
-    found = rehearsal.invented(task, 9, base_models.load_tokenizer(folder))
+    found = rehearsal.invented(task, 9, pretrained.load_tokenizer(folder))
     assert {len(values) for values in found.values()} == {9}
     assert set(found) == ({"text", "label"} if classifies else {"prompt", "completion"})
     assert not set(next(iter(found.values()))) & set(texts(9)["text"])

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fedward_shared import adapters, base_models, tensors
+from fedward_shared import adapters, pretrained, tensors
 from fedward_shared.charter import AdapterTerms
 from fedward_shared.errors import CharterError
 
@@ -25,7 +25,7 @@ def trained(model: torch.nn.Module) -> set[str]:
 
 
 def attached(folder: Path, wanted: AdapterTerms) -> torch.nn.Module:
-    return adapters.attach(base_models.load_encoder(folder), wanted)
+    return adapters.attach(pretrained.load_encoder(folder), wanted)
 
 
 def test_ffa_lora_trains_b_alone(tiny_bert_folder: Path) -> None:
@@ -102,7 +102,7 @@ def test_the_seed_decides_every_byte_of_the_start(method: str, tiny_bert_folder:
 def test_an_adapter_at_its_start_changes_no_output(method: str, tiny_bert_folder: Path) -> None:
     ids = torch.tensor([[2, 5, 6, 7, 3]])
     with torch.no_grad():
-        plain = base_models.load_encoder(tiny_bert_folder)(ids).last_hidden_state
+        plain = pretrained.load_encoder(tiny_bert_folder)(ids).last_hidden_state
         adapted = attached(tiny_bert_folder, terms(method))(ids).last_hidden_state
     torch.testing.assert_close(plain, adapted, atol=0, rtol=0)
 

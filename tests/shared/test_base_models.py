@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from fedward_shared import base_models
+from fedward_shared import base_models, pretrained
 from fedward_shared.errors import ModelError
 
 
@@ -80,7 +80,7 @@ def test_which_shard_a_tensor_is_read_from_is_in_the_digest(folder: Path) -> Non
     for shard in ("a", "b"):
         index = {"metadata": {}, "weight_map": dict.fromkeys(weights, f"{shard}.safetensors")}
         (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-        model = base_models.load_encoder(folder)
+        model = pretrained.load_encoder(folder)
         seen[base_models.digest(folder)] = float(model.embeddings.word_embeddings.weight.sum())
     assert len(seen) == 2
     assert len(set(seen.values())) == 2
@@ -105,11 +105,11 @@ def test_a_models_own_code_is_never_run(folder: Path, name: str) -> None:
     edit(folder / name, auto_map=kinds, model_type="own")
     with pytest.raises(ModelError, match=f"{name}: auto_map"):
         base_models.digest(folder)
-    for load in (base_models.load_encoder, base_models.load_causal_lm):
+    for load in (pretrained.load_encoder, pretrained.load_causal_lm):
         with pytest.raises(ModelError, match=f"{name}: auto_map"):
             load(folder)
     with contextlib.suppress(ModelError):
-        base_models.load_tokenizer(folder)
+        pretrained.load_tokenizer(folder)
     assert not (folder / "ran").exists()
 
 
@@ -117,7 +117,7 @@ def test_a_model_that_is_only_a_pickle_is_refused(folder: Path) -> None:
     weights = load_file(folder / "model.safetensors")
     torch.save(weights, folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
-    for use in (base_models.digest, base_models.load_encoder, base_models.load_causal_lm):
+    for use in (base_models.digest, pretrained.load_encoder, pretrained.load_causal_lm):
         with pytest.raises(ModelError, match=f"{folder}: no .safetensors file"):
             use(folder)
 
@@ -127,7 +127,7 @@ def test_weights_that_are_cut_off_are_refused(folder: Path, keep: int) -> None:
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(ModelError, match=f"{folder}: the model cannot be loaded"):
-        base_models.load_encoder(folder)
+        pretrained.load_encoder(folder)
 
 
 @pytest.mark.parametrize(
@@ -136,33 +136,33 @@ def test_weights_that_are_cut_off_are_refused(folder: Path, keep: int) -> None:
 def test_a_wrong_configuration_is_refused(folder: Path, content: str) -> None:
     (folder / "config.json").write_bytes(content.encode("utf-8", "surrogatepass"))
     with pytest.raises(ModelError, match=str(folder)):
-        base_models.load_encoder(folder)
+        pretrained.load_encoder(folder)
 
 
 def test_a_configuration_of_wrong_types_is_refused(folder: Path) -> None:
     edit(folder / "config.json", hidden_size="wide")
     with pytest.raises(ModelError, match="cannot be loaded"):
-        base_models.load_encoder(folder)
+        pretrained.load_encoder(folder)
 
 
 @pytest.mark.parametrize("content", ["", "{", "{}", '{"model": {}}', "[]"])
 def test_a_wrong_tokenizer_is_refused(folder: Path, content: str) -> None:
     (folder / "tokenizer.json").write_text(content)
     with pytest.raises(ModelError, match=f"{folder}: the tokenizer cannot be loaded"):
-        base_models.load_tokenizer(folder)
+        pretrained.load_tokenizer(folder)
 
 
 def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"config\.json: no such file"):
         base_models.digest(tmp_path)
     with pytest.raises(ModelError, match=str(tmp_path)):
-        base_models.load_encoder(tmp_path)
+        pretrained.load_encoder(tmp_path)
     with pytest.raises(ModelError, match=str(tmp_path)):
-        base_models.load_tokenizer(tmp_path)
+        pretrained.load_tokenizer(tmp_path)
 
 
 def test_a_loaded_model_is_frozen_in_full_precision_and_not_in_training(folder: Path) -> None:
-    model = base_models.load_encoder(folder)
+    model = pretrained.load_encoder(folder)
     assert not model.training
     assert {str(p.dtype) for p in model.parameters()} == {"torch.float32"}
     assert not any(p.requires_grad for p in model.parameters())

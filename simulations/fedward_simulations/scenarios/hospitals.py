@@ -9,9 +9,9 @@ import numpy as np
 from rich.console import Console
 
 from fedward_shared import release, report
-from fedward_shared.base_models import depth
 from fedward_shared.charter import AdapterTerms, TaskTerms, TrainingTerms
 from fedward_shared.errors import UsageError
+from fedward_shared.pretrained import depth
 from fedward_shared.report import Result, Row
 from fedward_shared.tasks.base import Columns
 from fedward_shared.tasks.classification import macro_f1

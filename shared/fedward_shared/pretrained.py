@@ -1,0 +1,64 @@
+"""Base models read from their folders, by transformers. No code of a model's own is ever run."""
+
+import copy
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers.utils import logging
+
+from fedward_shared.base_models import digest
+from fedward_shared.errors import ModelError
+
+# A bar for each of a study's models would tear the live view apart.
+logging.disable_progress_bar()
+
+
+def depth(folder: Path) -> int:
+    """How many layers the model in `folder` has. Raises ModelError."""
+    digest(folder)
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        return int(config.num_hidden_layers)
+    except Exception as error:  # what a damaged file raises there has no common class
+        raise ModelError(f"{folder}/config.json: num_hidden_layers: {error}") from error
+
+
+def load_encoder(folder: Path) -> PreTrainedModel:
+    """The bare transformer of `folder`, in fp32 and evaluation mode."""
+    return copy.deepcopy(_load(AutoModel, folder, digest(folder)))
+
+
+def load_causal_lm(folder: Path) -> PreTrainedModel:
+    """The causal language model of `folder`, in fp32 and evaluation mode."""
+    return copy.deepcopy(_load(AutoModelForCausalLM, folder, digest(folder)))
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer of `folder`, the same object for whoever asks."""
+    return _load_tokenizer(folder, digest(folder))
+
+
+@lru_cache(maxsize=2)
+def _load_tokenizer(folder: Path, _digest: str) -> Any:
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # what a damaged file raises there has no common class
+        raise ModelError(f"{folder}: the tokenizer cannot be loaded: {error}") from error
+
+
+@lru_cache(maxsize=2)
+def _load(kind: Any, folder: Path, _digest: str) -> PreTrainedModel:
+    """Read once by a process; whoever asks gets a copy. Its digest refused a model with code."""
+    try:
+        model = kind.from_pretrained(
+            folder,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            dtype="float32",
+        )
+    except Exception as error:  # what a damaged file raises there has no common class
+        raise ModelError(f"{folder}: the model cannot be loaded: {error}") from error
+    return model.eval().requires_grad_(False)
