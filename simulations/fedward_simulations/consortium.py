@@ -35,6 +35,7 @@ from fedward_shared.charter import (
 from fedward_shared.files import write_atomically
 from fedward_shared.identity import SigningKey
 from fedward_shared.privacy import accountant
+from fedward_shared.privacy.unit import Unit
 from fedward_shared.report import RoundRecord
 from fedward_shared.tasks.base import Columns, StudyModel
 from fedward_simulations import federation
@@ -44,6 +45,7 @@ COORDINATOR = "coordinator"
 COORDINATOR_KEY_FILE = "coordinator.key"
 KEY_FILE = "site.key"
 DATASET = "records"
+OWNER = "owner"
 RECORDS_FILE = "records.jsonl"
 EVALUATION_FILE = "evaluation.jsonl"
 
@@ -54,6 +56,7 @@ class Recipe:
 
     `name_length`: the head starts at the names of the labels, each row of that length (0: at zero).
     `aimed`: each A starts at principal directions of public text, not at random ones.
+    `unit`: who is protected; a patient or customer is named by the column `owner` of the records.
     `reserve_rounds`: how many rounds more than it plans the ε of the study pays for, for a site that
     loses one it has booked.
     """
@@ -68,6 +71,7 @@ class Recipe:
     name_length: float = 0.0
     aimed: bool = False
     reserve_rounds: int = 0
+    unit: Unit = "record"
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,11 @@ class Outcome:
     def seconds(self) -> float:
         """Time of all rounds."""
         return sum(record.seconds for record in self.records)
+
+
+def units(columns: Columns, unit: Unit) -> int:
+    """How many of them `columns` hold records of."""
+    return size(columns) if unit == "record" else len(set(columns[OWNER]))
 
 
 def size(columns: Columns) -> int:
@@ -201,12 +210,14 @@ class Consortium:
                 server_momentum=recipe.server_momentum,
             ),
             participants=tuple(
-                Participant(name=site, records=size(columns), key=self._key(site).public.text)
+                Participant(
+                    name=site, records=units(columns, recipe.unit), key=self._key(site).public.text
+                )
                 for site, columns in holders.items()
             ),
         )
         for site, columns in holders.items():
-            self._write_site(folder / "sites" / site, site, columns, epsilon, len(holders))
+            self._write_site(folder / "sites" / site, site, columns, recipe, epsilon, len(holders))
         charters.save(coordinator, charter, initial, self._key(COORDINATOR))
         records.write_jsonl(coordinator / EVALUATION_FILE, world.evaluation)
         self._key(COORDINATOR).save(coordinator / COORDINATOR_KEY_FILE)
@@ -238,7 +249,13 @@ class Consortium:
         return initial_tensors(world.base_model, world.task, recipe.adapter, start, public)
 
     def _write_site(
-        self, folder: Path, name: str, columns: Columns, epsilon: float | None, cohort: int
+        self,
+        folder: Path,
+        name: str,
+        columns: Columns,
+        recipe: Recipe,
+        epsilon: float | None,
+        cohort: int,
     ) -> None:
         world = self.world
         records.write_jsonl(folder / RECORDS_FILE, columns)
@@ -258,6 +275,7 @@ class Consortium:
                     "account": DATASET,
                     "epsilon": epsilon or 1.0,
                     "delta": world.delta,
+                    **({} if recipe.unit == "record" else {"owner": OWNER}),
                 }
             },
         }
@@ -267,10 +285,14 @@ class Consortium:
 def _privacy(recipe: Recipe, epsilon: float | None, delta: float) -> PrivacyTerms:
     if epsilon is None:
         return PrivacyTerms(
-            mechanism="none", without_dp=WITHOUT_DP, sampling_rate=recipe.sampling_rate
+            mechanism="none",
+            without_dp=WITHOUT_DP,
+            sampling_rate=recipe.sampling_rate,
+            unit=recipe.unit,
         )
     steps = (recipe.training.rounds + recipe.reserve_rounds) * recipe.training.local_steps
     return PrivacyTerms(
+        unit=recipe.unit,
         epsilon=epsilon,
         delta=delta,
         clipping_norm=recipe.clipping_norm,

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 import torch
+from conftest import texts
 from flwr.app import Message
 from flwr.clientapp import ClientApp
 from torch import nn
@@ -19,6 +21,8 @@ from fedward_server.studies import Study
 from fedward_shared import adapters, records, tensors
 from fedward_shared.errors import CohortError, RefusalCode, StateError
 from fedward_shared.messages import TRAIN, Refusal
+from fedward_shared.privacy import accountant
+from fedward_shared.privacy.plan import Event
 from fedward_shared.report import RoundRecord
 from fedward_simulations import federation
 from fedward_simulations.consortium import Consortium, Outcome, Recipe, World
@@ -119,6 +123,21 @@ def test_the_booking_is_on_disk_before_the_data_is_opened(
     monkeypatch.setattr(records, "read_bytes", watched)
     federation.run(coordinator, settings, 0, Observer(), "in-process")
     assert seen == [1, 1, 2, 2]
+
+
+def test_patients_are_protected_from_the_file_to_the_ledger(world: World, recipe: Recipe) -> None:
+    owners = [f"p{i // 3}" for i in range(24)]
+    sites = {name: {**texts(24, 100 * n), "owner": owners} for n, name in enumerate(world.sites)}
+    outcome = run(replace(world, sites=sites), replace(recipe, unit="patient"))
+    charter = outcome.study.charter
+    assert {participant.records for participant in charter.participants} == {8}
+    assert outcome.study.is_complete
+    for path in outcome.sites:
+        with closing(Site.open(path)) as site:
+            events = [Event.from_text(booking.event) for booking in site.ledger.bookings()]
+            spent = site.ledger.spending("records").epsilon
+        assert [event.unit for event in events] == ["patient"] * 2
+        assert spent == accountant.epsilon(charter.schedule, world.delta)
 
 
 def test_a_used_up_budget_refuses_before_the_data_is_opened(
