@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import httpx
 import structlog
 from flwr.proto.fab_pb2 import GetFabRequest
+from flwr.supercore.error import FlowerError
 from flwr.supercore.runtime_version_compatibility import (
     get_runtime_version_incompatibility_exit_message,
 )
@@ -121,7 +122,7 @@ class Proxy:
                 f"{self.membership.address}: the coordinator has another Flower than this site's "
                 f"{flwr_version}: install the release of fedward that it runs, or ask it to upgrade"
             )
-        elif answer.status_code in (400, 401, 403, 495, 496):
+        elif answer.status_code in (400, 401, 403, 495, 496) and not _of_a_run(answer):
             problem = (
                 f"{self.membership.address} answers {answer.status_code}: it does not accept this "
                 "site's certificate or node; ask the coordinator whether it was revoked or has expired"
@@ -164,6 +165,11 @@ class Proxy:
         if self._client is not None:
             await self._client.aclose()
             self._client = None
+
+
+def _of_a_run(answer: httpx.Response) -> bool:
+    """Whether it is the SuperLink itself that refuses something, such as a reply to a stopped run."""
+    return FlowerError.from_json(answer.text) is not None
 
 
 def _passing(headers: Mapping[str, str], beginnings: tuple[str, ...]) -> dict[str, str]:

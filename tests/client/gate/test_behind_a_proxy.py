@@ -56,11 +56,22 @@ async def too_new(_request: Request) -> Response:
     return JSONResponse(error.to_json("Runtime version compatibility check failed."), 412)
 
 
+async def stopped(_request: Request) -> Response:
+    error = FlowerError(ApiErrorCode.FLEET_RUN_STATUS_NOT_ALLOWED, "inside")
+    return JSONResponse(error.to_json("The run is not running."), 403)
+
+
+async def barred(_request: Request) -> Response:
+    return Response("this certificate is not accepted: FAILED:certificate revoked", 403)
+
+
 @pytest.fixture
 def port(membership: Membership) -> Iterator[int]:
     routes = [Route(f"{FLEET}send-node-heartbeat", answer, methods=["POST"])]
     routes.append(Route("/enrol", lambda _: Response(b"welcome"), methods=["POST"]))
     routes.append(Route(f"{FLEET}activate-node", too_new, methods=["POST"]))
+    routes.append(Route(f"{FLEET}get-run", stopped, methods=["POST"]))
+    routes.append(Route(f"{FLEET}pull-messages", barred, methods=["POST"]))
     with coordinator(Starlette(routes=routes), membership.ca.parent) as port:
         yield port
 
@@ -181,3 +192,22 @@ def test_another_flower_is_not_mistaken_for_a_bad_certificate(
         f"{HOST}:443: the coordinator has another Flower than this site's {package_version}: install "
         "the release of fedward that it runs, or ask it to upgrade"
     )
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "problem"),
+    [("get-run", ""), ("pull-messages", "answers 403: it does not accept this site's certificate")],
+)
+def test_a_run_that_was_stopped_is_not_mistaken_for_a_bad_certificate(
+    membership: Membership,
+    port: int,
+    monkeypatch: pytest.MonkeyPatch,
+    endpoint: str,
+    problem: str,
+) -> None:
+    with Tunnels(port).open() as url:
+        monkeypatch.setenv("HTTPS_PROXY", url)
+        said, gate = through(membership, f"{FLEET}{endpoint}", b"")
+    assert said.status_code == 403
+    assert problem in gate.contact.problem
+    assert bool(gate.contact.problem) == bool(problem)
