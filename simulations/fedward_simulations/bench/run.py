@@ -1,4 +1,4 @@
-"""Runs benchmarks. What was measured goes to `result.json`, and to a page of them all if one is named."""
+"""Runs benchmarks; what they measured goes to `result.json`, and to a page of all where one is named."""
 
 import json
 import os
