@@ -6,7 +6,7 @@ was learnt. One vector is kept, whatever the number of sites.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations, islice
 
@@ -36,17 +36,17 @@ class Aggregator:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._advertisements: dict[str, bytes] = {}
+        self._keys: set[str] = set()
         self._cohort: Cohort | None = None
         self._envelopes: dict[str, dict[str, bytes]] = {}
-        self._sent: dict[str, bytes] = {}
         self._sharers: tuple[str, ...] = ()
-        self._vectors: dict[str, bytes] = {}
+        self._vectors: set[str] = set()
         self._total = session.ring.zeros(session.count)
         self._survivors: tuple[str, ...] = ()
         self._agreements: dict[str, bytes] = {}
         self._agreed = False
         self._shares: dict[str, dict[str, bytes]] = {}
-        self._revealed: dict[str, bytes] = {}
+        self._seen: dict[tuple[str, str], bytes] = {}
 
     @property
     def cohort(self) -> Cohort:
@@ -58,10 +58,14 @@ class Aggregator:
     def add_advertisement(self, site: str, data: bytes) -> None:
         """Raises StatementError or AggregationError for one that is not right, late, or another one."""
         self._open(self._cohort is None, site)
-        if not self._is_new(self._advertisements, site, data):
+        if (digest := self._new("keys", site, data)) is None:
             return
-        self._session.read_advertisement(site, data)
+        said = self._session.read_advertisement(site, data)
+        if not self._keys.isdisjoint({said.mask_key, said.envelope_key}):
+            raise AggregationError(f"{site} has advertised a key of another site")
+        self._keys.update({said.mask_key, said.envelope_key})
         self._advertisements[site] = data
+        self._seen["keys", site] = digest
 
     def close_advertisements(self) -> dict[str, bytes]:
         """Everybody's advertisements, for everybody. Raises RoundAbandoned."""
@@ -71,14 +75,15 @@ class Aggregator:
     def add_envelopes(self, site: str, data: bytes) -> None:
         """Raises AggregationError for a parcel that is not for exactly its neighbours."""
         self._open(not self._sharers, site)
-        if not self._is_new(self._sent, site, data):
+        if (digest := self._new("envelopes", site, data)) is None:
             return
         envelopes = parcels.decode(data, f"envelopes of {site}")
         if list(envelopes) != self.cohort.graph.neighbours(site):
             raise AggregationError(f"envelopes of {site}: not for its neighbours")
         if any(len(one) != sharing.ENVELOPE_BYTES for one in envelopes.values()):
             raise AggregationError(f"envelopes of {site}: one is of another size")
-        self._sent[site], self._envelopes[site] = data, envelopes
+        self._envelopes[site] = envelopes
+        self._seen["envelopes", site] = digest
 
     def close_envelopes(self) -> tuple[tuple[str, ...], dict[str, bytes]]:
         """The sharers, for everybody, and for each of them its parcel. Raises RoundAbandoned."""
@@ -105,15 +110,15 @@ class Aggregator:
         self._open(bool(self._sharers) and not self._survivors, site)
         if site not in self._sharers:
             raise AggregationError(f"{site} has shared no secrets in this attempt")
-        digest = hashlib.sha256(data).digest()
-        if not self._is_new(self._vectors, site, digest):
+        if (digest := self._new("vector", site, data)) is None:
             return
         self._check_header(site, data[:HEADER_BYTES])
         session = self._session
         body = memoryview(data)[HEADER_BYTES:]
         numbers = session.ring.unpack(body, session.count, f"masked vector of {site}")
         np.add(self._total, numbers, out=self._total)
-        self._vectors[site] = digest
+        self._vectors.add(site)
+        self._seen["vector", site] = digest
 
     def close_vectors(self) -> tuple[str, ...]:
         """The survivors, for each of them to sign. Raises RoundAbandoned."""
@@ -130,13 +135,14 @@ class Aggregator:
         self._open(bool(self._survivors) and not self._agreed, site)
         if site not in self._survivors:
             raise AggregationError(f"{site} has not survived this attempt")
-        if not self._is_new(self._agreements, site, data):
+        if (digest := self._new("agreement", site, data)) is None:
             return
         said = self._session.read_agreement(site, data)
         expected = self.cohort.survivors_digest(self._sharers, self._survivors)
         if (said.cohort, said.survivors) != (self.cohort.label.cohort, expected):
             raise AggregationError(f"{site} has signed another set of survivors")
         self._agreements[site] = data
+        self._seen["agreement", site] = digest
 
     def close_agreements(self) -> dict[str, bytes]:
         """The signatures, for everybody who signed. Raises RoundAbandoned."""
@@ -149,7 +155,7 @@ class Aggregator:
         self._open(self._agreed, site)
         if site not in self._agreements:
             raise AggregationError(f"{site} has not signed who survived")
-        if not self._is_new(self._revealed, site, data):
+        if (digest := self._new("shares", site, data)) is None:
             return
         shares = parcels.decode(data, f"shares of {site}")
         near = set(self.cohort.graph.closed(site)).intersection(self._sharers)
@@ -157,7 +163,8 @@ class Aggregator:
             raise AggregationError(f"shares of {site}: of a site that is no neighbour of it")
         if any(len(share) != sharing.SHARE_BYTES for share in shares.values()):
             raise AggregationError(f"shares of {site}: one is of another size")
-        self._revealed[site], self._shares[site] = data, shares
+        self._shares[site] = shares
+        self._seen["shares", site] = digest
 
     @property
     def ready(self) -> bool:
@@ -240,11 +247,18 @@ class Aggregator:
         if not is_open:
             raise AggregationError(f"{site}: a message of a stage that is over or not yet begun")
 
-    def _is_new(self, known: Mapping[str, bytes], site: str, data: bytes) -> bool:
-        """A message that comes again changes nothing; a second, different one is refused."""
-        if site in known and known[site] != data:
-            raise AggregationError(f"{site}: a second message of this stage, and another one")
-        return site not in known
+    def _new(self, stage: str, site: str, data: bytes) -> bytes | None:
+        """The digest of a message that is new; None for one that came before, which changes nothing.
+
+        Raises AggregationError for a second, different one.
+        """
+        digest = hashlib.sha256(data).digest()
+        known = self._seen.get((stage, site))
+        if known is not None and known != digest:
+            raise AggregationError(
+                f"{site}: a second message of one stage ({stage}), and another one"
+            )
+        return digest if known is None else None
 
 
 def _suspects(holders: list[str], most: int) -> Iterator[tuple[str, ...]]:

@@ -9,7 +9,9 @@
 
 Every method returns the party's next state and its answer. The caller keeps the state durably before
 it lets the answer out; asked the same again, the party answers the same, and refuses anything else.
-States hold secrets, for a site's trusted side alone; they are erased after the round.
+A round may be attempted again with fresh keys, but who has agreed once has answered for that round:
+two sums of it with other survivors would differ by single updates. States hold secrets, for a site's
+trusted side alone; what is kept until the round is over is erased then.
 """
 
 import hashlib
@@ -62,12 +64,17 @@ class Party:
         session: Session,
         site: str,
         key: SigningKey,
+        earlier: "Party | None" = None,
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> tuple["Party", bytes]:
         """A new state with fresh secrets, and the signed advertisement.
 
-        Raises AggregationError if `key` is not the one that the session names for `site`.
+        `earlier`: the party's last attempt at this round, if there was one; the new state replaces it.
+        Raises AggregationError for an attempt that is not later than it, or if the party has agreed in
+        it; or if `key` is not the one that the session names for `site`.
         """
+        if earlier is not None:
+            earlier._check_next(session)
         if session.keys.get(site) != key.public:
             raise AggregationError(f"{site} is not among the participants with this key")
         mask_secret, envelope_secret, seed = (entropy(SECRET_BYTES) for _ in range(3))
@@ -203,6 +210,17 @@ class Party:
         }
         return self, parcels.encode(shares)
 
+    def _check_next(self, session: Session) -> None:
+        if session.attempt <= self.session.attempt:
+            raise AggregationError(
+                f"attempt {session.attempt} at round {session.round}: {self.site} is at attempt "
+                f"{self.session.attempt} already"
+            )
+        if self.survivors:
+            raise AggregationError(
+                f"{self.site} has agreed to the survivors of round {session.round} already"
+            )
+
     @property
     def unreadable(self) -> list[str]:
         """The neighbours whose envelopes did not open; known after `mask`."""
@@ -253,6 +271,7 @@ class Party:
         return canonical.encode(
             {
                 "session": self.session.digest,
+                "attempt": self.session.attempt,
                 "site": self.site,
                 "secrets": [self.mask_secret.hex(), self.envelope_secret.hex(), self.seed.hex()],
                 "advertisement": self.advertisement.hex(),
@@ -270,11 +289,15 @@ class Party:
 
     @classmethod
     def from_bytes(cls, data: bytes, session: Session) -> "Party":
-        """The state that `to_bytes` wrote. Raises StateError for another, or of another session."""
+        """The state that `to_bytes` wrote; its attempt may be another than that of `session`.
+
+        Raises StateError for bytes that are none, or of another round or charter.
+        """
         try:
             content = canonical.decode(data)
+            session = replace(session, attempt=content["attempt"])
             if content["session"] != session.digest:
-                raise StateError("the state of a masked round: of another round or attempt")
+                raise StateError("the state of a masked round: of another round")
             party = cls._from_json(content, session)
             same = party.to_bytes() == data
         except (ValueError, KeyError, TypeError, AttributeError) as error:
