@@ -1,11 +1,16 @@
 """A masked round in memory: each message starts from the bytes of a party's state, as in deployment."""
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import count
 
 import numpy as np
+import pytest
 from conftest import key_of
+from Crypto.Protocol import SecretSharing
 
+from fedward_shared.secagg import sharing
 from fedward_shared.secagg.aggregator import Aggregator, Sum
 from fedward_shared.secagg.party import Party
 from fedward_shared.secagg.ring import Ring
@@ -111,6 +116,19 @@ class Round:
         ring = self.session.ring
         total = np.sum([self.values[site] for site in survivors], axis=0)
         return ring.to_signed(ring.from_signed(total))
+
+
+def stream(seed: str) -> Callable[[int], bytes]:
+    """As os.urandom is called, the same in every run."""
+    blocks = (hashlib.sha512(f"{seed} {number}".encode()).digest() for number in count())
+    return lambda size: next(blocks)[:size]
+
+
+def drawn_alike(patch: pytest.MonkeyPatch) -> Entropy:
+    """Makes every draw of a round the same in every run; the secrets are what is returned."""
+    patch.setattr(SecretSharing, "rng", stream("sharing"))
+    patch.setattr(sharing.os, "urandom", stream("nonces"))
+    return lambda site: stream(f"secrets of {site}")
 
 
 def values(session: Session, seed: int = 0) -> dict[str, np.ndarray]:

@@ -6,15 +6,13 @@ vectors, which are uniform both times.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
-from Crypto.Protocol import SecretSharing
 from scipy.stats import chisquare, kstest
-from shared.secagg.rounds import Entropy, Round, session, values
+from shared.secagg.rounds import Round, drawn_alike, session, values
 
-from fedward_shared.secagg import masks, sharing
+from fedward_shared.secagg import masks
 from fedward_shared.secagg.labels import Label
 from fedward_shared.secagg.session import HEADER_BYTES
 
@@ -23,14 +21,6 @@ FIRST = values(KNOWN)
 LOST = {"site-05": "mask"}
 UNLIKELY = 1e-6
 pair_key = masks.pair_key
-
-
-def stream(seed: str) -> Callable[[int], bytes]:
-    """As os.urandom is called, the same in every run."""
-    blocks: Iterator[bytes] = (
-        hashlib.sha512(f"{seed} {n}".encode()).digest() for n in range(10**9)
-    )
-    return lambda size: next(blocks)[:size]
 
 
 def other_updates() -> dict[str, np.ndarray]:
@@ -58,12 +48,9 @@ def replay(
         )
 
     patch.setattr(masks, "pair_key", salted)
-    patch.setattr(SecretSharing, "rng", stream("sharing"))
-    patch.setattr(sharing.os, "urandom", stream("nonces"))
     if not masked:
         patch.setattr(masks, "apply", lambda ring, numbers, key, sign: None)
-    entropy: Entropy = lambda site: stream(f"secrets of {site}")  # noqa: E731
-    made = Round(KNOWN, updates, LOST, entropy)
+    made = Round(KNOWN, updates, LOST, drawn_alike(patch))
     made.run()
     return made
 
