@@ -19,7 +19,7 @@ from flwr.serverapp import Grid, ServerApp
 from fedward_server import optimizers
 from fedward_server.rounds import LATER, NOT_CONNECTED, SITE_ERROR, Round
 from fedward_server.studies import Study, StudyLock, registered
-from fedward_shared import base_models, tasks, tensors
+from fedward_shared import base_models, names, tasks, tensors
 from fedward_shared.assurances import (
     Objection,
     Presence,
@@ -52,6 +52,7 @@ from fedward_shared.report import RoundRecord
 from fedward_shared.tasks.base import StudyModel
 from fedward_shared.tasks.examples import Examples
 from fedward_shared.tasks.prepared import prepared
+from fedward_shared.tensors import Tensors
 
 LATER_SECONDS = 60.0
 """After so long a site that said `later` is asked again."""
@@ -122,7 +123,7 @@ class Coordination:
         base_models.check(self.study.settings.base_model, self.charter.base_model.digest)
         model = tasks.build(self.study.settings.base_model, self.charter.task, self.charter.adapter)
         model.load(self.study.initial, "initial tensors")
-        self.study.start(model.exchanged())
+        self.study.start(self._first())
         for number in range(self.study.rounds_done + 1, self.charter.training.rounds + 1):
             started = time.monotonic()
             model.enter_round(number, self.charter.training)
@@ -133,7 +134,9 @@ class Coordination:
             round_ = self._run_round(number)
             if not round_.sufficient:
                 raise CohortError(self._too_few(round_))
-            adapter, state = optimizers.step(
+            adapter, state = optimizers.advance(
+                self.charter.adapter.method,
+                round_.start,
                 self.study.adapter,
                 round_.mean(),
                 self.study.optimizer_state,
@@ -147,6 +150,12 @@ class Coordination:
             self.study.finish_round(adapter, state, record, round_.updates, round_.heads)
             self.observer.round_closed(record)
         self._acknowledge()
+
+    def _first(self) -> Tensors:
+        """What the first round hands out; what is not among the study's first tensors is zero."""
+        initial = self.study.initial
+        schema = self.charter.handed_out(tensors.schema_of(initial))
+        return {name: initial.get(name, torch.zeros(shape)) for name, shape in schema.items()}
 
     def _evaluation(self, model: StudyModel) -> Examples | None:
         path = self.study.settings.evaluation
@@ -229,13 +238,15 @@ class Coordination:
 
     def _run_round(self, number: int) -> Round:
         asked = self._connected()
+        initial, terms = tensors.schema_of(self.study.initial), self.charter.adapter
         round_ = Round(
             number,
             self.charter,
             tensors.digest(self.study.adapter),
-            tensors.schema_of(self.study.adapter),
+            names.sent(initial, terms.method, self.charter.training.turn(number), terms.rank),
             time.monotonic(),
             frozenset(asked),
+            self.study.initial | self.study.adapter,
         )
         round_.missing |= self.refused
         if len(asked) < self.charter.aggregation.minimum_cohort:
