@@ -25,12 +25,14 @@ class Traffic:
     """What an adapter method moves. `trains`: which parts a site trains and sends in each round in which
     adapters move, from the first round again when they are through. `kept`: what else changes from
     round to round, so that the coordinator hands it out. `each`: what the coordinator has to know of
-    every single update, empty where their weighted sum is enough.
+    every single update, empty where their weighted sum is enough. `exact`: whether the adapted weights
+    that a round of plain means ends with are the mean of the sites'.
     """
 
     trains: tuple[tuple[Part, ...], ...] = ((),)
     kept: tuple[Part, ...] = ()
     each: str = ""
+    exact: bool = True
     mixed_ranks: bool = False
 
     @property
@@ -44,14 +46,18 @@ METHODS: dict[str, Traffic] = {
     "lora-xs": Traffic((("B",),), ("B",)),
     "ffa-lora": Traffic((("B",),), ("B",)),
     "fedsvd": Traffic((("B",),), ("A", "B")),
-    "lora": Traffic((("A", "B"),), ("A", "B")),
+    "lora": Traffic((("A", "B"),), ("A", "B"), exact=False),
     "rolora": Traffic((("B",), ("A",)), ("A", "B")),
     "fedex-lora": Traffic((("A", "B"),), ("A", "B", "moved"), each="the product of its B and A"),
     "flora": Traffic(
         (("A", "B"),), ("moved",), each="the product of its B and A", mixed_ranks=True
     ),
     "hetlora": Traffic(
-        (("A", "B"),), ("A", "B"), each="the norm of the product of its B and A", mixed_ranks=True
+        (("A", "B"),),
+        ("A", "B"),
+        each="the norm of the product of its B and A",
+        exact=False,
+        mixed_ranks=True,
     ),
     "prefix-tuning": Traffic((("prefix",),), ("prefix",)),
 }
