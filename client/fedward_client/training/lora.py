@@ -35,7 +35,7 @@ class Gradients:
         Raises ModelError for a layer of which the rows are not those of B records, in their order.
         """
         self._records = len(losses_B)
-        losses_B.sum().backward()
+        torch.autograd.backward(losses_B.sum())
 
     def weight(
         self, parameter: nn.Parameter, grad: torch.Tensor, x: torch.Tensor
@@ -163,10 +163,10 @@ def fused(
     gradients = Gradients(per_record)
     forwards = list(_forwards(model, gradients))
     covered = {id(tensor) for _, _, tensors in forwards for tensor in tensors}
-    if not all(id(tensor) in covered for tensor in trained):
-        raise ModelError(
-            "a trained tensor is in no linear layer: its gradients cannot be told apart"
-        )
+    outside = {id(tensor) for tensor in trained} - covered
+    for name, tensor in model.named_parameters():
+        if id(tensor) in outside:
+            raise ModelError(f"{name} is in no linear layer: its gradients cannot be told apart")
     for layer, forward, _ in forwards:
         vars(layer)["forward"] = forward
     try:
