@@ -23,6 +23,7 @@ from fedward_client.gate.rules import ENDPOINTS, FLEET, Gate
 from fedward_shared import assurances, audit, charter, enrolment, key_change, statements, tensors
 from fedward_shared.errors import FedwardError
 from fedward_shared.identity import SigningKey
+from fedward_shared.privacy import clipping
 from fedward_shared.privacy.plan import Event
 
 VECTORS = Path(__file__).parents[1] / "vectors"
@@ -102,6 +103,10 @@ def read_event(data: bytes) -> object:
     return Event.from_text(data.decode("utf-8", "replace")).as_text()
 
 
+def read_clipping_norms(data: bytes) -> object:
+    return clipping.norms_text(clipping.read_norms(data.decode("utf-8", "replace")))
+
+
 def read_frame(data: bytes) -> object:
     kind, fields = wire.parse(data)
     return wire.answer_of(wire.Frame(kind, fields, data))
@@ -137,6 +142,7 @@ TARGETS: dict[str, Callable[[bytes], object]] = {
     "audit-line": read_audit_line,
     "witness": read_witness,
     "event": read_event,
+    "clipping-norms": read_clipping_norms,
     "frame": read_frame,
     "gate": at_the_gate,
     "bundle": bundle.check,
@@ -176,7 +182,9 @@ def seeds() -> list[bytes]:
     lines = [statements.sign(audit.KIND, entry, KEY).encode() + b"\n"]
     witness = [statements.canonical.encode({"number": 3, "digest": DIGEST})]
     event = Event("poisson-gaussian", 0.1, 1.5, 10, "patient").as_text().encode()
-    return [*good, *bodies, *lines, *witness, event, *letters(), *at_the_socket(), *requests()]
+    norms = clipping.norms_text({"head": 0.5, "adapter": 0.25}).encode()
+    texts = [event, norms]
+    return [*good, *bodies, *lines, *witness, *texts, *letters(), *at_the_socket(), *requests()]
 
 
 def at_the_socket() -> list[bytes]:
