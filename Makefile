@@ -44,8 +44,8 @@ unit: $(STAMP) system ## Unit, property, integration and documentation tests
 e2e: $(STAMP) system ## Deployed studies on loopback: real SuperLink, SuperNodes, nginx; two at a time
 	$(BIN)/pytest -m "e2e and not slow" -n 2 tests/e2e
 
-bench: $(STAMP) ## Benchmarks beside their peers
-	$(BIN)/python -m fedward_simulations.bench
+bench: $(STAMP) ## Every benchmark beside its peer, into docs/benchmarks.md; can be interrupted
+	$(BIN)/fedward bench --out runs/bench --page docs/benchmarks.md
 
 bench-recipe: $(STAMP) ## DP-LoRA, probe and a site alone over nine paired seeds at three ε: hours, can be interrupted
 	$(BIN)/python -m fedward_simulations.bench.recipe runs/recipe

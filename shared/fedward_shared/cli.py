@@ -51,7 +51,11 @@ def build() -> typer.Typer:
 
     app.command()(plan)
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
-        app.add_typer(entry.load(), name=entry.name)
+        loaded = entry.load()
+        if isinstance(loaded, typer.Typer):
+            app.add_typer(loaded, name=entry.name)
+        else:
+            app.command(entry.name)(loaded)
     return app
 
 

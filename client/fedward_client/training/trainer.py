@@ -1,16 +1,15 @@
 """DP-SGD on one site for one round: the plan's sample of units, Opacus's clipping, the plan's noise."""
 
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from opacus import GradSampleModule
 from opacus.optimizers import DPOptimizer
 from torch import nn
 
+from fedward_client.training import lora
 from fedward_shared.charter import TrainingTerms
 from fedward_shared.errors import AdapterError
 from fedward_shared.names import HEAD_MARK
@@ -20,9 +19,6 @@ from fedward_shared.privacy.randomness import Randomness
 from fedward_shared.tasks.base import StudyModel
 from fedward_shared.tasks.examples import Examples
 from fedward_shared.tasks.units import Units
-
-# The head's input is a constant where no adapter lies below it; its gradient samples are right.
-warnings.filterwarnings("ignore", message="Full backward hook is firing")
 
 Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
@@ -50,17 +46,18 @@ def train(
     """
     trained = _trained(model)
     parts = _parts(trained, plan, terms)
-    if plan.private:
-        private = [PlanOptimizer(part, plan, streams, len(parts), norms) for part in parts]
-        run = _private_steps(model, examples, plan, private, streams)
-    else:
-        run = _plain_steps(model, examples, plan, parts, streams)
     frozen = [p for p in model.parameters() if p.requires_grad and not _among(p, trained)]
     for parameter in frozen:
         parameter.requires_grad_(False)
     try:
-        for step, _ in enumerate(run, start=1):
-            progress(step, plan.steps)
+        with lora.fused(model, trained.values(), per_record=plan.private) as gradients:
+            if plan.private:
+                private = [PlanOptimizer(part, plan, streams, len(parts), norms) for part in parts]
+                run = _private_steps(model, examples, plan, private, streams, gradients)
+            else:
+                run = _plain_steps(model, examples, plan, parts, streams, gradients)
+            for step, _ in enumerate(run, start=1):
+                progress(step, plan.steps)
     finally:
         for parameter in frozen:
             parameter.requires_grad_(True)
@@ -125,31 +122,24 @@ def _private_steps(
     plan: TrainingPlan,
     private: "list[PlanOptimizer]",
     streams: Streams,
+    gradients: lora.Gradients,
 ) -> Iterator[None]:
-    hooked = GradSampleModule(model, loss_reduction="mean")
     moved = [parameter for optimizer in private for parameter in optimizer.params]
-    layers = [m for m in model.modules() if any(p.requires_grad for p in m.parameters(False))]
-    try:
-        # Opacus watches layers in training mode only; the rest stays as it is, without dropout.
-        for layer in layers:
-            layer.training = True
-        units = examples.units(plan.unit)
-        for sampled in plan.batches(len(units), streams("sample")):
-            pieces = list(units.pieces(sampled)) or [sampled]
-            for number, piece in enumerate(pieces, start=1):
-                _unit_gradients(hooked, examples, units, piece, moved)
-                for optimizer in private:
-                    optimizer.signal_skip_step(do_skip=number < len(pieces))
-                    optimizer.step()
-                    optimizer.zero_grad()
-            yield
-    finally:
-        hooked.to_standard_module()
-        model.eval()
+    units = examples.units(plan.unit)
+    for sampled in plan.batches(len(units), streams("sample")):
+        pieces = list(units.pieces(sampled)) or [sampled]
+        for number, piece in enumerate(pieces, start=1):
+            _unit_gradients(model, gradients, examples, units, piece, moved)
+            for optimizer in private:
+                optimizer.signal_skip_step(do_skip=number < len(pieces))
+                optimizer.step()
+                optimizer.zero_grad()
+        yield
 
 
 def _unit_gradients(
-    hooked: GradSampleModule,
+    model: StudyModel,
+    gradients: lora.Gradients,
     examples: Examples,
     units: Units,
     piece: np.ndarray,
@@ -163,12 +153,12 @@ def _unit_gradients(
     """
     records, places = units.records(piece)
     if len(records) == len(piece) > 0:
-        hooked(examples.batch(records)).mean().backward()
+        gradients.backward(model(examples.batch(records)))
         return
     sums = [torch.zeros(len(piece), *parameter.shape) for parameter in moved]
     place_of = dict(zip(records, places, strict=True))
     for part in examples.micro_batches(records):
-        hooked(examples.batch(part)).mean().backward()
+        gradients.backward(model(examples.batch(part)))
         rows = torch.tensor([place_of[record] for record in part])
         for parameter, total in zip(moved, sums, strict=True):
             total.index_add_(0, rows, parameter.grad_sample)
@@ -183,13 +173,14 @@ def _plain_steps(
     plan: TrainingPlan,
     parts: list[_Part],
     streams: Streams,
+    gradients: lora.Gradients,
 ) -> Iterator[None]:
     units = examples.units(plan.unit)
     for sampled in plan.batches(len(units), streams("sample")):
         for part in parts:
             part.optimizer.zero_grad()
         for piece in examples.micro_batches(units.records(sampled)[0]):
-            (model(examples.batch(piece)).sum() / plan.expected_batch).backward()
+            gradients.backward(model(examples.batch(piece)) / plan.expected_batch)
         for part in parts:
             part.optimizer.step()
         yield

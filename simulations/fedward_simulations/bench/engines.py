@@ -8,6 +8,7 @@ from fedward_server.app import Observer
 from fedward_shared import tensors
 from fedward_shared.charter import AdapterTerms, TaskTerms, TrainingTerms
 from fedward_shared.tasks.base import Columns
+from fedward_simulations.bench.rows import Row
 from fedward_simulations.consortium import Consortium, Recipe, World
 from fedward_simulations.data import base_models, icd10
 from fedward_simulations.engines import ENGINES
@@ -17,8 +18,11 @@ SITES = 4
 RECORDS = 100
 
 
-def run(folder: Path) -> list[str]:
-    """Medians over `RUNS` interleaved runs of both engines, as lines for people."""
+def run(folder: Path) -> list[Row]:
+    """Medians over `RUNS` interleaved runs of both engines.
+
+    Raises AssertionError if they do not give the same adapter, bit for bit.
+    """
     model = base_models.tiny_bert(folder / "model", 0)
     split = icd10.load(0)
     sites = {
@@ -54,13 +58,10 @@ def run(folder: Path) -> list[str]:
             outcome = Consortium(world, Observer()).run("engines", recipe, 8.0)
             seconds[name].append(time.perf_counter() - started)
             digests.add(tensors.digest(outcome.study.adapter))
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
-    ours, peer = medians["in-process"], medians["flower"]
-    return [
-        *(f"{name:12} {value:6.2f} s (median of {RUNS})" for name, value in medians.items()),
-        f"ratio        {ours / peer:6.2f}",
-        "the same adapter, bit for bit" if len(digests) == 1 else "the adapters differ",
-    ]
+    if len(digests) != 1:
+        raise AssertionError("the engines give different adapters")
+    ours, peer = (statistics.median(seconds[name]) for name in ("in-process", "flower"))
+    return [Row("a small study, start to end", ours, peer, "Flower's engine (Ray)")]
 
 
 def _columns(records: list[icd10.Record]) -> Columns:

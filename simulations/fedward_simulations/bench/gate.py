@@ -32,6 +32,7 @@ from fedward_client.gate.rules import FLEET, Gate
 from fedward_client.memberships import Membership
 from fedward_client.serving import LOOPBACK, server
 from fedward_shared.messages import Update
+from fedward_simulations.bench.rows import Row
 
 PIECE = 5 * 2**20
 """Into pieces of that size Flower cuts a tensor."""
@@ -39,8 +40,8 @@ PIECE = 5 * 2**20
 SMALL_RUNS, LARGE_RUNS = 400, 60
 
 
-def run(folder: Path) -> list[str]:
-    """Medians of both ways, interleaved, as lines for people."""
+def run(folder: Path) -> list[Row]:
+    """Medians of both ways, interleaved."""
     certificate, key = folder / "server.pem", folder / "server.key"
     loopback.write(certificate, key)
     answer = Update("north", b"delivery", bytes(PIECE // 2) + b"\x01" * (PIECE // 2)).to_record()
@@ -65,10 +66,8 @@ def run(folder: Path) -> list[str]:
         small = _compare(ways, "send-node-heartbeat", heartbeat.SerializeToString(), SMALL_RUNS)
         large = _compare(ways, "push-object", _piece(answer), LARGE_RUNS)
     return [
-        _line("a small message", small),
-        _line("5 MiB", large),
-        f"the gate adds {(small[1] - small[0]) * 1e3:.2f} ms to a message and "
-        f"{(large[1] - large[0]) * 1e3 / (PIECE / 1e6):.2f} ms to a MB",
+        Row(what, through * 1e3, past * 1e3, "past the gate", "ms")
+        for what, (past, through) in (("a small message", small), ("5 MiB of tensors", large))
     ]
 
 
@@ -91,12 +90,6 @@ def _compare(
                 seconds[name].append(time.perf_counter() - started)
     past, through = (statistics.median(values) for values in seconds.values())
     return past, through
-
-
-def _line(what: str, pair: tuple[float, float]) -> str:
-    past, through = (seconds * 1e3 for seconds in pair)
-    ratio = through / past
-    return f"{what}: past the gate {past:.2f} ms, through it {through:.2f} ms, ratio {ratio:.2f}"
 
 
 def _upstream() -> Starlette:

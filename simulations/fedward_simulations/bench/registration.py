@@ -12,6 +12,7 @@ import tomli_w
 
 from fedward_shared import records
 from fedward_shared.identity import SigningKey
+from fedward_simulations.bench.rows import Row
 
 RECORDS = (1_000, 200_000)
 WORDS = 60
@@ -26,21 +27,22 @@ main()
 COMMAND = (sys.executable, "-c", PROGRAM, "site", "register")
 
 
-def run(folder: Path) -> list[str]:
-    """A line for each number of records, and one for the same file again."""
-    lines = []
+def run(folder: Path) -> list[Row]:
+    """What registering takes, for each number of records, and what the same file takes again."""
+    rows = []
     for count in RECORDS:
         home = _site(folder / str(count), count)
-        before = (home.parent / "records.jsonl").stat().st_size
-        for what in ("registered", "again"):
+        for what in ("first", "again"):
             seconds, computing, peak = _register(home)
             ledger = sum(p.stat().st_size for p in (home.parent / "state").glob("ledger.sqlite*"))
-            mib = [f"{size / 2**20:,.1f} MiB" for size in (before, peak, ledger)]
-            lines.append(
-                f"{count:>7,} records of {mib[0]} {what:<10} {seconds:5.1f} s, computing "
-                f"{computing:.1f} s, peak {mib[1]}, ledger {mib[2]}"
-            )
-    return lines
+            about = f"{count:,} records, {what}"
+            rows += [
+                Row(f"{about}: the clock", seconds),
+                Row(f"{about}: the processor", computing),
+                Row(f"{about}: peak memory", peak / 2**20, unit="MiB"),
+                Row(f"{about}: the ledger", ledger / 2**20, unit="MiB"),
+            ]
+    return rows
 
 
 def _site(home: Path, count: int) -> Path:

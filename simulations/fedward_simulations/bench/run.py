@@ -1,0 +1,110 @@
+"""Runs benchmarks; what they measured goes to `result.json`, and to a page of all where one is named."""
+
+import json
+import os
+import platform
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from rich.console import Console
+
+from fedward_shared.files import write_atomically
+from fedward_simulations.bench import engines, gate, registration
+from fedward_simulations.bench.rows import Row, table
+
+RESULT_FILE = "result.json"
+PACKAGES = ("torch", "numpy", "flwr", "opacus", "peft", "transformers", "dp-accounting")
+INTRODUCTION = """# Benchmarks
+
+Each section is written by the command that stands in it, on the machine that it names: ours and the
+peer in the same run, in turns, medians. Less is better; a ratio is ours in parts of the peer's.
+`make bench` writes all of them."""
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What it is about, and how it is measured.
+
+    `run` gets a folder. One that is `resumable` gets the same again, and goes on where it was stopped.
+    """
+
+    about: str
+    run: Callable[[Path], Sequence[Row]]
+    resumable: bool = False
+
+
+BENCHMARKS: dict[str, Benchmark] = {
+    "engines": Benchmark("The two engines of a simulation", engines.run),
+    "gate": Benchmark("A message through a site's gate and past it", gate.run),
+    "registration": Benchmark("Registering a dataset at a site", registration.run),
+}
+
+
+def measure(name: str, out: Path, page: Path | None, console: Console) -> None:
+    """Runs the benchmark `name` and writes `out/name/result.json`; renews its section of `page`."""
+    benchmark = BENCHMARKS[name]
+    folder = out / name
+    folder.mkdir(parents=True, exist_ok=True)
+    started, clock = datetime.now(UTC), time.monotonic()
+    if benchmark.resumable:
+        rows = list(benchmark.run(folder))
+    else:
+        with TemporaryDirectory() as scratch:
+            rows = list(benchmark.run(Path(scratch)))
+    result = {
+        "benchmark": name,
+        "about": benchmark.about,
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": round(time.monotonic() - clock, 1),
+        "machine": machine(),
+        "versions": {package: version(package) for package in PACKAGES},
+        "rows": [row.as_json() for row in rows],
+    }
+    write_atomically(
+        folder / RESULT_FILE, json.dumps(result, indent=1, ensure_ascii=False).encode()
+    )
+    lines = table(rows)
+    console.print("\n".join([f"{name}: {benchmark.about}", *lines, ""]), markup=False)
+    if page is not None:
+        write_section(page, name, [*_heading(name, result), *lines])
+
+
+def _heading(name: str, result: dict[str, Any]) -> list[str]:
+    return [
+        f"## {result['about']}",
+        "",
+        f"`fedward bench {name}`, {result['started'][:10]}, {result['machine']}, "
+        f"torch {result['versions']['torch']}, {result['seconds']:.0f} s.",
+        "",
+    ]
+
+
+def machine() -> str:
+    """Processor and cores."""
+    try:
+        text = Path("/proc/cpuinfo").read_text("utf-8")
+    except OSError:
+        text = ""
+    model = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    cores = len(os.sched_getaffinity(0))
+    return f"{model[1] if model else platform.processor() or platform.machine()}, {cores} cores"
+
+
+def write_section(page: Path, name: str, lines: Sequence[str]) -> None:
+    """Puts `lines` into the section `name` of `page`, and leaves all others as they are."""
+    text = page.read_text("utf-8") if page.exists() else INTRODUCTION
+    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    section = "\n".join([begin, *lines, end])
+    if begin in text and end in text:
+        before, rest = text.split(begin, 1)
+        text = before + section + rest.split(end, 1)[1]
+    else:
+        text = f"{text.rstrip()}\n\n{section}\n"
+    write_atomically(page, text.encode())
