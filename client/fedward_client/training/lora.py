@@ -16,7 +16,7 @@ from peft.tuners.lora import Linear as AdaptedLinear
 from torch import nn
 from torch.autograd.function import once_differentiable
 
-from fedward_shared.adapters import PEFT_ADAPTER, CoreB
+from fedward_shared.adapters.layers import PEFT_ADAPTER, CoreB
 from fedward_shared.errors import ModelError
 
 
@@ -35,7 +35,7 @@ class Gradients:
         Raises ModelError for a layer of which the rows are not those of B records, in their order.
         """
         self._records = len(losses_B)
-        losses_B.sum().backward()
+        torch.autograd.backward(losses_B.sum())
 
     def weight(
         self, parameter: nn.Parameter, grad: torch.Tensor, x: torch.Tensor
