@@ -25,6 +25,7 @@ from fedward_shared.files import write_atomically
 from fedward_shared.identity import KeyText, PublicKey, SigningKey
 from fedward_shared.names import METHODS
 from fedward_shared.privacy import accountant
+from fedward_shared.privacy.clipping import AdaptiveClipping
 from fedward_shared.privacy.plan import Event, TrainingPlan
 from fedward_shared.privacy.unit import Unit
 from fedward_shared.tensors import Schema
@@ -99,6 +100,17 @@ class AdapterTerms(Terms):
         return self
 
 
+class AdaptiveClippingTerms(Terms):
+    """Clipping norms that follow a quantile of the gradients' lengths, from `clipping_norm` on.
+
+    The counts that this takes cost `count_share` of 1/σ²; σ stays what is booked.
+    """
+
+    quantile: Annotated[Decimal, Field(gt=0, lt=1)] = 0.5
+    learning_rate: Annotated[Decimal, Field(gt=0, le=1)] = 0.2
+    count_share: Annotated[Decimal, Field(gt=0, lt=1)] = 0.01
+
+
 class PrivacyTerms(Terms):
     """What one study may cost one privacy unit at each site, and the mechanism that costs it.
 
@@ -116,6 +128,13 @@ class PrivacyTerms(Terms):
     adapter_share: Annotated[Decimal, Field(gt=0, lt=1)] = 0.2
     noise_multiplier: Annotated[Decimal, Field(ge=0, allow_inf_nan=False)] = 0.0
     sampling_rate: Annotated[Decimal, Field(gt=0, le=1)]
+    adaptive_clipping: AdaptiveClippingTerms | None = None
+
+    @property
+    def adaptive(self) -> AdaptiveClipping | None:
+        """`adaptive_clipping` as a training plan has it."""
+        found = self.adaptive_clipping
+        return None if found is None else AdaptiveClipping(**found.model_dump())
 
     @model_validator(mode="after")
     def _private_or_said_so(self) -> "PrivacyTerms":
@@ -123,6 +142,8 @@ class PrivacyTerms(Terms):
             raise ValueError(f'without_dp: mechanism "none" needs the words "{WITHOUT_DP}"')
         if self.mechanism == "dp-sgd" and (self.epsilon is None or self.noise_multiplier == 0):
             raise ValueError("epsilon and noise_multiplier: DP-SGD needs both above 0")
+        if self.mechanism == "none" and self.adaptive_clipping:
+            raise ValueError('adaptive_clipping: mechanism "none" clips nothing')
         return self
 
 
@@ -292,6 +313,7 @@ class Charter(Terms):
             expected_batch=self.privacy.sampling_rate * self.participant(site).records,
             adapter_share=self.privacy.adapter_share,
             unit=self.privacy.unit,
+            adaptive=self.privacy.adaptive,
         )
 
     @property
