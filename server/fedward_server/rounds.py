@@ -7,7 +7,8 @@ argument. An update is folded the moment it is offered, and once only.
 from dataclasses import dataclass, field
 
 from fedward_server.fold import Fold
-from fedward_shared import canonical, tensors
+from fedward_server.layout import Layout
+from fedward_shared import canonical
 from fedward_shared.assurances import Delivery
 from fedward_shared.charter import Charter
 from fedward_shared.errors import AdapterError, RefusalCode, StatementError
@@ -48,7 +49,9 @@ class Round:
     """Bytes of the updates offered, those that were not folded too."""
 
     def __post_init__(self) -> None:
-        self.fold = Fold(self.schema)
+        self._layout = Layout(self.schema)
+        total = sum(self._weight(participant.name) for participant in self.charter.participants)
+        self.fold = Fold(self._layout, self.charter.aggregation.maximum_update_norm, total)
         for participant in self.charter.participants:
             if participant.name not in self.asked:
                 self.missing[participant.name] = NOT_CONNECTED
@@ -78,12 +81,8 @@ class Round:
         try:
             delivery = self._delivery(site, answer, origin)
             spent = delivery.spent
-            update = tensors.decode(answer.update, origin)
-            tensors.check(update, self.schema, origin)
-            norm, bound = tensors.norm(update), self.charter.aggregation.maximum_update_norm
-            if norm > bound:
-                raise AdapterError(f"{origin}: its norm is {norm:.3g}, the bound {bound:g}")
-            self.fold.add(update, self._weight(site))
+            row = self._layout.row(answer.update, origin)
+            self.fold.add(row, self._weight(site), origin)
         except (AdapterError, StatementError) as error:
             self.missing[site] = str(error)
             return
@@ -128,5 +127,5 @@ class Round:
         return len(self.updates) >= self.charter.aggregation.minimum_cohort
 
     def mean(self) -> Tensors:
-        """The cohort's mean update."""
+        """The cohort's mean update; the round is over with it."""
         return self.fold.mean()

@@ -134,7 +134,7 @@ class AggregationTerms(Terms):
     server_momentum: Annotated[Decimal, Field(ge=0, lt=1)] = 0.0
     minimum_cohort: Annotated[int, Field(ge=1)]
     round_deadline_seconds: Positive = 3600.0
-    maximum_update_norm: Positive = 1e4
+    maximum_update_norm: Annotated[Decimal, Field(ge=1e-6, le=1e6, allow_inf_nan=False)] = 100.0
 
 
 class Party(Terms):

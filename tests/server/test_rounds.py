@@ -8,12 +8,11 @@ from conftest import key_of, small_charter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedward_server.fold import Fold
 from fedward_server.rounds import NO_REPLY, Round
 from fedward_shared import canonical, tensors
 from fedward_shared.assurances import Delivery
 from fedward_shared.charter import AggregationTerms, Participant
-from fedward_shared.errors import AdapterError, RefusalCode
+from fedward_shared.errors import RefusalCode
 from fedward_shared.messages import Answer, Refusal, Update
 
 SITES = ("east", "north", "south")
@@ -103,31 +102,6 @@ def test_each_participant_is_in_the_sum_once_or_named(sent: list[tuple[str, Answ
         assert isinstance(good, Update)
         tensors.check(tensors.decode(good.update, site), SCHEMA, site)
     assert round_.sufficient == (len(round_.updates) >= 2)
-
-
-@given(
-    st.permutations(range(6)),
-    st.lists(st.lists(st.floats(-9, 9, width=32), min_size=3, max_size=3), min_size=6, max_size=6),
-)
-def test_the_order_of_arrival_changes_no_bit(order: list[int], values: list[list[float]]) -> None:
-    sums = []
-    for sequence in (range(6), order):
-        fold = Fold(SCHEMA)
-        for i in sequence:
-            fold.add({"w": torch.tensor(values[i])}, 1 + i)
-        sums.append(fold.mean())
-    assert tensors.digest(sums[0]) == tensors.digest(sums[1])
-    weights = torch.arange(1, 7, dtype=torch.float64)
-    plain = (torch.tensor(values, dtype=torch.float64) * weights[:, None]).sum(0) / weights.sum()
-    torch.testing.assert_close(sums[0]["w"].double(), plain, atol=1e-6, rtol=1e-6)
-
-
-def test_what_could_overflow_is_refused_and_nothing_is_added() -> None:
-    fold = Fold({"a": (1,), "b": (1,)})
-    with pytest.raises(AdapterError, match="b holds a number"):
-        fold.add({"a": torch.ones(1), "b": torch.tensor([1e6])}, 1)
-    fold.add({"a": torch.zeros(1), "b": torch.zeros(1)}, 1)
-    assert float(fold.mean()["a"]) == 0
 
 
 def test_a_sites_claims_do_not_change_its_weight() -> None:
