@@ -3,58 +3,30 @@
 `app` is what a deployed SuperLink starts; a simulation makes its own with `create_app`.
 """
 
-import hmac
 import math
-import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 
 import structlog
 import torch
-from flwr.app import Context, Message, RecordDict
-from flwr.common.constant import ErrorCode
+from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from fedward_server import optimizers
-from fedward_server.rounds import LATER, NOT_CONNECTED, SITE_ERROR, Round
+from fedward_server.asking import Asking, Sender
+from fedward_server.gathering import Gathering
+from fedward_server.rounds import SITE_ERROR, Round
 from fedward_server.studies import Study, StudyLock, registered
 from fedward_shared import base_models, tasks, tensors
-from fedward_shared.assurances import (
-    Objection,
-    Presence,
-    Receipt,
-    RoundRequest,
-    check_approved,
-)
-from fedward_shared.errors import (
-    CharterError,
-    CohortError,
-    FedwardError,
-    StateError,
-    StatementError,
-)
+from fedward_shared.assurances import Receipt, RoundRequest
+from fedward_shared.errors import CohortError, FedwardError, StateError
 from fedward_shared.identity import SigningKey
-from fedward_shared.messages import (
-    HELLO,
-    RECEIPT,
-    TRAIN,
-    Answer,
-    Hello,
-    MessageError,
-    ReceiptNote,
-    Refusal,
-    TrainRequest,
-    Welcome,
-    answer_from_record,
-)
+from fedward_shared.messages import RECEIPT, TRAIN, Answer, ReceiptNote, TrainRequest
 from fedward_shared.report import RoundRecord
 from fedward_shared.tasks.base import StudyModel
 from fedward_shared.tasks.examples import Examples
 from fedward_shared.tasks.prepared import prepared
-
-LATER_SECONDS = 60.0
-"""After so long a site that said `later` is asked again."""
 
 STUDY_KEY = "study"
 """The run configuration has the digest of the study's charter under this key."""
@@ -107,14 +79,11 @@ class Coordination:
     def __init__(self, study: Study, grid: Grid, observer: Observer) -> None:
         self.study = study
         self.charter = study.charter
-        self.grid = grid
         self.observer = observer
         self.key = SigningKey.load(study.settings.key)
-        self.nodes: dict[str, int] = {}
-        """Participant → the node it answers from."""
-        self.refused: dict[str, str] = {}
-        self._greeted: set[int] = set()
-        self._challenge = os.urandom(32).hex()
+        deadline = self.charter.aggregation.round_deadline_seconds
+        self.sender = Sender(grid, deadline, study.settings.poll_seconds)
+        self.gathering = Gathering(self.sender, self.charter, study.settings.gather_seconds)
 
     def run(self) -> None:
         """All rounds that are still to do. Raises CohortError if too few sites are there for one."""
@@ -129,7 +98,8 @@ class Coordination:
             evaluation = self._evaluation(
                 model
             )  # a file that cannot be used costs no site anything
-            self._gather(self.study.settings.gather_seconds if not self._greeted else 0.0)
+            self.gathering.gather()
+            self.observer.gathered(sorted(self.gathering.nodes), self.gathering.refused)
             round_ = self._run_round(number)
             if not round_.sufficient:
                 raise CohortError(self._too_few(round_))
@@ -156,79 +126,8 @@ class Coordination:
             model, self.charter.base_model.digest, path, {}, self.study.folder / "cache"
         )
 
-    # Who is there
-
-    def _gather(self, patience: float) -> None:
-        """Greets nodes that are new; waits up to `patience` seconds for all participants."""
-        until = time.monotonic() + patience
-        waiting: dict[str, int] = {}
-        greetings_end = math.inf
-        while True:
-            new = set(self.grid.get_node_ids()) - self._greeted
-            if new:
-                self._greeted |= new
-                hello = Hello(self.charter.digest, self._challenge).to_record()
-                nodes = sorted(new)
-                ids = self.grid.push_messages(
-                    [self._message(hello, HELLO, node, "0") for node in nodes]
-                )
-                waiting |= dict(zip(ids, nodes, strict=True))
-                greetings_end = time.monotonic() + self.study.settings.gather_seconds
-            for reply in self.grid.pull_messages(sorted(waiting)) if waiting else ():
-                node = waiting.pop(reply.metadata.reply_to_message_id, None)
-                if node is not None and reply.has_error():
-                    self._greeted.discard(node)  # its process failed: it is greeted again
-                elif node is not None:
-                    self._welcome(reply, node)
-            known = self.nodes.keys() | self.refused.keys()
-            complete = known >= {participant.name for participant in self.charter.participants}
-            now = time.monotonic()
-            if complete or (now >= until and (not waiting or now >= greetings_end)):
-                break
-            time.sleep(self.study.settings.poll_seconds)
-        self.observer.gathered(sorted(self.nodes), self.refused)
-
-    def _welcome(self, reply: Message, node: int) -> None:
-        answer = _answer(reply)
-        names = {participant.name for participant in self.charter.participants}
-        if answer is None or answer.site not in names:
-            return
-        try:
-            self._check_presence(answer)
-        except (StatementError, CharterError) as error:
-            # Anybody with a node could say this; it must not keep the site itself out.
-            log.warning("not believed", node=node, site=answer.site, reason=str(error))
-            return
-        if isinstance(answer, Refusal):
-            self.refused[answer.site] = f"refused: {answer.code.value}"
-            log.warning("site refused", site=answer.site, code=answer.code.value)
-        elif answer.site in self.nodes and self.nodes[answer.site] != node:
-            # Two nodes with one name: which of them is the site cannot be told, so neither is.
-            del self.nodes[answer.site]
-            self.refused[answer.site] = "two nodes claim this name"
-        elif answer.site not in self.refused:
-            self.nodes[answer.site] = node
-
-    def _check_presence(self, answer: Answer) -> None:
-        """Raises StatementError unless it is the participant itself that says so, now."""
-        site, origin = answer.site, f"answer of {answer.site}"
-        match answer:
-            case Welcome():
-                check_approved(answer.decision, self.charter, site, origin)
-                presence = Presence.read_of(answer.presence, self.charter, site, origin)
-                said = presence.challenge
-            case Refusal():
-                objection = Objection.read_of(answer.objection, self.charter, site, origin)
-                said = objection.answers if objection.code == answer.code else ""
-            case _:
-                said = ""
-        if not hmac.compare_digest(said, self._challenge):
-            raise StatementError(f"{origin}: it answers another challenge")
-
-    # A round
-
     def _run_round(self, number: int) -> Round:
-        asked = self._connected()
+        asked = self.gathering.connected()
         round_ = Round(
             number,
             self.charter,
@@ -237,11 +136,11 @@ class Coordination:
             time.monotonic(),
             frozenset(asked),
         )
-        round_.missing |= self.refused
+        round_.missing |= self.gathering.refused
         if len(asked) < self.charter.aggregation.minimum_cohort:
             raise CohortError(self._too_few(round_))
-        asking = RoundRequest(charter=self.charter.digest, round=number, adapter=round_.adapter)
-        signed, adapter = asking.signed(self.key), tensors.encode(self.study.adapter)
+        request = RoundRequest(charter=self.charter.digest, round=number, adapter=round_.adapter)
+        signed, adapter = request.signed(self.key), tensors.encode(self.study.adapter)
         receipts = self._receipts()
         requests = {
             site: TrainRequest(
@@ -249,76 +148,12 @@ class Coordination:
             ).to_record()
             for site in asked
         }
-        waiting = self._ask(requests, asked, number)
+        asking = Asking(self.sender, TRAIN, str(number), requests, asked)
         self.observer.round_opened(number, sorted(asked))
-        away: set[str] = set()
-        again_at: dict[str, float] = {}
-        while not round_.closed:
-            waiting |= self._ask(requests, self._returned(round_, asked, away), number)
-            waiting |= self._ask(requests, self._due(round_, asked, again_at), number)
-            for reply in self.grid.pull_messages(sorted(waiting)):
-                site = waiting.pop(reply.metadata.reply_to_message_id, None)
-                if site is not None and _node_is_gone(reply):
-                    away.add(site)
-                elif site is not None:
-                    self._take(round_, site, reply)
-            if round_.sufficient and round_.outstanding <= away | round_.postponed:
-                for site in round_.outstanding:
-                    round_.fail(site, LATER if site in round_.postponed else NOT_CONNECTED)
-            round_.tick(time.monotonic())
-            if not round_.closed:
-                time.sleep(self.study.settings.poll_seconds)
+        asking.until_closed(round_, lambda site, answer: self._take(round_, site, answer))
         return round_
 
-    def _connected(self) -> dict[str, int]:
-        """The sites that are there, once they are enough or have been waited for."""
-        until = time.monotonic() + self.study.settings.gather_seconds
-        while True:
-            there = set(self.grid.get_node_ids())
-            found = {site: node for site, node in self.nodes.items() if node in there}
-            minimum = self.charter.aggregation.minimum_cohort
-            hopeless = len(self.nodes) < minimum or time.monotonic() >= until
-            if len(found) >= minimum or hopeless:
-                return found
-            time.sleep(self.study.settings.poll_seconds)
-
-    def _ask(
-        self, requests: Mapping[str, RecordDict], nodes: Mapping[str, int], number: int
-    ) -> dict[str, str]:
-        """Sends the round's requests to `nodes`; message id → site."""
-        sites = sorted(nodes)
-        messages = [
-            self._message(requests[site], TRAIN, nodes[site], str(number)) for site in sites
-        ]
-        return dict(zip(self.grid.push_messages(messages), sites, strict=True)) if sites else {}
-
-    def _returned(self, round_: Round, asked: Mapping[str, int], away: set[str]) -> dict[str, int]:
-        """Sites that were gone and are back without having answered; keeps `away` up to date.
-
-        What a node had pulled when it died is not delivered again. Asking anew costs a site nothing
-        if it has trained already: its ledger keeps the answer. Sites that are gone are waited for,
-        up to the deadline, where the minimum cohort needs them.
-        """
-        connected = set(self.grid.get_node_ids())
-        away |= {site for site in round_.outstanding if asked[site] not in connected}
-        back = {site for site in away if asked[site] in connected}
-        away -= back
-        return {site: asked[site] for site in back & round_.outstanding}
-
-    def _due(
-        self, round_: Round, asked: Mapping[str, int], again_at: dict[str, float]
-    ) -> dict[str, int]:
-        """Sites that said `later` a while ago; keeps `again_at` up to date. They are waited for, up to
-        the deadline, where the minimum cohort needs them."""
-        now, connected = time.monotonic(), set(self.grid.get_node_ids())
-        waiting = round_.postponed & round_.outstanding
-        due = {s for s in waiting if again_at.get(s, math.inf) <= now and asked[s] in connected}
-        for site in due | (waiting - again_at.keys()):
-            again_at[site] = now + LATER_SECONDS
-        return {site: asked[site] for site in due}
-
-    def _take(self, round_: Round, site: str, reply: Message) -> None:
-        answer = _answer(reply)
+    def _take(self, round_: Round, site: str, answer: Answer | None) -> None:
         if answer is None:
             round_.fail(site, SITE_ERROR)
         else:
@@ -343,30 +178,18 @@ class Coordination:
 
     def _acknowledge(self) -> None:
         """Sends the receipts of the last round, which no further request carries."""
-        receipts = self._receipts()
-        sites = sorted(receipts.keys() & self.nodes.keys())
-        number = str(self.study.rounds_done)
-        notes = [ReceiptNote(self.charter.digest, receipts[site]).to_record() for site in sites]
-        messages = [
-            self._message(note, RECEIPT, self.nodes[site], number)
-            for note, site in zip(notes, sites, strict=True)
+        receipts, nodes = self._receipts(), self.gathering.nodes
+        notes = [
+            (nodes[site], ReceiptNote(self.charter.digest, receipts[site]).to_record())
+            for site in sorted(receipts.keys() & nodes.keys())
         ]
-        waiting = set(self.grid.push_messages(messages))
+        waiting = set(self.sender.send(RECEIPT, str(self.study.rounds_done), notes))
         until = time.monotonic() + self.study.settings.gather_seconds
         while waiting and time.monotonic() < until:
-            for reply in self.grid.pull_messages(sorted(waiting)):
+            for reply in self.sender.grid.pull_messages(sorted(waiting)):
                 waiting.discard(reply.metadata.reply_to_message_id)
             if waiting:
-                time.sleep(self.study.settings.poll_seconds)
-
-    def _message(self, content: RecordDict, kind: str, node: int, group: str) -> Message:
-        return Message(
-            content=content,
-            dst_node_id=node,
-            message_type=kind,
-            group_id=group,
-            ttl=self.charter.aggregation.round_deadline_seconds,
-        )
+                self.sender.pause()
 
     def _record(self, round_: Round, metrics: dict[str, float], seconds: float) -> RoundRecord:
         size = len(tensors.encode(self.study.adapter))
@@ -391,21 +214,6 @@ class Coordination:
             f"round {round_.number}: {len(round_.updates)} sites of the minimum "
             f"{self.charter.aggregation.minimum_cohort} ({reasons or 'none connected'})"
         )
-
-
-def _node_is_gone(reply: Message) -> bool:
-    """Whether the SuperLink says so in place of a reply that it will not get."""
-    return reply.has_error() and reply.error.code == ErrorCode.NODE_UNAVAILABLE
-
-
-def _answer(reply: Message) -> Answer | None:
-    """What a node said, or None for a failed process or something that is no answer."""
-    if reply.has_error():
-        return None
-    try:
-        return answer_from_record(reply.content)
-    except MessageError:
-        return None
 
 
 def _open_deployed(context: Context) -> Study:

@@ -10,6 +10,7 @@ FedwardError                    1
 │   └── BudgetExceeded          7   a site's ε or δ is used up
 ├── StateError                  8   a ledger, checkpoint or lock that is corrupt or held by another
 ├── CohortError                 9   fewer sites than the charter's minimum
+│   └── RoundAbandoned          9   secure aggregation without enough survivors
 ├── TransportError             10   the SuperLink cannot be reached or refuses
 ├── MissingExtra               11   an optional package is not installed
 ├── IdentityError              12   a key: missing, readable by others, under another passphrase
@@ -20,6 +21,7 @@ FedwardError                    1
 │   └── BundleRefused          16   an app bundle that no release of fedward has
 ├── NotNow                     17   outside a site's hours, or its rounds of the day are used up
 ├── InvariantViolated          18   a fault campaign in which a rule of the system did not hold
+├── AggregationError           19   a message of secure aggregation that does not fit
 └── Interrupted               130   Ctrl-C; what was finished is kept
 
 A message says what was wrong, where, and what to do about it. At a site, nothing of a message
@@ -118,6 +120,10 @@ class CohortError(FedwardError):
     exit_code = 9
 
 
+class RoundAbandoned(CohortError):
+    """Too few sites are left to finish a masked round; no sum of it can be had."""
+
+
 class TransportError(FedwardError):
     """The SuperLink cannot be reached, or refuses."""
 
@@ -180,6 +186,13 @@ class InvariantViolated(FedwardError):
     """A run of a fault campaign after which a rule of the system did not hold."""
 
     exit_code = 18
+
+
+class AggregationError(FedwardError):
+    """A message of secure aggregation of another attempt, that comes twice, or that contradicts."""
+
+    exit_code = 19
+    refusal = RefusalCode.PROTOCOL
 
 
 class Interrupted(FedwardError):

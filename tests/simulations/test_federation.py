@@ -15,7 +15,7 @@ from flwr.clientapp import ClientApp
 from torch import nn
 
 from fedward_client.site import Site
-from fedward_server import app as server
+from fedward_server import asking
 from fedward_server.app import Observer
 from fedward_server.studies import Study
 from fedward_shared import adapters, records, tensors
@@ -280,7 +280,7 @@ def test_a_site_that_says_later_is_asked_again_where_the_cohort_needs_it(
     times: int, world: World, recipe: Recipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     whole = run(replace(world, folder=tmp_path / "whole"), recipe)
-    monkeypatch.setattr(server, "LATER_SECONDS", 0.02)
+    monkeypatch.setattr(asking, "LATER_SECONDS", 0.02)
     monkeypatch.setattr(federation, "InProcessGrid", lambda nodes: SaysLater(nodes, times))
     outcome = run(world, recipe)
     assert [record.cohort for record in outcome.records] == [["north", "south"]] * 2

@@ -17,7 +17,7 @@ from typing import Any
 from fedward_client.ledger import Booking, Ledger, Limit
 from fedward_client.reconciliation import Witness
 from fedward_client.training import round as training
-from fedward_server import app, studies
+from fedward_server import app, asking, gathering, studies
 from fedward_server.app import Observer
 from fedward_shared.audit import AuditLog, Head
 from fedward_shared.privacy.plan import Event
@@ -40,7 +40,7 @@ def installed(world: World) -> Iterator[None]:
             (studies, "write_atomically", _checkpoint),
         ):
             stack.enter_context(_replaced(owner, name, wrap(world, getattr(owner, name))))
-        for module in (app, studies):
+        for module in (app, asking, gathering, studies):
             stack.enter_context(_replaced(module, "time", world.clock))
         yield
 

@@ -1,0 +1,326 @@
+"""A site's half of secure aggregation: what it says at each stage, and what it will not say twice.
+
+    begin    → its signed keys of this attempt
+    share    everybody's keys             → an envelope with shares of its two secrets for each neighbour
+    mask     its neighbours' envelopes    → its masked vector
+    agree    who has sent a masked vector → its signature under that set, and under no other
+    reveal   the others' signatures       → of each neighbour one share: of the self mask's seed if it
+                                            survived, else of the mask key; never both
+
+Every method returns the party's next state and its answer. The caller keeps the state durably before
+it lets the answer out; asked the same again, the party answers the same, and refuses anything else.
+A round may be attempted again with fresh keys, but who has agreed once has answered for that round:
+two sums of it with other survivors would differ by single updates. States hold secrets, for a site's
+trusted side alone; what is kept until the round is over is erased then.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from fedward_shared import canonical
+from fedward_shared.errors import AdapterError, AggregationError, StateError
+from fedward_shared.identity import SigningKey
+from fedward_shared.secagg import masks, parcels, sharing
+from fedward_shared.secagg.ring import Numbers
+from fedward_shared.secagg.session import Cohort, Peer, Session, check_enough
+from fedward_shared.secagg.signed import Advertisement, Agreement
+
+SECRET_BYTES = 32
+
+
+@dataclass(frozen=True, repr=False)
+class Party:
+    """The state of `site` in one attempt. `peers` is empty before `share`, `sharers` before `mask`,
+    `survivors` before `agree`.
+
+    `held`: by owner, the share of its seed and that of its mask key, joined. `vector`: the digest of
+    what was masked.
+    """
+
+    session: Session
+    site: str
+    mask_secret: bytes
+    envelope_secret: bytes
+    seed: bytes
+    advertisement: bytes
+    peers: Mapping[str, Peer] = field(default_factory=dict)
+    sent: bytes = b""
+    held: Mapping[str, bytes] = field(default_factory=dict)
+    sharers: tuple[str, ...] = ()
+    vector: str = ""
+    survivors: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """Never a secret."""
+        return f"Party({self.site}, round {self.session.round}, attempt {self.session.attempt})"
+
+    @classmethod
+    def begin(
+        cls,
+        session: Session,
+        site: str,
+        key: SigningKey,
+        earlier: "Party | None" = None,
+        entropy: Callable[[int], bytes] = os.urandom,
+    ) -> tuple["Party", bytes]:
+        """A new state with fresh secrets, and the signed advertisement.
+
+        `earlier`: the party's last attempt at this round, if there was one; the new state replaces it.
+        Raises AggregationError for an attempt that is not later than it, or if the party has agreed in
+        it; or if `key` is not the one that the session names for `site`.
+        """
+        if earlier is not None:
+            earlier._check_next(session)
+        if session.keys.get(site) != key.public:
+            raise AggregationError(f"{site} is not among the participants with this key")
+        mask_secret, envelope_secret, seed = (entropy(SECRET_BYTES) for _ in range(3))
+        said = Advertisement(
+            charter=session.charter,
+            site=site,
+            round=session.round,
+            attempt=session.attempt,
+            mask_key=masks.public_of(mask_secret).hex(),
+            envelope_key=masks.public_of(envelope_secret).hex(),
+            commitment=hashlib.sha256(seed).hexdigest(),
+        ).signed(key)
+        return cls(session, site, mask_secret, envelope_secret, seed, said), said
+
+    def share(self, advertisements: Mapping[str, bytes]) -> tuple["Party", bytes]:
+        """Everybody's advertisements in; a parcel of envelopes by neighbour out.
+
+        Raises StatementError or AggregationError for a signature or key that is not right, this
+        party's own among them changed, or other advertisements than before; RoundAbandoned for too few.
+        """
+        if advertisements.get(self.site) != self.advertisement:
+            raise AggregationError(f"the advertisement of {self.site} itself was changed")
+        cohort = Cohort.read(self.session, advertisements)
+        if self.peers:
+            return self, self._again(cohort.peers == self.peers, self.sent, "advertisements")
+        closed, threshold = cohort.graph.closed(self.site), cohort.degree.threshold
+        shares = {
+            holder: of_seed + of_key
+            for holder, of_seed, of_key in zip(
+                closed,
+                sharing.split(self.seed, threshold, len(closed)),
+                sharing.split(self.mask_secret, threshold, len(closed)),
+                strict=True,
+            )
+        }
+        held = {self.site: shares.pop(self.site)}
+        sent = parcels.encode(
+            {
+                holder: sharing.seal(
+                    cohort.label,
+                    self.envelope_secret,
+                    self.site,
+                    holder,
+                    cohort.peers[holder].envelope_key,
+                    text,
+                )
+                for holder, text in shares.items()
+            }
+        )
+        return replace(self, peers=cohort.peers, held=held, sent=sent), sent
+
+    def mask(
+        self, sharers: Sequence[str], envelopes: bytes, vector: Numbers
+    ) -> tuple["Party", bytes]:
+        """The masked bytes of `vector`, numbers of the session's ring, which is masked in place.
+
+        `sharers`: all who have sent envelopes, in order of name; `envelopes`: the parcel of those for
+        this party. An envelope that does not open is passed over (`unreadable`): the round can do
+        without some shares. Raises AdapterError for a vector of another size or type; AggregationError
+        for other sharers, envelopes or numbers than before; RoundAbandoned for too few sharers.
+        """
+        cohort = self._cohort
+        self._check_vector(vector)
+        cohort.check_sharers(sharers)
+        received = parcels.decode(envelopes, "envelopes")
+        partners = [one for one in cohort.graph.neighbours(self.site) if one in sharers]
+        if self.site not in sharers or list(received) != partners:
+            raise AggregationError(f"envelopes for {self.site}: not those of its neighbours")
+        said = canonical.digest(
+            canonical.encode([list(sharers), canonical.digest(envelopes)])
+            + hashlib.sha256(vector.data).digest()
+        )
+        if self.vector:
+            self._again(said == self.vector, b"", "envelopes or another vector")
+        opened = self._open(received)
+        if len(opened) + 1 < cohort.degree.threshold:
+            raise AggregationError(
+                f"{len(opened)} envelopes open for {self.site}: too few to finish"
+            )
+        self._apply(vector, partners)
+        masked = cohort.header(sharers) + self.session.ring.pack(vector)
+        held = {self.site: self.held[self.site], **opened}
+        return replace(self, held=held, sharers=tuple(sharers), vector=said), masked
+
+    def agree(self, survivors: Sequence[str], key: SigningKey) -> tuple["Party", bytes]:
+        """This party's signature under the set of survivors, in order of name.
+
+        Raises AggregationError for a set without it, with strangers, that a graph does not carry, or
+        that differs from one it has signed; RoundAbandoned for too few.
+        """
+        cohort = self._cohort
+        if not self.vector:
+            raise AggregationError(f"{self.site} has masked nothing in this attempt")
+        cohort.check_survivors(survivors, self.sharers)
+        if self.site not in survivors:
+            raise AggregationError(
+                f"survivors: {self.site} has sent a vector and is not among them"
+            )
+        if self.survivors:
+            self._again(tuple(survivors) == self.survivors, b"", "set of survivors")
+        said = Agreement(
+            charter=self.session.charter,
+            site=self.site,
+            round=self.session.round,
+            attempt=self.session.attempt,
+            cohort=cohort.label.cohort,
+            survivors=cohort.survivors_digest(self.sharers, survivors),
+        )
+        return replace(self, survivors=tuple(survivors)), said.signed(key)
+
+    def reveal(self, agreements: Mapping[str, bytes]) -> tuple["Party", bytes]:
+        """The parcel of shares, by owner, once enough survivors have signed what this party signed.
+
+        Raises StatementError or AggregationError for a signature that is not right or under another
+        set; RoundAbandoned for too few.
+        """
+        if not self.survivors:
+            raise AggregationError(f"{self.site} has agreed to no set of survivors")
+        cohort = self._cohort
+        expected = cohort.survivors_digest(self.sharers, self.survivors)
+        for site, data in agreements.items():
+            said = self.session.read_agreement(site, data)
+            if site not in self.survivors or said.survivors != expected:
+                raise AggregationError(f"{site} has signed another set of survivors")
+            if said.cohort != cohort.label.cohort:
+                raise AggregationError(f"{site} was shown another cohort")
+        check_enough(self.session, len(agreements), "signed who survived")
+        shares = {
+            owner: text[: sharing.SHARE_BYTES]
+            if owner in self.survivors
+            else text[sharing.SHARE_BYTES :]
+            for owner, text in self.held.items()
+        }
+        return self, parcels.encode(shares)
+
+    def _check_next(self, session: Session) -> None:
+        if session.attempt <= self.session.attempt:
+            raise AggregationError(
+                f"attempt {session.attempt} at round {session.round}: {self.site} is at attempt "
+                f"{self.session.attempt} already"
+            )
+        if self.survivors:
+            raise AggregationError(
+                f"{self.site} has agreed to the survivors of round {session.round} already"
+            )
+
+    @property
+    def unreadable(self) -> list[str]:
+        """The neighbours whose envelopes did not open; known after `mask`."""
+        near = self._cohort.graph.neighbours(self.site)
+        return [one for one in near if one in self.sharers and one not in self.held]
+
+    @cached_property
+    def _cohort(self) -> Cohort:
+        if not self.peers:
+            raise AggregationError(f"{self.site} has shared nothing in this attempt")
+        return Cohort.of(self.session, self.peers)
+
+    def _again(self, same: bool, answer: bytes, what: str) -> bytes:
+        if not same:
+            raise AggregationError(f"{self.site} has answered already, to other {what}")
+        return answer
+
+    def _check_vector(self, vector: Numbers) -> None:
+        if vector.shape != (self.session.count,) or vector.dtype != self.session.ring.dtype:
+            raise AdapterError(
+                f"a vector of {vector.shape} {vector.dtype} cannot be masked: "
+                f"{self.session.count} of {self.session.ring.dtype} expected"
+            )
+
+    def _open(self, envelopes: Mapping[str, bytes]) -> dict[str, bytes]:
+        cohort, opened = self._cohort, {}
+        for sender, data in envelopes.items():
+            key = cohort.peers[sender].envelope_key
+            try:
+                opened[sender] = sharing.unseal(
+                    cohort.label, self.envelope_secret, sender, self.site, key, data
+                )
+            except AggregationError:
+                continue
+        return opened
+
+    def _apply(self, vector: Numbers, partners: Sequence[str]) -> None:
+        cohort, ring = self._cohort, self.session.ring
+        own = (self.site, cohort.peers[self.site].mask_key)
+        masks.apply(ring, vector, masks.self_key(cohort.label, self.seed, self.site), 1)
+        for other in partners:
+            theirs = (other, cohort.peers[other].mask_key)
+            key = masks.pair_key(cohort.label, self.mask_secret, own, theirs)
+            masks.apply(ring, vector, key, masks.pair_sign(self.site, other))
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON, with the secrets in it."""
+        return canonical.encode(
+            {
+                "session": self.session.digest,
+                "attempt": self.session.attempt,
+                "site": self.site,
+                "secrets": [self.mask_secret.hex(), self.envelope_secret.hex(), self.seed.hex()],
+                "advertisement": self.advertisement.hex(),
+                "peers": {
+                    site: (peer.mask_key + peer.envelope_key + peer.commitment).hex()
+                    for site, peer in self.peers.items()
+                },
+                "sent": self.sent.hex(),
+                "held": {owner: text.hex() for owner, text in self.held.items()},
+                "sharers": list(self.sharers),
+                "vector": self.vector,
+                "survivors": list(self.survivors),
+            }
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes, session: Session) -> "Party":
+        """The state that `to_bytes` wrote; its attempt may be another than that of `session`.
+
+        Raises StateError for bytes that are none, or of another round or charter.
+        """
+        try:
+            content = canonical.decode(data)
+            session = replace(session, attempt=content["attempt"])
+            if content["session"] != session.digest:
+                raise StateError("the state of a masked round: of another round")
+            party = cls._from_json(content, session)
+            same = party.to_bytes() == data
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise StateError("the state of a masked round: not what was written") from error
+        if not same:
+            raise StateError("the state of a masked round: not what was written")
+        return party
+
+    @classmethod
+    def _from_json(cls, content: Any, session: Session) -> "Party":
+        mask_secret, envelope_secret, seed = map(bytes.fromhex, content["secrets"])
+        peers = {site: bytes.fromhex(text) for site, text in content["peers"].items()}
+        return cls(
+            session,
+            content["site"],
+            mask_secret,
+            envelope_secret,
+            seed,
+            bytes.fromhex(content["advertisement"]),
+            {site: Peer(raw[:32], raw[32:64], raw[64:]) for site, raw in peers.items()},
+            bytes.fromhex(content["sent"]),
+            {owner: bytes.fromhex(text) for owner, text in content["held"].items()},
+            tuple(content["sharers"]),
+            content["vector"],
+            tuple(content["survivors"]),
+        )

@@ -1,0 +1,69 @@
+"""Real coordinates as integers of a ring, and a sum of them as real numbers again."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedward_shared.errors import AdapterError, CharterError
+from fedward_shared.secagg.ring import Numbers, Ring, chunks, largest
+
+
+class Uniform(Protocol):
+    """What `fedward_shared.privacy.randomness.Randomness` is here."""
+
+    def uniform(self, count: int) -> NDArray[np.float64]:
+        """`count` numbers in [0, 1)."""
+
+
+@dataclass(frozen=True)
+class Quantiser:
+    """Symmetric fixed point: an integer in [-L, L], L = 2^(precision-1) - 1, in steps of bound / L.
+
+    Coordinates beyond ±bound saturate; after the noise of DP that is post-processing. Raises
+    CharterError for a bound that is not above 0.
+    """
+
+    bound: float
+    precision: int
+
+    def __post_init__(self) -> None:
+        if not (self.bound > 0 and np.isfinite(self.bound)):
+            raise CharterError(f"the bound of a coordinate is above 0, not {self.bound}")
+        largest(self.precision)
+
+    @property
+    def step(self) -> float:
+        """The distance between two neighbouring values."""
+        return self.bound / largest(self.precision)
+
+    def quantise(
+        self, values: NDArray[np.floating], ring: Ring, randomness: Uniform, weight: int = 1
+    ) -> Numbers:
+        """The numbers of the ring for the coordinates `values` (one axis), times `weight`.
+
+        Rounding is stochastic: up with the probability of the part that is cut off, so that the
+        mean is the value itself. Raises AdapterError for NaN or infinity.
+        """
+        top = largest(self.precision)
+        numbers = ring.zeros(values.size)
+        for at in chunks(values.size):
+            scaled = values[at].astype(np.float64)
+            if not np.isfinite(scaled).all():
+                raise AdapterError("an update that is to be masked holds NaN or infinity")
+            scaled *= top / self.bound
+            np.clip(scaled, -top, top, out=scaled)
+            scaled += randomness.uniform(scaled.size)
+            np.floor(scaled, out=scaled)
+            # top + u, u just below 1, is rounded to top + 1 in floating point.
+            np.minimum(scaled, top, out=scaled)
+            numbers[at] = ring.from_signed(scaled.astype(np.int64) * weight)
+        return numbers
+
+    def dequantise(self, total: NDArray[np.int32], total_weight: int) -> NDArray[np.float32]:
+        """The weighted mean that a sum of integers stands for."""
+        mean = np.empty(total.size, dtype=np.float32)
+        for at in chunks(total.size):
+            mean[at] = total[at] * (self.step / total_weight)
+        return mean

@@ -1,0 +1,77 @@
+"""Shamir's secret sharing of 32-byte secrets, and the envelopes in which shares travel.
+
+The sharing is pycryptodome's, over GF(2^128): a secret is two halves of 16 bytes, shared apart.
+"""
+
+import os
+
+from Crypto.Protocol.SecretSharing import Shamir
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from fedward_shared.errors import AggregationError
+from fedward_shared.secagg.labels import Label
+from fedward_shared.secagg.masks import exchange
+
+HALF = 16
+SHARE_BYTES = 2 * HALF
+NONCE_BYTES = 12
+ENVELOPE_BYTES = NONCE_BYTES + 2 * SHARE_BYTES + 16
+"""A nonce, one share of either secret, and the tag."""
+
+
+def split(secret: bytes, threshold: int, count: int) -> list[bytes]:
+    """`count` shares of 32 bytes, of which any `threshold` give the secret, and fewer tell nothing.
+
+    Share i stands for the point i + 1.
+    """
+    halves = (
+        Shamir.split(threshold, count, secret[at : at + HALF], ssss=False) for at in (0, HALF)
+    )
+    return [first + second for (_, first), (_, second) in zip(*halves, strict=True)]
+
+
+def combine(shares: dict[int, bytes]) -> bytes:
+    """The secret that exactly a threshold of shares (by their point) stands for.
+
+    Where one share is wrong, the result is: compare it with what its owner committed itself to.
+    """
+    return b"".join(
+        Shamir.combine(
+            [(point, share[at : at + HALF]) for point, share in shares.items()], ssss=False
+        )
+        for at in (0, HALF)
+    )
+
+
+def seal(label: Label, secret: bytes, sender: str, receiver: str, key: bytes, text: bytes) -> bytes:
+    """`text` for the owner of the envelope key `key` alone (X25519, HKDF, AES-256-GCM).
+
+    `secret` is the sender's. Label and both names are bound as associated data.
+    """
+    nonce = os.urandom(NONCE_BYTES)
+    aead, bound = _envelope(label, exchange(secret, key, receiver), sender, receiver)
+    return nonce + aead.encrypt(nonce, text, bound)
+
+
+def unseal(
+    label: Label, secret: bytes, sender: str, receiver: str, key: bytes, data: bytes
+) -> bytes:
+    """What `sender`, the owner of `key`, has sealed for `receiver`, who has `secret`.
+
+    Raises AggregationError for an envelope of another size, label, sender or receiver.
+    """
+    if len(data) != ENVELOPE_BYTES:
+        raise AggregationError(
+            f"the envelope of {sender} has {len(data)} bytes, not {ENVELOPE_BYTES}"
+        )
+    aead, bound = _envelope(label, exchange(secret, key, sender), sender, receiver)
+    try:
+        return aead.decrypt(data[:NONCE_BYTES], data[NONCE_BYTES:], bound)
+    except InvalidTag as error:
+        raise AggregationError(f"the envelope of {sender} does not open for {receiver}") from error
+
+
+def _envelope(label: Label, shared: bytes, sender: str, receiver: str) -> tuple[AESGCM, bytes]:
+    key = label.derive(shared, "envelope", sender, receiver)
+    return AESGCM(key), label.info("envelope", sender, receiver)
