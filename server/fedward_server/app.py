@@ -15,7 +15,9 @@ from flwr.serverapp import Grid, ServerApp
 
 from fedward_server import optimizers
 from fedward_server.asking import Asking, Sender
+from fedward_server.collecting import collector
 from fedward_server.gathering import Gathering
+from fedward_server.layout import Layout
 from fedward_server.rounds import SITE_ERROR, Round
 from fedward_server.studies import Study, StudyLock, registered
 from fedward_shared import base_models, tasks, tensors
@@ -30,6 +32,9 @@ from fedward_shared.tasks.prepared import prepared
 
 STUDY_KEY = "study"
 """The run configuration has the digest of the study's charter under this key."""
+
+UPDATES_FOLDER = "updates"
+"""In a study's folder, while a round lasts whose rule has to see all updates at once."""
 
 log = structlog.get_logger()
 
@@ -128,13 +133,15 @@ class Coordination:
 
     def _run_round(self, number: int) -> Round:
         asked = self.gathering.connected()
+        layout = Layout(tensors.schema_of(self.study.adapter))
         round_ = Round(
             number,
             self.charter,
             tensors.digest(self.study.adapter),
-            tensors.schema_of(self.study.adapter),
             time.monotonic(),
             frozenset(asked),
+            layout,
+            collector(self.charter, layout, self.study.folder / UPDATES_FOLDER),
         )
         round_.missing |= self.gathering.refused
         if len(asked) < self.charter.aggregation.minimum_cohort:

@@ -45,8 +45,8 @@ class Fold:
         self._limit = total_weight
         self._sums = np.zeros(layout.size, np.uint32)
 
-    def add(self, row: Row, weight: int, origin: str) -> None:
-        """Adds `weight` × `row`.
+    def add(self, site: str, row: Row, weight: int) -> None:
+        """Adds `weight` × the update of `site`.
 
         Raises AdapterError, with nothing added, for a row that is not finite or beyond the bound, and
         for weights that are too many.
@@ -55,7 +55,7 @@ class Fold:
             raise AdapterError(f"the weights of a round add up to more than {self._limit}")
         if not norm_fits(self._add(row, weight), self._bound):
             self._add(row, -weight)
-            raise norm_exceeded(row, self._bound, origin)
+            raise norm_exceeded(row, self._bound, f"update of {site}")
         self.total_weight += weight
 
     def _add(self, row: Row, weight: int) -> float:

@@ -36,7 +36,7 @@ class Layout:
         self.size = sum(math.prod(shape) for shape in schema.values())
         self._header = header(self.schema)
 
-    def row(self, data: bytes, origin: str) -> Row:
+    def row(self, data: bytes | bytearray, origin: str) -> Row:
         """The numbers of safetensors bytes, [D]: read-only, and a view of `data` as sites write it.
 
         Raises AdapterError unless the bytes hold the tensors of the schema. That the numbers are
@@ -45,14 +45,14 @@ class Layout:
         start = len(self._header)
         if len(data) == start + 4 * self.size and data.startswith(self._header):
             return np.frombuffer(data, np.float32, offset=start)
-        decoded = tensors.decode(data, origin)
+        decoded = tensors.decode(bytes(data), origin)
         tensors.check(decoded, self.schema, origin)
         return np.concatenate([decoded[name].numpy().ravel() for name in self.schema])
 
     def named(self, row: Row) -> Tensors:
         """The tensors of a row, as views of it."""
         sizes = [math.prod(shape) for shape in self.schema.values()]
-        parts = torch.from_numpy(row).split(sizes)
+        parts = torch.split(torch.from_numpy(row), sizes)
         return {
             name: part.view(shape)
             for (name, shape), part in zip(self.schema.items(), parts, strict=True)

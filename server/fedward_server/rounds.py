@@ -6,14 +6,14 @@ argument. An update is folded the moment it is offered, and once only.
 
 from dataclasses import dataclass, field
 
-from fedward_server.fold import Fold
+from fedward_server.collecting import Collector
 from fedward_server.layout import Layout
 from fedward_shared import canonical
 from fedward_shared.assurances import Delivery
 from fedward_shared.charter import Charter
 from fedward_shared.errors import AdapterError, RefusalCode, StatementError
 from fedward_shared.messages import Answer, Refusal, Update
-from fedward_shared.tensors import Schema, Tensors
+from fedward_shared.tensors import Tensors
 
 NO_REPLY = "no reply before the deadline"
 SITE_ERROR = "the site's process failed"
@@ -31,10 +31,10 @@ class Round:
     number: int
     charter: Charter
     adapter: str
-    schema: Schema
     opened_at: float
     asked: frozenset[str]
-    fold: Fold = field(init=False)
+    layout: Layout
+    collector: Collector
     updates: dict[str, str] = field(default_factory=dict)
     """Site → digest of the update that was folded."""
     heads: dict[str, str] = field(default_factory=dict)
@@ -49,9 +49,6 @@ class Round:
     """Bytes of the updates offered, those that were not folded too."""
 
     def __post_init__(self) -> None:
-        self._layout = Layout(self.schema)
-        total = sum(self._weight(participant.name) for participant in self.charter.participants)
-        self.fold = Fold(self._layout, self.charter.aggregation.maximum_update_norm, total)
         for participant in self.charter.participants:
             if participant.name not in self.asked:
                 self.missing[participant.name] = NOT_CONNECTED
@@ -81,8 +78,8 @@ class Round:
         try:
             delivery = self._delivery(site, answer, origin)
             spent = delivery.spent
-            row = self._layout.row(answer.update, origin)
-            self.fold.add(row, self._weight(site), origin)
+            row = self.layout.row(answer.update, origin)
+            self.collector.add(site, row, self.charter.weight(site))
         except (AdapterError, StatementError) as error:
             self.missing[site] = str(error)
             return
@@ -97,13 +94,6 @@ class Round:
         if about != (self.number, self.adapter, canonical.digest(answer.update)):
             raise StatementError(f"{origin}: it was made for another round, or is another one")
         return delivery
-
-    def _weight(self, site: str) -> int:
-        """The charter's rule; nothing that a site says about itself enters it."""
-        if self.charter.aggregation.weights == "equal":
-            return 1
-        largest = max(participant.records for participant in self.charter.participants)
-        return max(1, round(100 * self.charter.participant(site).records / largest))
 
     def fail(self, site: str, reason: str) -> None:
         """No usable answer of `site` will come."""
@@ -127,5 +117,5 @@ class Round:
         return len(self.updates) >= self.charter.aggregation.minimum_cohort
 
     def mean(self) -> Tensors:
-        """The cohort's mean update; the round is over with it."""
-        return self.fold.mean()
+        """What the charter's rule makes of the cohort's updates; the round is over with it."""
+        return self.collector.mean()

@@ -19,13 +19,14 @@ from pydantic import (
     model_validator,
 )
 
-from fedward_shared import canonical, statements, tensors
+from fedward_shared import canonical, rules, statements, tensors
 from fedward_shared.errors import CharterError
 from fedward_shared.files import write_atomically
 from fedward_shared.identity import KeyText, PublicKey, SigningKey
 from fedward_shared.privacy import accountant
 from fedward_shared.privacy.plan import Event, TrainingPlan
 from fedward_shared.privacy.unit import Unit
+from fedward_shared.rules import Rule
 from fedward_shared.terms import Digest, Name, Terms, describe
 
 DRAFT_FILE = "charter.toml"
@@ -126,8 +127,13 @@ class TrainingTerms(Terms):
 
 
 class AggregationTerms(Terms):
-    """How the coordinator makes one update of many."""
+    """How the coordinator makes one update of many.
 
+    `rule`: the mean, or what withstands `hostile` sites among those of a round.
+    """
+
+    rule: Rule = "mean"
+    hostile: Annotated[int, Field(ge=0, le=10_000)] = 0
     weights: Literal["equal", "declared-records"] = "equal"
     server_optimizer: Literal["fedavg", "fedavgm", "fedadam"] = "fedavg"
     server_learning_rate: Positive = 1.0
@@ -196,6 +202,8 @@ class Charter(Terms):
                 f"aggregation.minimum_cohort is {self.aggregation.minimum_cohort}, "
                 f"participants are {len(names)}"
             )
+        terms = self.aggregation
+        rules.check(terms.rule, terms.hostile, terms.minimum_cohort, terms.weights, False)
         return self
 
     @property
@@ -232,6 +240,18 @@ class Charter(Terms):
             adapter_share=self.privacy.adapter_share,
             unit=self.privacy.unit,
         )
+
+    def weight(self, site: str) -> int:
+        """Of its update in the mean: the charter's rule; nothing that a site says of itself enters."""
+        if self.aggregation.weights == "equal":
+            return 1
+        largest = max(participant.records for participant in self.participants)
+        return max(1, round(100 * self.participant(site).records / largest))
+
+    @property
+    def total_weight(self) -> int:
+        """Of all participants."""
+        return sum(self.weight(participant.name) for participant in self.participants)
 
     @property
     def schedule(self) -> list[Event]:

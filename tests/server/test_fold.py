@@ -41,23 +41,23 @@ def test_the_largest_values_with_the_largest_weights_do_not_overflow(
 ) -> None:
     full = fold(2, 3.0, 7000)
     for _ in range(7000 // share):
-        full.add(row(sign * 3.0, 0.0), share, "update of north")
+        full.add("north", row(sign * 3.0, 0.0), share)
     assert full.mean()["w"].tolist() == pytest.approx([sign * 3.0, 0.0], abs=1e-4)
 
 
 def test_one_weight_too_many_is_refused_and_nothing_is_added() -> None:
     small = fold(1, 100.0, 10)
-    small.add(row(1.0), 9, "update of north")
+    small.add("north", row(1.0), 9)
     with pytest.raises(AdapterError, match="weights of a round add up"):
-        small.add(row(100.0), 2, "update of north")
-    small.add(row(1.0), 1, "update of north")
+        small.add("north", row(100.0), 2)
+    small.add("north", row(1.0), 1)
     assert float(small.mean()["w"]) == pytest.approx(1.0, abs=1e-6)
 
 
 def test_a_number_is_rounded_to_the_nearest_step() -> None:
     small = fold(4, 1.0, 1)
     step = 2.0**-small.fraction_bits
-    small.add(row(step, 0.6 * step, 0.4 * step, -0.6 * step), 1, "update of north")
+    small.add("north", row(step, 0.6 * step, 0.4 * step, -0.6 * step), 1)
     assert small.mean()["w"].tolist() == [step, step, 0.0, -step]
 
 
@@ -72,12 +72,12 @@ def test_a_row_that_is_refused_leaves_no_trace(broken: float, weight: int) -> No
     size = PIECE + 3
     update = np.random.default_rng(0).normal(size=size).astype(np.float32) * np.float32(1e-3)
     folded, other = fold(size, 5.0, 10), fold(size, 5.0, 10)
-    folded.add(update, 2, "update of south")
-    other.add(update, 2, "update of south")
+    folded.add("south", update, 2)
+    other.add("south", update, 2)
     bad = update.copy()
     bad[-1] = broken
     with pytest.raises(AdapterError, match="update of north: it"):
-        folded.add(bad, weight, "update of north")
+        folded.add("north", bad, weight)
     assert folded.total_weight == 2
     assert tensors.digest(folded.mean()) == tensors.digest(other.mean())
 
@@ -86,8 +86,8 @@ def test_opposite_updates_leave_exactly_nothing() -> None:
     large = fold(PIECE + 3, 1e3, 16)
     update = np.random.default_rng(0).normal(size=PIECE + 3).astype(np.float32)
     for weight in (3, 5):
-        large.add(update, weight, "update of north")
-        large.add(-update, weight, "update of north")
+        large.add("north", update, weight)
+        large.add("north", -update, weight)
     assert tensors.norm(large.mean()) == 0
 
 
@@ -98,10 +98,10 @@ def test_an_empty_fold_has_no_mean() -> None:
 
 def test_nothing_can_be_added_to_a_mean() -> None:
     done = fold(1, 1.0, 2)
-    done.add(row(1.0), 1, "update of north")
+    done.add("north", row(1.0), 1)
     mean = done.mean()["w"].clone()
     with pytest.raises(AdapterError):
-        done.add(row(1.0), 1, "update of north")
+        done.add("north", row(1.0), 1)
     assert torch.equal(mean, torch.ones(1))
     assert math.isclose(float(mean), 1.0)
 
@@ -115,7 +115,7 @@ def test_the_order_of_arrival_changes_no_bit(order: list[int], values: list[list
     for sequence in (range(6), order):
         folded = fold(3, 16.0, 21)
         for i in sequence:
-            folded.add(row(*values[i]), 1 + i, "update of north")
+            folded.add("north", row(*values[i]), 1 + i)
         means.append(folded.mean())
     assert tensors.digest(means[0]) == tensors.digest(means[1])
     weights = torch.arange(1, 7, dtype=torch.float64)

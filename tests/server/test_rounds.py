@@ -8,15 +8,18 @@ from conftest import key_of, small_charter
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fedward_server.fold import Fold
+from fedward_server.layout import Layout
 from fedward_server.rounds import NO_REPLY, Round
 from fedward_shared import canonical, tensors
 from fedward_shared.assurances import Delivery
 from fedward_shared.charter import AggregationTerms, Participant
 from fedward_shared.errors import RefusalCode
 from fedward_shared.messages import Answer, Refusal, Update
+from fedward_shared.tensors import Schema
 
 SITES = ("east", "north", "south")
-SCHEMA = {"w": (3,)}
+SCHEMA: Schema = {"w": (3,)}
 DIGEST = "sha256:" + "0" * 64
 CHARTER = small_charter(
     DIGEST,
@@ -30,7 +33,14 @@ CHARTER = small_charter(
 
 
 def opened() -> Round:
-    return Round(1, CHARTER, DIGEST, SCHEMA, 0.0, frozenset(SITES))
+    layout = Layout(SCHEMA)
+    return Round(1, CHARTER, DIGEST, 0.0, frozenset(SITES), layout, Fold(layout, 100.0, 3))
+
+
+def folded(round_: Round) -> int:
+    """The weight that is in the sum."""
+    assert isinstance(round_.collector, Fold)
+    return round_.collector.total_weight
 
 
 def signed(site: str, content: bytes, signer: str = "", /, **changes: object) -> Update:
@@ -95,7 +105,7 @@ def test_each_participant_is_in_the_sum_once_or_named(sent: list[tuple[str, Answ
     assert round_.closed
     assert round_.updates.keys() | round_.missing.keys() == set(SITES)
     assert not round_.updates.keys() & round_.missing.keys()
-    assert round_.fold.total_weight == len(round_.updates)
+    assert folded(round_) == len(round_.updates)
     assert all(round_.missing[site] == NO_REPLY for site in set(SITES) - first.keys())
     for site in round_.updates:
         good = first[site]
@@ -130,7 +140,7 @@ def test_an_update_that_the_site_did_not_sign_so_is_not_folded(sent: Update, why
     round_ = opened()
     round_.offer("north", sent)
     assert why in round_.missing["north"]
-    assert round_.fold.total_weight == 0
+    assert folded(round_) == 0
     assert not round_.heads
 
 

@@ -83,7 +83,7 @@ def fold(schema: Schema, replies: list[bytes]) -> Tensors:
     layout = Layout(schema)
     folded = Fold(layout, BOUND, len(replies))
     for reply in replies:
-        folded.add(layout.row(reply, "update"), 1, "update")
+        folded.add("site", layout.row(reply, "update"), 1)
     return folded.mean()
 
 
@@ -137,7 +137,7 @@ def memory(sites: int) -> int:
     folded = Fold(layout, BOUND, sites)
     for number in range(sites):
         content[number % layout.size] += 1e-3
-        folded.add(layout.row(reply, "update"), 1, "update")
+        folded.add("site", layout.row(reply, "update"), 1)
     folded.mean()
     return _status("VmHWM") - before
 

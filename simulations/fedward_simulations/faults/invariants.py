@@ -112,7 +112,8 @@ def _next(before: dict[str, bytes], crossings: list[Crossing], bits: int) -> dic
     updates = [load_tensors(crossing.update) for crossing in crossings]
     found = {}
     for name, content in before.items():
-        total = sum(np.rint(u[name] * np.float32(2.0**bits)).astype(np.int64) for u in updates)
+        fixed = [np.rint(u[name] * np.float32(2.0**bits)).astype(np.int64) for u in updates]
+        total: Array = np.sum(fixed, axis=0)
         mean = (total * (1.0 / (2.0**bits * len(updates)))).astype(np.float32)
         found[name] = (np.frombuffer(content, np.float32) + mean.ravel()).tobytes()
     return found
