@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from fedward_shared import canonical, names, statements, tensors
+from fedward_shared import canonical, names, rules, statements, tensors
 from fedward_shared.errors import CharterError
 from fedward_shared.files import write_atomically
 from fedward_shared.identity import KeyText, PublicKey, SigningKey
@@ -28,6 +28,7 @@ from fedward_shared.privacy import accountant
 from fedward_shared.privacy.clipping import AdaptiveClipping
 from fedward_shared.privacy.plan import Event, TrainingPlan
 from fedward_shared.privacy.unit import Unit
+from fedward_shared.rules import Rule
 from fedward_shared.tensors import Schema
 from fedward_shared.terms import Digest, Name, Terms, describe
 
@@ -170,15 +171,20 @@ class TrainingTerms(Terms):
 
 
 class AggregationTerms(Terms):
-    """How the coordinator makes one update of many."""
+    """How the coordinator makes one update of many.
 
+    `rule`: the mean, or what withstands `hostile` sites among those of a round.
+    """
+
+    rule: Rule = "mean"
+    hostile: Annotated[int, Field(ge=0, le=10_000)] = 0
     weights: Literal["equal", "declared-records"] = "equal"
     server_optimizer: Literal["fedavg", "fedavgm", "fedadam", "fedyogi"] = "fedavg"
     server_learning_rate: Positive = 1.0
     server_momentum: Annotated[Decimal, Field(ge=0, lt=1)] = 0.0
     minimum_cohort: Annotated[int, Field(ge=1)]
     round_deadline_seconds: Positive = 3600.0
-    maximum_update_norm: Positive = 1e4
+    maximum_update_norm: Annotated[Decimal, Field(ge=1e-6, le=1e6, allow_inf_nan=False)] = 100.0
 
 
 class Party(Terms):
@@ -243,6 +249,8 @@ class Charter(Terms):
                 f"participants are {len(called)}"
             )
         self._check_method()
+        terms = self.aggregation
+        rules.check(terms.rule, terms.hostile, terms.minimum_cohort, terms.weights, False)
         return self
 
     def _check_method(self) -> None:
@@ -253,6 +261,11 @@ class Charter(Terms):
             able = ", ".join(name for name, traffic in METHODS.items() if traffic.mixed_ranks)
             raise ValueError(
                 f"participants.rank: {method} needs one rank for all sites; {able} can mix them"
+            )
+        if METHODS[method].each and self.aggregation.rule != "mean":
+            raise ValueError(
+                f"aggregation.rule: {self.aggregation.rule} compares updates number by number, and of "
+                f"{method} the coordinator makes {METHODS[method].each}; take the mean"
             )
         for name, rank in ranks.items():
             if rank > self.adapter.rank:
@@ -315,6 +328,18 @@ class Charter(Terms):
             unit=self.privacy.unit,
             adaptive=self.privacy.adaptive,
         )
+
+    def weight(self, site: str) -> int:
+        """Of its update in the mean: the charter's rule; nothing that a site says of itself enters."""
+        if self.aggregation.weights == "equal":
+            return 1
+        largest = max(participant.records for participant in self.participants)
+        return max(1, round(100 * self.participant(site).records / largest))
+
+    @property
+    def total_weight(self) -> int:
+        """Of all participants."""
+        return sum(self.weight(participant.name) for participant in self.participants)
 
     @property
     def schedule(self) -> list[Event]:

@@ -379,5 +379,5 @@ def test_rows_that_are_not_of_the_records_are_refused(shape: tuple[int, ...]) ->
 
 def test_a_trained_tensor_outside_linear_layers_is_refused() -> None:
     model = nn.Sequential(nn.Linear(3, 3), nn.LayerNorm(3))
-    with pytest.raises(ModelError, match="1.weight"), lora.fused(model, model.parameters(), True):
+    with pytest.raises(ModelError, match=r"1\.weight"), lora.fused(model, model.parameters(), True):
         raise AssertionError
