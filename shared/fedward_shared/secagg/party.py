@@ -19,6 +19,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import islice
 from typing import Annotated
 
 from pydantic import Field, ValidationError
@@ -215,20 +216,21 @@ class Party:
     def reveal(self, agreements: Mapping[str, bytes]) -> tuple["Party", bytes]:
         """The parcel of shares, by owner, once enough survivors have signed what this party signed.
 
-        Raises StatementError or AggregationError for a signature that is not right or under another
-        set; RoundAbandoned for too few.
+        As many as the minimum are looked at: more would prove no more. Raises StatementError or
+        AggregationError for a signature that is not right or under another set; RoundAbandoned for
+        too few.
         """
         if not self.state.survivors:
             raise AggregationError(f"{self.state.site} has agreed to no set of survivors")
         cohort = self._cohort
         expected = cohort.survivors_digest(self.state.sharers, self.state.survivors)
-        for site, data in agreements.items():
+        check_enough(self.session, len(agreements), "signed who survived")
+        for site, data in islice(agreements.items(), self.session.minimum):
             said = self.session.read_agreement(site, data)
             if site not in self.state.survivors or said.survivors != expected:
                 raise AggregationError(f"{site} has signed another set of survivors")
             if said.cohort != cohort.label.cohort:
                 raise AggregationError(f"{site} was shown another cohort")
-        check_enough(self.session, len(agreements), "signed who survived")
         shares = {
             owner: text[: sharing.SHARE_BYTES]
             if owner in self.state.survivors
@@ -298,8 +300,8 @@ class Party:
             masks.apply(ring, vector, key, masks.pair_sign(self.state.site, other))
 
     def to_bytes(self) -> bytes:
-        """Canonical JSON, with the secrets in it."""
-        return canonical.encode(self.state.model_dump(mode="json"))
+        """JSON, with the secrets in it."""
+        return self.state.model_dump_json().encode()
 
     @classmethod
     def from_bytes(cls, data: bytes, session: Session) -> "Party":
@@ -312,7 +314,8 @@ class Party:
         except ValidationError:
             # Not chained: pydantic's error shows what it was given, and so secrets.
             raise StateError("the state of a masked round: not what was written") from None
-        session = replace(session, attempt=state.attempt)
+        if state.attempt != session.attempt:
+            session = replace(session, attempt=state.attempt)
         if state.session != session.digest:
             raise StateError("the state of a masked round: of another round")
         return cls(session, state)

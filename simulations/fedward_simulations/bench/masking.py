@@ -12,6 +12,7 @@ import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from flwr.app import ConfigRecord
@@ -144,7 +145,7 @@ def _theirs(terms: Terms, values: np.ndarray) -> Calls:
         }
     )
     states = [SecAggPlusState(nid=number) for number in range(1, terms.sites + 1)]
-    said = [_setup(state, configs) for state in states]
+    said: list[dict[str, Any]] = [_setup(state, configs) for state in states]
     keys = ConfigRecord(
         {
             str(state.nid): [one[Key.PUBLIC_KEY_1], one[Key.PUBLIC_KEY_2]]
@@ -152,7 +153,7 @@ def _theirs(terms: Terms, values: np.ndarray) -> Calls:
         }
     )
     begun = copy.deepcopy(states[0])
-    sent = [_share_keys(state, keys) for state in states]
+    sent: list[dict[str, Any]] = [_share_keys(state, keys) for state in states]
     shared, others = states[0], range(1, terms.sites)
     envelopes = ConfigRecord(
         {

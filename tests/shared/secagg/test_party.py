@@ -332,7 +332,7 @@ def test_nor_does_it_for_signatures_of_others_or_too_few(made: Round) -> None:
         party.reveal({site: agreements[site] for site in OTHERS[:3]})
     dropped = agreement(made, OTHERS[3], names(4))
     with pytest.raises(AggregationError, match="another set"):
-        party.reveal(agreements | {OTHERS[3]: dropped})
+        party.reveal({OTHERS[3]: dropped, **agreements})
     with pytest.raises(StatementError, match=f"not by {OTHERS[1]}|not signed by"):
         party.reveal(agreements | {OTHERS[1]: agreements[OTHERS[0]]})
 
