@@ -163,10 +163,10 @@ def fused(
     gradients = Gradients(per_record)
     forwards = list(_forwards(model, gradients))
     covered = {id(tensor) for _, _, tensors in forwards for tensor in tensors}
-    if not all(id(tensor) in covered for tensor in trained):
-        raise ModelError(
-            "a trained tensor is in no linear layer: its gradients cannot be told apart"
-        )
+    outside = {id(tensor) for tensor in trained} - covered
+    for name, tensor in model.named_parameters():
+        if id(tensor) in outside:
+            raise ModelError(f"{name} is in no linear layer: its gradients cannot be told apart")
     for layer, forward, _ in forwards:
         vars(layer)["forward"] = forward
     try:
