@@ -16,7 +16,15 @@ from typing import Any
 from rich.console import Console
 
 from fedward_shared.files import write_atomically
-from fedward_simulations.bench import engines, fold, gate, masking, masking_scale, registration
+from fedward_simulations.bench import (
+    accounting,
+    engines,
+    fold,
+    gate,
+    masking,
+    masking_scale,
+    registration,
+)
 from fedward_simulations.bench.rows import Row, table
 
 RESULT_FILE = "result.json"
@@ -41,6 +49,9 @@ class Benchmark:
 
 
 BENCHMARKS: dict[str, Benchmark] = {
+    "accounting": Benchmark(
+        "ε by our accountant and by its peers, and from a ledger", accounting.run
+    ),
     "engines": Benchmark("The two engines of a simulation", engines.run),
     "fold": Benchmark("Adding up the replies of a round", fold.run),
     "gate": Benchmark("A message through a site's gate and past it", gate.run),
