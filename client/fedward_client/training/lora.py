@@ -6,7 +6,7 @@ records, [B, *shape], from one batched product. They are left as `grad_sample`, 
 Opacus looks for them. A frozen factor costs nothing: `ffa-lora` and `lora-xs` need not keep x.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -153,7 +153,7 @@ class _Trained(torch.autograd.Function):
 
 @contextmanager
 def fused(
-    model: nn.Module, trained: Iterable[nn.Parameter], per_record: bool
+    model: nn.Module, trained: Mapping[str, nn.Parameter], per_record: bool
 ) -> Iterator[Gradients]:
     """While this is open, the layers of `model` that hold `trained` tensors compute as said above.
 
@@ -163,9 +163,8 @@ def fused(
     gradients = Gradients(per_record)
     forwards = list(_forwards(model, gradients))
     covered = {id(tensor) for _, _, tensors in forwards for tensor in tensors}
-    outside = {id(tensor) for tensor in trained} - covered
-    for name, tensor in model.named_parameters():
-        if id(tensor) in outside:
+    for name, tensor in trained.items():
+        if id(tensor) not in covered:
             raise ModelError(f"{name} is in no linear layer: its gradients cannot be told apart")
     for layer, forward, _ in forwards:
         vars(layer)["forward"] = forward
