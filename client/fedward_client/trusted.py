@@ -18,7 +18,7 @@ from fedward_client.ledger import Booking, now
 from fedward_client.reconciliation import RESERVED
 from fedward_client.settings import SiteSettings
 from fedward_client.site import Site
-from fedward_shared import canonical, names, tensors
+from fedward_shared import canonical, tensors
 from fedward_shared.assurances import (
     Delivery,
     Objection,
@@ -38,7 +38,7 @@ from fedward_shared.messages import (
     Update,
     Welcome,
 )
-from fedward_shared.tensors import Schema, Tensors
+from fedward_shared.tensors import Tensors
 
 log = structlog.get_logger()
 
@@ -137,7 +137,7 @@ class Trusted:
         with self._site() as site:
             booked = site.ledger.unanswered(booking)
             charter, initial = self._own(site.charters.load(booked.charter))
-            schema = exchanged_schema(charter, initial)
+            schema = charter.sent(tensors.schema_of(initial), site.name, booked.round)
             bound = charter.aggregation.maximum_update_norm
             cleared = egress.clear(update, schema, bound, site.name)
             site.log(
@@ -172,12 +172,6 @@ class Trusted:
         except (FedwardError, ValidationError):
             return Refusal(settings.name, code)
         return Refusal(settings.name, code, objection.signed(key))
-
-
-def exchanged_schema(charter: Charter, initial: Tensors) -> Schema:
-    """Names and shapes of what a round of the charter sends, from the tensors it starts with."""
-    schema = tensors.schema_of(initial)
-    return {name: schema[name] for name in names.exchanged(schema, charter.adapter.method)}
 
 
 def _keep_receipt(site: Site, charter: Charter, data: bytes) -> None:

@@ -14,6 +14,7 @@ from fedward_shared.charter import DRAFT_FILE, AdapterTerms, Charter, Participan
 from fedward_shared.errors import UsageError
 from fedward_shared.files import write_atomically
 from fedward_shared.identity import SigningKey
+from fedward_shared.names import part_of
 from fedward_shared.privacy import accountant
 from fedward_shared.tasks.classification import TextClassifier
 
@@ -41,7 +42,7 @@ labels = {labels}
 max_tokens = 64
 
 [adapter]
-method = "lora-xs"       # or ffa-lora, lora, head-only
+method = "lora-xs"       # others: docs/explanation/methods.md
 rank = 32
 alpha = 64.0
 target_modules = ["query", "key"]
@@ -186,7 +187,7 @@ def initial_tensors(
             model.aim(examples)
         if start.name_length:
             model.start_at_names(start.name_length)
-    return {name: tensor.detach() for name, tensor in model.named_tensors().items()}
+    return {n: t.detach() for n, t in model.named_tensors().items() if part_of(n) != "moved"}
 
 
 def _quoted(text: str) -> str:

@@ -6,8 +6,10 @@ argument. An update is folded the moment it is offered, and once only.
 
 from dataclasses import dataclass, field
 
+import torch
+
 from fedward_server.fold import Fold
-from fedward_shared import canonical, tensors
+from fedward_shared import adapters, canonical, names, tensors
 from fedward_shared.assurances import Delivery
 from fedward_shared.charter import Charter
 from fedward_shared.errors import AdapterError, RefusalCode, StatementError
@@ -24,7 +26,8 @@ LATER = f"refused: {RefusalCode.LATER.value}"
 class Round:
     """Round `number` of the study, which starts from the adapter with the digest `adapter`.
 
-    `asked` are the sites that got a request.
+    `schema` is that of an update of the study's rank, `start` what the study's adapter method needs to
+    make a part of the mean of it. `asked` are the sites that got a request.
     """
 
     number: int
@@ -33,6 +36,7 @@ class Round:
     schema: Schema
     opened_at: float
     asked: frozenset[str]
+    start: Tensors = field(default_factory=dict)
     fold: Fold = field(init=False)
     updates: dict[str, str] = field(default_factory=dict)
     """Site → digest of the update that was folded."""
@@ -48,7 +52,9 @@ class Round:
     """Bytes of the updates offered, those that were not folded too."""
 
     def __post_init__(self) -> None:
-        self.fold = Fold(self.schema)
+        self._averaging = adapters.averaging(self.charter.adapter.method)
+        nothing = {name: torch.zeros(shape) for name, shape in self.schema.items()}
+        self.fold = Fold(tensors.schema_of(self._averaging.part(self.start, nothing)))
         for participant in self.charter.participants:
             if participant.name not in self.asked:
                 self.missing[participant.name] = NOT_CONNECTED
@@ -79,17 +85,21 @@ class Round:
             delivery = self._delivery(site, answer, origin)
             spent = delivery.spent
             update = tensors.decode(answer.update, origin)
-            tensors.check(update, self.schema, origin)
+            tensors.check(update, self._schema(site), origin)
             norm, bound = tensors.norm(update), self.charter.aggregation.maximum_update_norm
             if norm > bound:
                 raise AdapterError(f"{origin}: its norm is {norm:.3g}, the bound {bound:g}")
-            self.fold.add(update, self._weight(site))
+            self.fold.add(self._averaging.part(self.start, update), self._weight(site))
         except (AdapterError, StatementError) as error:
             self.missing[site] = str(error)
             return
         self.updates[site] = delivery.update
         self.heads[site] = delivery.head
         self.epsilon[site] = spent
+
+    def _schema(self, site: str) -> Schema:
+        rank = self.charter.adapter_at(site).rank
+        return {name: names.at_rank(name, shape, rank) for name, shape in self.schema.items()}
 
     def _delivery(self, site: str, answer: Update, origin: str) -> Delivery:
         """What the site has signed. Raises StatementError unless it is about this very update."""
@@ -128,5 +138,5 @@ class Round:
         return len(self.updates) >= self.charter.aggregation.minimum_cohort
 
     def mean(self) -> Tensors:
-        """The cohort's mean update."""
+        """The mean of the parts of the cohort's updates."""
         return self.fold.mean()

@@ -15,15 +15,13 @@ from fedward_client import consent
 from fedward_client import settings as site_settings
 from fedward_client.core import Core, Grant
 from fedward_client.site import Site
-from fedward_client.trusted import Trusted, exchanged_schema
-from fedward_shared import adapters, base_models, canonical, records, tasks, tensors
+from fedward_client.trusted import Trusted
+from fedward_shared import base_models, canonical, records, tensors
 from fedward_shared import charter as charters
 from fedward_shared.assurances import Objection, RoundRequest
 from fedward_shared.charter import (
-    AdapterTerms,
     BaseModelTerms,
     Charter,
-    TaskTerms,
     TrainingTerms,
 )
 from fedward_shared.errors import AdapterError, CharterError, FedwardError, RefusalCode, StateError
@@ -218,27 +216,6 @@ def test_a_refusal_can_be_said_when_the_log_cannot_be_written(
     (path.parent / "site.key").unlink()
     unsigned = core(path).refuse(charter.digest, CHALLENGE, RefusalCode.STATE)
     assert unsigned == Refusal("north", RefusalCode.STATE)
-
-
-@pytest.mark.parametrize("method", ["lora", "ffa-lora", "lora-xs", "head-only"])
-def test_the_schema_is_the_models_own_without_the_model(
-    tiny_bert_folder: Path, method: str
-) -> None:
-    terms = AdapterTerms(method="head-only")
-    if method != "head-only":
-        terms = AdapterTerms(
-            method=method,  # type: ignore[arg-type]
-            rank=2,
-            alpha=2.0,
-            target_modules=("query", "value"),
-            layers=(1,),
-        )
-    task = TaskTerms(kind="text-classification", labels=("bone", "heart"), max_tokens=16)
-    model = tasks.build(tiny_bert_folder, task, terms)
-    model.load(adapters.initial(model.body, 0), "initial adapter")
-    named = {name: tensor.detach() for name, tensor in model.named_tensors().items()}
-    charter = small_charter(tensors.digest(named), adapter=terms)
-    assert exchanged_schema(charter, named) == tensors.schema_of(model.exchanged())
 
 
 def test_it_is_a_core() -> None:

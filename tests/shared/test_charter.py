@@ -64,6 +64,7 @@ WRONG: dict[str, list[Any]] = {
     "training.learning_rate": [0, -1, NAN, INFINITY],
     "training.head_learning_rate": [0, NAN, INFINITY],
     "training.momentum": [-0.1, 1, NAN],
+    "training.proximal": [-0.1, NAN, float("inf")],
     "aggregation.weights": ["records"],
     "aggregation.server_optimizer": ["sgd"],
     "aggregation.server_learning_rate": [0, NAN, INFINITY],
@@ -74,6 +75,7 @@ WRONG: dict[str, list[Any]] = {
     "participants": ["north", {}],
     "participants.0.name": ["", "North", "north/../south"],
     "participants.0.key": ["", "ed25519:"],
+    "participants.0.rank": [0, 1025, 1.5],
     "participants.1.records": [0, -1, 10**9 + 1, 1.5],
 }
 REQUIRED = [

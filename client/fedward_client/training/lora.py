@@ -16,7 +16,7 @@ from peft.tuners.lora import Linear as AdaptedLinear
 from torch import nn
 from torch.autograd.function import once_differentiable
 
-from fedward_shared.adapters import PEFT_ADAPTER, CoreB
+from fedward_shared.adapters.layers import PEFT_ADAPTER, CoreB
 from fedward_shared.errors import ModelError
 
 

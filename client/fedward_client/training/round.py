@@ -7,7 +7,7 @@ import torch
 
 from fedward_client.core import Grant, Offer
 from fedward_client.training.trainer import train
-from fedward_shared import tasks, tensors
+from fedward_shared import adapters, tasks, tensors
 from fedward_shared.charter import Charter
 from fedward_shared.errors import DataError
 from fedward_shared.privacy.randomness import Randomness
@@ -25,12 +25,13 @@ class Training:
         self._offer = offer
         torch.set_num_threads(offer.threads)
         charter = offer.charter
-        self._model = tasks.build(offer.base_model, charter.task, charter.adapter)
-        self._model.load(tensors.decode(offer.initial, "initial tensors"), "initial tensors")
-        self._received = tensors.decode(adapter, "global adapter")
-        schema = tensors.schema_of(self._model.exchanged())
-        tensors.check(self._received, schema, "global adapter")
-        self._model.load(self._received, "global adapter")
+        own = charter.adapter_at(offer.site)
+        self._model = tasks.build(offer.base_model, charter.task, own)
+        initial = tensors.decode(offer.initial, "initial tensors")
+        received = tensors.decode(adapter, "global adapter")
+        tensors.check(received, charter.handed_out(tensors.schema_of(initial)), "global adapter")
+        self._model.load(adapters.at_rank(initial, own.rank), "initial tensors")
+        self._model.load(adapters.at_rank(received, own.rank), "global adapter")
 
     def run(self, granted: Grant, randomness: Callable[[str], Randomness]) -> bytes:
         """Safetensors of what the round that was granted changed.
@@ -50,6 +51,7 @@ class Training:
             granted.file,
         )
         _check_classes(examples, charter, offer.data)
+        before = self._model.exchanged()
         train(
             self._model,
             examples,
@@ -60,7 +62,7 @@ class Training:
             _no_progress,
         )
         trained = self._model.exchanged()
-        return tensors.encode({name: trained[name] - self._received[name] for name in trained})
+        return tensors.encode({name: trained[name] - before[name] for name in trained})
 
 
 def _check_classes(examples: Examples, charter: Charter, path: Path) -> None:

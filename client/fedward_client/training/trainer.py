@@ -100,9 +100,30 @@ def _parts(
 def _optimizer(
     moved: dict[str, nn.Parameter], rate: float, terms: TrainingTerms
 ) -> torch.optim.Optimizer:
+    optimizer: torch.optim.Optimizer
     if terms.optimizer == "adam":
-        return torch.optim.Adam(moved.values(), lr=rate)
-    return torch.optim.SGD(moved.values(), lr=rate, momentum=terms.momentum)
+        optimizer = torch.optim.Adam(moved.values(), lr=rate)
+    else:
+        optimizer = torch.optim.SGD(moved.values(), lr=rate, momentum=terms.momentum)
+    if terms.proximal:
+        optimizer.register_step_pre_hook(_pull(moved, terms.proximal))
+    return optimizer
+
+
+def _pull(moved: dict[str, nn.Parameter], strength: float) -> Callable[..., None]:
+    """Adds the gradient of strength/2·‖w - w₀‖² to each step, w₀ being what the round started from.
+
+    It depends on w and w₀ alone, and no record has a part in it that was not noised before: it is added
+    to the gradient that is clipped and noised already, and costs no privacy.
+    """
+    starts = [parameter.detach().clone() for parameter in moved.values()]
+
+    def pull(*_: object) -> None:
+        for parameter, start in zip(moved.values(), starts, strict=True):
+            assert parameter.grad is not None
+            parameter.grad.add_(parameter.detach() - start, alpha=strength)
+
+    return pull
 
 
 def _private_steps(

@@ -23,7 +23,9 @@ TRIES = 200
 
 @dataclass(frozen=True)
 class Sum:
-    """The survivors' vectors, added: signed integers. `liars` gave shares that do not fit."""
+    """The survivors' vectors, added: signed integers. `liars` gave shares that do not fit; several
+    that lie together may put it on another.
+    """
 
     total: NDArray[np.int32]
     survivors: tuple[str, ...]

@@ -54,11 +54,9 @@ class Quantiser:
                 raise AdapterError("an update that is to be masked holds NaN or infinity")
             scaled *= top / self.bound
             np.clip(scaled, -top, top, out=scaled)
-            scaled += randomness.uniform(scaled.size)
-            np.floor(scaled, out=scaled)
-            # top + u, u just below 1, is rounded to top + 1 in floating point.
-            np.minimum(scaled, top, out=scaled)
-            numbers[at] = ring.from_signed(scaled.astype(np.int64) * weight)
+            below = np.floor(scaled)
+            below += randomness.uniform(scaled.size) < scaled - below
+            numbers[at] = ring.from_signed(below.astype(np.int64) * weight)
         return numbers
 
     def dequantise(self, total: NDArray[np.int32], total_weight: int) -> NDArray[np.float32]:

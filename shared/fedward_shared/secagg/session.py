@@ -3,16 +3,27 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
 
 from fedward_shared import canonical
 from fedward_shared.errors import AggregationError, RoundAbandoned
 from fedward_shared.identity import PublicKey
 from fedward_shared.secagg.graph import Degree, Graph, check_terms, degree_for
-from fedward_shared.secagg.labels import Label
+from fedward_shared.secagg.labels import KEY_BYTES, Label
 from fedward_shared.secagg.ring import Ring
 from fedward_shared.secagg.signed import Advertisement, Agreement, OfAttempt
+from fedward_shared.terms import Terms
 
 HEADER_BYTES = 40
+Key = Annotated[bytes, Field(min_length=KEY_BYTES, max_length=KEY_BYTES)]
+
+
+class Kept(Terms):
+    """What is written with its bytes in hexadecimal."""
+
+    model_config = ConfigDict(ser_json_bytes="hex", val_json_bytes="hex")
 
 
 @dataclass(frozen=True)
@@ -69,13 +80,12 @@ class Session:
             )
 
 
-@dataclass(frozen=True)
-class Peer:
+class Peer(Kept):
     """A party's advertised public keys and commitment, as they were signed."""
 
-    mask_key: bytes
-    envelope_key: bytes
-    commitment: bytes
+    mask_key: Key
+    envelope_key: Key
+    commitment: Key
 
 
 @dataclass(frozen=True)
@@ -101,7 +111,11 @@ class Cohort:
         return cls.of(
             session,
             {
-                site: Peer(*map(bytes.fromhex, (one.mask_key, one.envelope_key, one.commitment)))
+                site: Peer(
+                    mask_key=bytes.fromhex(one.mask_key),
+                    envelope_key=bytes.fromhex(one.envelope_key),
+                    commitment=bytes.fromhex(one.commitment),
+                )
                 for site, one in said.items()
             },
         )
@@ -112,10 +126,7 @@ class Cohort:
         keys = [key for peer in peers.values() for key in (peer.mask_key, peer.envelope_key)]
         if len(set(keys)) != len(keys):
             raise AggregationError("two of the advertised keys are the same")
-        members = [
-            [site, peer.mask_key.hex(), peer.envelope_key.hex(), peer.commitment.hex()]
-            for site, peer in sorted(peers.items())
-        ]
+        members = [[site, peer.model_dump(mode="json")] for site, peer in sorted(peers.items())]
         digest = canonical.digest(canonical.encode([session.digest, members]))
         label = Label(session.charter, session.round, session.attempt, digest)
         return cls(session, dict(sorted(peers.items())), label)

@@ -53,13 +53,13 @@ def test_lora_xs_trains_the_core_alone(tiny_bert_folder: Path) -> None:
 def test_head_only_attaches_nothing(tiny_bert_folder: Path) -> None:
     model = attached(tiny_bert_folder, AdapterTerms(method="head-only"))
     assert not trained(model)
-    assert not adapters.adapter_parameters(model)
+    assert not adapters.adapter_tensors(model)
     assert adapters.initial(model, 0) == {}
 
 
 def test_only_the_layers_and_modules_named_get_an_adapter(tiny_bert_folder: Path) -> None:
     model = attached(tiny_bert_folder, terms(modules=("query",), layers=(1,)))
-    names = set(adapters.adapter_parameters(model))
+    names = set(adapters.adapter_tensors(model))
     place = "base_model.model.encoder.layer.1.attention.self.query"
     assert names == {f"{place}.lora_A.weight", f"{place}.lora_B.weight"}
 
@@ -112,7 +112,7 @@ def test_alpha_over_rank_scales_what_the_adapter_adds(tiny_bert_folder: Path) ->
     for alpha in (0.0001, 4.0, 8.0):
         wanted = terms(modules=("query",), layers=(0,)).model_copy(update={"alpha": alpha})
         model = attached(tiny_bert_folder, wanted)
-        own = adapters.adapter_parameters(model)
+        own = adapters.adapter_tensors(model)
         start = adapters.initial(model, 0)
         with torch.no_grad():
             for name, parameter in own.items():
