@@ -94,14 +94,9 @@ class Classifier(nn.Module):
 @lru_cache(maxsize=64)
 def classifier(kind: str, method: str, rank: int) -> Classifier:
     make, modules = MODELS[kind]
+    targets = {"target_modules": () if method == "prefix-tuning" else modules, "layers": (0, 1)}
     terms = AdapterTerms.model_validate(
-        {
-            "method": method,
-            "rank": rank,
-            "alpha": 1.5 * rank,
-            "target_modules": modules,
-            "layers": (0, 1),
-        }
+        {"method": method, "rank": rank, "alpha": 1.5 * rank, **targets}
     )
     torch.manual_seed(0)
     base = make().requires_grad_(False)
@@ -109,7 +104,7 @@ def classifier(kind: str, method: str, rank: int) -> Classifier:
     model = Classifier(adapters.attach(base, terms), width).eval()
     with torch.no_grad():
         for name, tensor in model.named_parameters():
-            if "lora_" in name:
+            if "lora_" in name or "prompt_encoder" in name:
                 tensor.copy_(torch.randn_like(tensor) / math.sqrt(sum(tensor.shape)))
     return model
 
@@ -199,8 +194,25 @@ def test_gradients_per_record_are_those_of_opacus_and_of_autograd(
     assert_same(found, one_by_one(model, *inputs))
 
 
-@pytest.mark.parametrize("kind", MODELS)
-@pytest.mark.parametrize("method", ["lora", "ffa-lora", "lora-xs"])
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("kind", ["bert", "llama"])
+@settings(max_examples=12)
+@given(batch=batches(), rank=st.sampled_from([1, 3]))
+def test_a_prefix_has_gradients_per_record(
+    kind: str, device: str, batch: tuple[torch.Tensor, torch.Tensor], rank: int
+) -> None:
+    model = classifier(kind, "prefix-tuning", rank).to(device)
+    inputs = [tensor.to(device) for tensor in batch]
+    found = fused_samples(model, *inputs)
+    assert_same(found, hooked_samples(model, *inputs))
+    assert_same(found, one_by_one(model, *inputs))
+
+
+WITH_PREFIX = [(kind, "prefix-tuning") for kind in ("bert", "llama")]
+EVERY = [(kind, method) for kind in MODELS for method in ("lora", "ffa-lora", "lora-xs")]
+
+
+@pytest.mark.parametrize(("kind", "method"), [*EVERY, *WITH_PREFIX])
 def test_the_sum_of_all_gradients_is_the_plain_one(kind: str, method: str) -> None:
     model = classifier(kind, method, 3)
     ids_BT = torch.randint(0, 50, (4, 6), generator=torch.Generator().manual_seed(1))
