@@ -24,6 +24,7 @@ from fedward_client.gate.rules import ENDPOINTS, FLEET, Gate
 from fedward_shared import assurances, audit, charter, enrolment, key_change, statements, tensors
 from fedward_shared.errors import FedwardError
 from fedward_shared.identity import SigningKey
+from fedward_shared.privacy import clipping
 from fedward_shared.privacy.plan import Event
 from fedward_shared.secagg import parcels
 from fedward_shared.secagg import signed as secagg_signed
@@ -107,6 +108,10 @@ def read_witness(data: bytes) -> object:
 
 def read_event(data: bytes) -> object:
     return Event.from_text(data.decode("utf-8", "replace")).as_text()
+
+
+def read_clipping_norms(data: bytes) -> object:
+    return clipping.norms_text(clipping.read_norms(data.decode("utf-8", "replace")))
 
 
 def read_frame(data: bytes) -> object:
@@ -195,6 +200,7 @@ TARGETS: dict[str, Callable[[bytes], object]] = {
     "audit-line": read_audit_line,
     "witness": read_witness,
     "event": read_event,
+    "clipping-norms": read_clipping_norms,
     "frame": read_frame,
     "gate": at_the_gate,
     "bundle": bundle.check,
@@ -240,8 +246,9 @@ def seeds() -> list[bytes]:
     lines = [statements.sign(audit.KIND, entry, KEY).encode() + b"\n"]
     witness = [statements.canonical.encode({"number": 3, "digest": DIGEST})]
     event = Event("poisson-gaussian", 0.1, 1.5, 10, "patient").as_text().encode()
+    norms = clipping.norms_text({"head": 0.5, "adapter": 0.25}).encode()
     return [
-        *(good + bodies + lines + witness + [event]),
+        *(good + bodies + lines + witness + [event, norms]),
         *(letters() + at_the_socket() + requests() + masked()),
     ]
 
