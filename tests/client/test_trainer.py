@@ -208,7 +208,7 @@ def test_adaptive_norms_find_the_median_length_of_each_part(
     plan = replace(
         PLAN, noise_multiplier=1e-6, sampling_rate=1.0, expected_batch=20.0, adaptive=ADAPTIVE
     )
-    still = TERMS.model_copy(update={"learning_rate": 1e-4})
+    still = TERMS.model_copy(update={"learning_rate": 1e-3})
     norms = {"head": 10.0, "adapter": 1e-3}
     streams = partial(Randomness.from_seed, 0)
     train(model, examples, replace(plan, steps=60), still, streams, lambda _a, _b: None, norms)
