@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 
 from fedward_shared.files import write_atomically
-from fedward_simulations.bench import engines, gate, registration
+from fedward_simulations.bench import engines, gate, methods, registration
 from fedward_simulations.bench.rows import Row, table
 
 RESULT_FILE = "result.json"
@@ -43,6 +43,7 @@ class Benchmark:
 BENCHMARKS: dict[str, Benchmark] = {
     "engines": Benchmark("The two engines of a simulation", engines.run),
     "gate": Benchmark("A message through a site's gate and past it", gate.run),
+    "methods": Benchmark("Adapter methods beside each other", methods.run, resumable=True),
     "registration": Benchmark("Registering a dataset at a site", registration.run),
 }
 
