@@ -61,8 +61,8 @@ class Training:
             lambda purpose: randomness(f"{offer.site} {number} {purpose}"),
             _no_progress,
         )
-        trained = self._model.exchanged()
-        return tensors.encode({name: trained[name] - before[name] for name in trained})
+        averaging = adapters.averaging(charter.adapter.method)
+        return tensors.encode(averaging.finished(before, self._model.exchanged()))
 
 
 def _check_classes(examples: Examples, charter: Charter, path: Path) -> None:

@@ -16,19 +16,20 @@ from fedward_simulations.data import notes as clinical_notes
 from fedward_simulations.scenarios import hospitals, notes
 
 NOISELESS_EPSILON = hospitals.NOISELESS_EPSILON
-ICD_RECORDS, ICD_EVALUATION, ICD_ROUNDS, ICD_HEAD_ROUNDS = 2000, 2000, 16, 8
+ICD_RECORDS, ICD_EVALUATION, ICD_ROUNDS, ICD_HEAD_ROUNDS = 1500, 1500, 12, 6
 LM_RECORDS, LM_EVALUATION, LM_TOKENS = 384, 96, 64
 
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """`rates`: the learning rates that are tried for each method on the tuning seed. `recipe` makes the
-    one for a method, a rate and an ε, None without DP."""
+    """`rates`: the learning rates that are tried on the tuning seed, for each method of which others
+    take theirs (`RATE_OF`). `recipe` makes the one for a method, a rate and an ε, None without DP."""
 
     name: str
     title: str
     score: str
     higher_is_better: bool
+    methods: Sequence[str]
     rates: Mapping[str, Sequence[float]]
     world: Callable[[int, Path], World]
     recipe: Callable[[str, float, float | None], Recipe]
@@ -124,13 +125,27 @@ def _ranks(method: str, ranks: Mapping[str, int]) -> Mapping[str, int]:
     return ranks if METHODS[method].mixed_ranks else {}
 
 
-_ICD_RATES = dict.fromkeys(METHODS, (1.0, 2.0, 4.0)) | {
+RATE_OF = {
+    "fedsvd": "ffa-lora",
+    "rolora": "ffa-lora",
+    "fedex-lora": "lora",
+    "flora": "lora",
+    "hetlora": "lora",
+}
+"""The method whose learning rate another takes: that of whoever trains as many tensors at a time."""
+
+_ICD_RATES = {
     "head-only": (8.0,),
     "lora-xs": (4.0, 8.0, 16.0),
+    "ffa-lora": (1.0, 2.0, 4.0),
+    "lora": (1.0, 2.0, 4.0),
     "prefix-tuning": (0.1, 1.0, 10.0),
 }
-_LM_RATES = dict.fromkeys(METHODS.keys() - {"head-only"}, (1e-3, 4e-3, 1.6e-2)) | {
+_LM_RATES = {
     "lora-xs": (4e-3, 1.6e-2, 6.4e-2),
+    "ffa-lora": (1e-3, 4e-3, 1.6e-2),
+    "lora": (1e-3, 4e-3, 1.6e-2),
+    "prefix-tuning": (1e-3, 4e-3, 1.6e-2),
 }
 
 TASKS = (
@@ -139,6 +154,7 @@ TASKS = (
         title="ICD-10-CM chapters, MiniLM: macro-F1",
         score="macro_f1",
         higher_is_better=True,
+        methods=tuple(METHODS),
         rates=_ICD_RATES,
         world=_icd_world,
         recipe=_icd_recipe,
@@ -148,6 +164,7 @@ TASKS = (
         title="Judgements of visits, SmolLM2-135M: perplexity",
         score="perplexity",
         higher_is_better=False,
+        methods=tuple(method for method in METHODS if method != "head-only"),
         rates=_LM_RATES,
         world=_lm_world,
         recipe=_lm_recipe,

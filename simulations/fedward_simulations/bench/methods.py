@@ -1,8 +1,9 @@
 """All adapter methods side by side: two tasks, ε = 1, 3, 8 and none, several seeds.
 
-First each method's learning rate is chosen among three on a seed of its own, at one ε, by the loss; a
-rule (`method_tasks`) carries it to the others. A run that is done is one file in `runs/`; whoever starts
-the benchmark again in the same folder goes on after the last one. `tables.md` says what is there so far.
+First the learning rate of each kind of method is chosen among three on a seed of its own, at one ε, by
+the loss; a rule (`method_tasks`) carries it to the other methods of the kind and to the other ε. A run
+that is done is one file in `runs/`; whoever starts the benchmark again in the same folder goes on after
+the last one. `tables.md` says what is there so far.
 """
 
 import json
@@ -17,7 +18,7 @@ from pathlib import Path
 from fedward_server.app import Observer
 from fedward_shared.files import write_atomically
 from fedward_shared.names import METHODS
-from fedward_simulations.bench.method_tasks import TASKS, Task
+from fedward_simulations.bench.method_tasks import RATE_OF, TASKS, Task
 from fedward_simulations.bench.rows import Row
 from fedward_simulations.consortium import Consortium, World
 
@@ -71,7 +72,7 @@ class Comparison:
         for slow in (False, True):
             methods = [method for method in METHODS if (method in SLOW) == slow]
             for task in TASKS:
-                chosen = {m: self._rate(task, m) for m in methods if m in task.rates}
+                chosen = {m: self._rate(task, m) for m in methods if m in task.methods}
                 self.write(task.name, chosen)
             for seed in SEEDS:
                 for task in TASKS:
@@ -81,10 +82,11 @@ class Comparison:
         return self.found
 
     def _cells(self, task: Task, methods: Sequence[str]) -> Iterator[tuple[str, float | None]]:
-        yield from ((m, epsilon) for epsilon in EPSILONS for m in methods if m in task.rates)
+        yield from ((m, epsilon) for epsilon in EPSILONS for m in methods if m in task.methods)
 
     def _rate(self, task: Task, method: str) -> float:
         """The rate whose loss is least on the tuning seed."""
+        method = RATE_OF.get(method, method)
         rates = task.rates[method]
         if len(rates) == 1:
             return rates[0]
@@ -145,7 +147,7 @@ def tables(found: Sequence[Measured]) -> list[str]:
         epsilons = [_said(epsilon) for epsilon in EPSILONS]
         head = ["method", "rate", *epsilons, "bytes up", "bytes down"]
         lines += [f"**{task.title}**", "", _line(head), _line(["---"] * len(head))]
-        for method in task.rates:
+        for method in task.methods:
             own = _of(found, task.name, method)
             if own:
                 cells = [_cell(own, task.score, e) for e in EPSILONS]
@@ -184,7 +186,7 @@ def rows(found: Sequence[Measured]) -> list[Row]:
     """Each method's mean loss beside that of plain averaging of A and B, for each task and ε."""
     made = []
     for task in TASKS:
-        for method, epsilon in ((m, e) for e in EPSILONS for m in task.rates if m != PEER):
+        for method, epsilon in ((m, e) for e in EPSILONS for m in task.methods if m != PEER):
             ours, peer = (
                 [x.scores["loss"] for x in _of(found, task.name, m) if x.run.epsilon == epsilon]
                 for m in (method, PEER)
