@@ -23,6 +23,7 @@ from fedward_simulations.bench import (
     gate,
     masking,
     masking_scale,
+    methods,
     registration,
 )
 from fedward_simulations.bench.rows import Row, table
@@ -57,6 +58,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "gate": Benchmark("A message through a site's gate and past it", gate.run),
     "masking": Benchmark("What masking costs a site", masking.run),
     "masking-scale": Benchmark("How masking grows", masking_scale.run),
+    "methods": Benchmark("Adapter methods beside each other", methods.run, resumable=True),
     "registration": Benchmark("Registering a dataset at a site", registration.run),
 }
 
