@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 
 from fedward_shared.files import write_atomically
-from fedward_simulations.bench import engines, fold, gate, registration
+from fedward_simulations.bench import attacks, engines, fold, gate, registration
 from fedward_simulations.bench.rows import Row, table
 
 RESULT_FILE = "result.json"
@@ -41,6 +41,9 @@ class Benchmark:
 
 
 BENCHMARKS: dict[str, Benchmark] = {
+    "attacks": Benchmark(
+        "Hostile sites under each rule of aggregation", attacks.run, resumable=True
+    ),
     "engines": Benchmark("The two engines of a simulation", engines.run),
     "fold": Benchmark("Adding up the replies of a round", fold.run),
     "gate": Benchmark("A message through a site's gate and past it", gate.run),
