@@ -9,6 +9,9 @@ from fedward_server.robust import Spool
 from fedward_shared.charter import Charter
 from fedward_shared.tensors import Tensors
 
+FRESH_WEIGHT = 100
+"""With a buffer, of an update that was made from the newest adapter."""
+
 
 class Collector(Protocol):
     """The updates of a round."""
@@ -24,5 +27,6 @@ def collector(charter: Charter, layout: Layout, folder: Path) -> Collector:
     """The one for the charter's rule. `folder` is the coordinator's, for updates that have to wait."""
     terms = charter.aggregation
     if terms.rule == "mean":
-        return Fold(layout, terms.maximum_update_norm, charter.total_weight)
+        buffered = terms.buffer and terms.buffer * FRESH_WEIGHT
+        return Fold(layout, terms.maximum_update_norm, buffered or charter.total_weight)
     return Spool(layout, terms.maximum_update_norm, terms.rule, terms.hostile, folder)
