@@ -65,6 +65,7 @@ WRONG: dict[str, list[Any]] = {
         *({"count_share": value} for value in (0, 1, NAN)),
         {"count": 1},
     ],
+    "privacy.bands": [0, -1, 3, 257, 1.5],
     "training.rounds": [0, -1, 100_001, 1.5],
     "training.local_steps": [0, 100_001],
     "training.head_rounds": [-1, 100_001, 2**60],
