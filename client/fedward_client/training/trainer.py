@@ -264,7 +264,7 @@ class PlanOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no types
             [parameter.shape for parameter in self.params],
             _correlated(plan, terms),
         )
-        self._count_noise = streams(f"count {part.name}")
+        self._count_noise = streams(f"count {part.name}") if plan.adaptive else None
         self._count = 0.0
 
     def clip_and_accumulate(self) -> None:
@@ -280,12 +280,12 @@ class PlanOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no types
         deviation = self.noise_multiplier * self.max_grad_norm
         for parameter, noise in zip(self.params, self._noise.draw(), strict=True):
             parameter.grad = (parameter.summed_grad + deviation * noise).view_as(parameter)
-        if self._plan.adaptive is not None:
-            self._move(self._plan.adaptive)
+        if self._plan.adaptive is not None and self._count_noise is not None:
+            self._move(self._plan.adaptive, self._count_noise)
 
-    def _move(self, adaptive: AdaptiveClipping) -> None:
+    def _move(self, adaptive: AdaptiveClipping, stream: Randomness) -> None:
         deviation = adaptive.count_deviation(self._plan.noise_multiplier, self._parts)
-        count = self._count + deviation * float(self._count_noise.normal((1,)))
+        count = self._count + deviation * float(stream.normal((1,)))
         self._count = 0.0
         self.max_grad_norm = adaptive.moved(
             self.max_grad_norm, self._part.clipping_norm, count, self._plan.expected_batch
