@@ -51,6 +51,7 @@ def sentences(charter: Charter, site: Site) -> list[tuple[str, str]]:
         ("Dataset", _dataset(charter, site)),
         ("What runs", _what_runs(charter)),
         ("What leaves", _what_leaves(charter)),
+        ("Who sees it", _who_sees_it(charter)),
         ("What it costs", _cost(charter, site)),
         ("Afterwards", _afterwards(charter)),
         ("Digest", charter.digest),
@@ -125,10 +126,24 @@ def _what_leaves(charter: Charter) -> str:
         if charter.privacy.mechanism == "dp-sgd"
         else "WITHOUT NOISE"
     )
+    masked = ", under masks" if charter.secure_aggregation else ""
     return (
-        f"Each round, to {charter.coordinator.name}: the change of the trained tensors {noise}, the ε "
-        "spent, and this site's name. Or a fixed word, when the site refuses. No record, no count, no "
+        f"Each round, to {charter.coordinator.name}: the change of the trained tensors {noise}{masked}, the "
+        "ε spent, and this site's name. Or a fixed word, when the site refuses. No record, no count, no "
         "metric"
+    )
+
+
+def _who_sees_it(charter: Charter) -> str:
+    masks, coordinator = charter.secure_aggregation, charter.coordinator.name
+    if masks is None:
+        return f"{coordinator} sees this site's change of the tensors by itself: it is not masked"
+    minimum, others = charter.aggregation.minimum_cohort, len(charter.participants) - 1
+    return (
+        f"Masked: {coordinator} gets the sum over {minimum} sites or more and cannot see this site's part, "
+        f"even if {masks.colluding} of the {others} others work together with it. The keys of the masks "
+        "are the sites', made for each round and signed by them; fewer sites, and nothing is learnt. "
+        f"Numbers are rounded to {masks.precision} bits"
     )
 
 

@@ -15,39 +15,26 @@ from flwr.serverapp import Grid, ServerApp
 
 from fedward_server import optimizers
 from fedward_server.asking import Asking, Sender
+from fedward_server.attempts import Attempts
 from fedward_server.gathering import Gathering
+from fedward_server.masked import MaskedRound
+from fedward_server.observer import Observer
+from fedward_server.requests import Requests
 from fedward_server.rounds import SITE_ERROR, Round
 from fedward_server.studies import Study, StudyLock, registered
 from fedward_shared import base_models, tasks, tensors
-from fedward_shared.assurances import Receipt, RoundRequest
 from fedward_shared.errors import CohortError, FedwardError, StateError
-from fedward_shared.identity import SigningKey
-from fedward_shared.messages import RECEIPT, TRAIN, Answer, ReceiptNote, TrainRequest
+from fedward_shared.messages import RECEIPT, TRAIN, UNSHARED, Answer, ReceiptNote
 from fedward_shared.report import RoundRecord
 from fedward_shared.tasks.base import StudyModel
 from fedward_shared.tasks.examples import Examples
 from fedward_shared.tasks.prepared import prepared
+from fedward_shared.tensors import Tensors
 
 STUDY_KEY = "study"
 """The run configuration has the digest of the study's charter under this key."""
 
 log = structlog.get_logger()
-
-
-class Observer:
-    """Told what happens, as it happens; does nothing until a view overrides it."""
-
-    def gathered(self, sites: list[str], refused: dict[str, str]) -> None:
-        """These sites take part; these participants refused, and why."""
-
-    def round_opened(self, number: int, asked: list[str]) -> None:
-        """Round `number` was sent to these sites."""
-
-    def answered(self, number: int, site: str) -> None:
-        """`site` has answered in round `number`, or will not any more."""
-
-    def round_closed(self, record: RoundRecord) -> None:
-        """The round is in the checkpoint."""
 
 
 def create_app(open_study: Callable[[Context], Study], observer: Observer) -> ServerApp:
@@ -80,7 +67,7 @@ class Coordination:
         self.study = study
         self.charter = study.charter
         self.observer = observer
-        self.key = SigningKey.load(study.settings.key)
+        self.requests = Requests(study)
         deadline = self.charter.aggregation.round_deadline_seconds
         self.sender = Sender(grid, deadline, study.settings.poll_seconds)
         self.gathering = Gathering(self.sender, self.charter, study.settings.gather_seconds)
@@ -92,31 +79,80 @@ class Coordination:
         model = tasks.build(self.study.settings.base_model, self.charter.task, self.charter.adapter)
         model.load(self.study.initial, "initial tensors")
         self.study.start(model.exchanged())
+        attempts = Attempts(self.study, self.sender, self.gathering, self.requests, self.observer)
         for number in range(self.study.rounds_done + 1, self.charter.training.rounds + 1):
             started = time.monotonic()
             model.enter_round(number, self.charter.training)
-            evaluation = self._evaluation(
-                model
-            )  # a file that cannot be used costs no site anything
+            # A file that cannot be used costs no site anything.
+            evaluation = self._evaluation(model)
             self.gathering.gather()
             self.observer.gathered(sorted(self.gathering.nodes), self.gathering.refused)
-            round_ = self._run_round(number)
-            if not round_.sufficient:
-                raise CohortError(self._too_few(round_))
-            adapter, state = optimizers.step(
-                self.study.adapter,
-                round_.mean(),
-                self.study.optimizer_state,
-                self.charter.aggregation,
-            )
-            model.load(adapter, "aggregate")
-            last = number == self.charter.training.rounds
-            every = self.study.settings.evaluate == "every-round"
-            scores = model.evaluate(evaluation) if evaluation and (every or last) else {}
-            record = self._record(round_, scores, time.monotonic() - started)
-            self.study.finish_round(adapter, state, record, round_.updates, round_.heads)
-            self.observer.round_closed(record)
+            if self.charter.secure_aggregation is None:
+                self._close(model, self._run_round(number), evaluation, started)
+            else:
+                self._close_masked(model, attempts.run(number), evaluation, started)
         self._acknowledge()
+
+    def _close(
+        self, model: StudyModel, round_: Round, evaluation: Examples | None, started: float
+    ) -> None:
+        if not round_.sufficient:
+            raise CohortError(self._too_few(round_))
+        adapter, state, scores = self._step(model, round_.mean(), evaluation, round_.number)
+        self._finish(round_, adapter, state, scores, started)
+
+    def _step(
+        self, model: StudyModel, mean: Tensors, evaluation: Examples | None, number: int
+    ) -> tuple[Tensors, Tensors, dict[str, float]]:
+        """Adapter and optimiser state after the round's mean update, and how the model scores then."""
+        adapter, state = optimizers.step(
+            self.study.adapter, mean, self.study.optimizer_state, self.charter.aggregation
+        )
+        model.load(adapter, "aggregate")
+        wanted = self.study.settings.evaluate == "every-round"
+        last = number == self.charter.training.rounds
+        return adapter, state, model.evaluate(evaluation) if evaluation and (wanted or last) else {}
+
+    def _close_masked(
+        self, model: StudyModel, round_: MaskedRound, evaluation: Examples | None, started: float
+    ) -> None:
+        """Takes the sum, or goes on without it: what was booked at the sites stays booked."""
+        if not round_.abandoned:
+            adapter, state, scores = self._step(model, round_.mean, evaluation, round_.number)
+            if ruined := self._ruined(scores):
+                round_.abandon(ruined)
+        if round_.abandoned:
+            adapter, state, scores = self.study.adapter, self.study.optimizer_state, {}
+            model.load(adapter, "adapter")
+            log.warning("round abandoned", round=round_.number, reason=round_.abandoned)
+        before = self.study.history[-1].record
+        self._finish(round_, adapter, state, scores, started)
+        if round_.abandoned and before is not None and before.abandoned:
+            raise CohortError(f"two rounds in a row were abandoned: {round_.abandoned}")
+
+    def _ruined(self, scores: dict[str, float]) -> str:
+        """Why a sum is not taken that nobody could look into, empty if it is."""
+        known = [
+            record.metrics["loss"] for record in self.study.records if "loss" in record.metrics
+        ]
+        loss, most = scores.get("loss", 0.0), self.study.settings.largest_loss
+        if not all(map(math.isfinite, scores.values())):
+            return "with this sum the model's scores are no numbers"
+        if known and loss > most * known[-1]:
+            return f"with this sum the loss is {loss:.3g}, more than {most:g} times {known[-1]:.3g}"
+        return ""
+
+    def _finish(
+        self,
+        round_: Round | MaskedRound,
+        adapter: Tensors,
+        state: Tensors,
+        scores: dict[str, float],
+        started: float,
+    ) -> None:
+        record = self._record(round_, scores, time.monotonic() - started)
+        self.study.finish_round(adapter, state, record, round_.updates, round_.heads)
+        self.observer.round_closed(record)
 
     def _evaluation(self, model: StudyModel) -> Examples | None:
         path = self.study.settings.evaluation
@@ -139,16 +175,9 @@ class Coordination:
         round_.missing |= self.gathering.refused
         if len(asked) < self.charter.aggregation.minimum_cohort:
             raise CohortError(self._too_few(round_))
-        request = RoundRequest(charter=self.charter.digest, round=number, adapter=round_.adapter)
-        signed, adapter = request.signed(self.key), tensors.encode(self.study.adapter)
-        receipts = self._receipts()
-        requests = {
-            site: TrainRequest(
-                self.charter.digest, signed, receipts.get(site, b""), adapter
-            ).to_record()
-            for site in asked
-        }
-        asking = Asking(self.sender, TRAIN, str(number), requests, asked)
+        train = self.requests.training(self.requests.round(number))
+        records = {site: train(site, UNSHARED) for site in asked}
+        asking = Asking(self.sender, TRAIN, str(number), records, asked)
         self.observer.round_opened(number, sorted(asked))
         asking.until_closed(round_, lambda site, answer: self._take(round_, site, answer))
         return round_
@@ -162,23 +191,9 @@ class Coordination:
             log.warning("site missing", round=round_.number, site=site, reason=round_.missing[site])
         self.observer.answered(round_.number, site)
 
-    def _receipts(self) -> dict[str, bytes]:
-        """For each site whose update is in the last checkpoint, a receipt for it."""
-        kept = self.study.history[-1]
-        return {
-            site: Receipt(
-                charter=self.charter.digest,
-                site=site,
-                round=self.study.rounds_done,
-                update=update,
-                head=kept.heads[site],
-            ).signed(self.key)
-            for site, update in kept.updates.items()
-        }
-
     def _acknowledge(self) -> None:
         """Sends the receipts of the last round, which no further request carries."""
-        receipts, nodes = self._receipts(), self.gathering.nodes
+        receipts, nodes = self.requests.receipts(), self.gathering.nodes
         notes = [
             (nodes[site], ReceiptNote(self.charter.digest, receipts[site]).to_record())
             for site in sorted(receipts.keys() & nodes.keys())
@@ -191,20 +206,26 @@ class Coordination:
             if waiting:
                 self.sender.pause()
 
-    def _record(self, round_: Round, metrics: dict[str, float], seconds: float) -> RoundRecord:
+    def _record(
+        self, round_: Round | MaskedRound, metrics: dict[str, float], seconds: float
+    ) -> RoundRecord:
+        masked = round_ if isinstance(round_, MaskedRound) else None
+        sent = masked.trained if masked else len(round_.asked)
         size = len(tensors.encode(self.study.adapter))
         return RoundRecord(
             study=self.charter.study,
             round=round_.number,
             cohort=sorted(round_.updates),
             missing=dict(sorted(round_.missing.items())),
+            dropped=dict(sorted(masked.dropped.items())) if masked else {},
+            abandoned=masked.abandoned if masked else "",
             metrics=metrics,
             epsilon={
                 site: None if math.isinf(value) else value
                 for site, value in sorted(round_.epsilon.items())
             },
             bytes_up=round_.bytes_up,
-            bytes_down=size * len(round_.asked),
+            bytes_down=size * sent + (masked.bytes_down if masked else 0),
             seconds=seconds,
         )
 

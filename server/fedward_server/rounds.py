@@ -83,7 +83,7 @@ class Round:
             norm, bound = tensors.norm(update), self.charter.aggregation.maximum_update_norm
             if norm > bound:
                 raise AdapterError(f"{origin}: its norm is {norm:.3g}, the bound {bound:g}")
-            self.fold.add(update, self._weight(site))
+            self.fold.add(update, self.charter.weight(site))
         except (AdapterError, StatementError) as error:
             self.missing[site] = str(error)
             return
@@ -98,13 +98,6 @@ class Round:
         if about != (self.number, self.adapter, canonical.digest(answer.update)):
             raise StatementError(f"{origin}: it was made for another round, or is another one")
         return delivery
-
-    def _weight(self, site: str) -> int:
-        """The charter's rule; nothing that a site says about itself enters it."""
-        if self.charter.aggregation.weights == "equal":
-            return 1
-        largest = max(participant.records for participant in self.charter.participants)
-        return max(1, round(100 * self.charter.participant(site).records / largest))
 
     def fail(self, site: str, reason: str) -> None:
         """No usable answer of `site` will come."""

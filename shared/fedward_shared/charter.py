@@ -25,7 +25,10 @@ from fedward_shared.files import write_atomically
 from fedward_shared.identity import KeyText, PublicKey, SigningKey
 from fedward_shared.privacy import accountant
 from fedward_shared.privacy.plan import Event, TrainingPlan
+from fedward_shared.privacy.reach import reach
 from fedward_shared.privacy.unit import Unit
+from fedward_shared.secagg import graph
+from fedward_shared.secagg.ring import ring_for
 from fedward_shared.terms import Digest, Name, Terms, describe
 
 DRAFT_FILE = "charter.toml"
@@ -137,6 +140,19 @@ class AggregationTerms(Terms):
     maximum_update_norm: Positive = 1e4
 
 
+class SecureAggregationTerms(Terms):
+    """Masks: the coordinator gets sums of updates, of `aggregation.minimum_cohort` sites or more.
+
+    `precision`: bits of a coordinate, sign included. `colluding`: how many participants may work
+    together with the coordinator. `bound`: what a coordinate of an update is cut off at, on either side
+    of 0; without it, what the training terms say that one can reach.
+    """
+
+    precision: Annotated[int, Field(ge=2, le=24)] = 12
+    colluding: Annotated[int, Field(ge=0, le=10**4)] = 1
+    bound: Positive | None = None
+
+
 class Party(Terms):
     """An institution, and the key that its signatures are checked with."""
 
@@ -179,6 +195,7 @@ class Charter(Terms):
     privacy: PrivacyTerms
     training: TrainingTerms
     aggregation: AggregationTerms
+    secure_aggregation: SecureAggregationTerms | None = None
     participants: tuple[Participant, ...]
 
     @model_validator(mode="after")
@@ -195,6 +212,29 @@ class Charter(Terms):
             raise ValueError(
                 f"aggregation.minimum_cohort is {self.aggregation.minimum_cohort}, "
                 f"participants are {len(names)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _masks_can_work(self) -> "Charter":
+        masks = self.secure_aggregation
+        if masks is None:
+            return self
+        try:
+            graph.check_terms(
+                len(self.participants), self.aggregation.minimum_cohort, masks.colluding
+            )
+            ring_for(self.total_weight, masks.precision)
+        except CharterError as error:
+            raise ValueError(f"secure_aggregation: {error}") from error
+        if masks.bound is None and self.privacy.mechanism == "none":
+            raise ValueError(
+                "secure_aggregation.bound: nothing is clipped without DP, so it has to be stated"
+            )
+        if masks.bound is None and self.training.optimizer != "sgd":
+            raise ValueError(
+                f"secure_aggregation.bound: {self.training.optimizer} divides by what it has seen, so "
+                "the bound of a coordinate has to be stated"
             )
         return self
 
@@ -232,6 +272,38 @@ class Charter(Terms):
             adapter_share=self.privacy.adapter_share,
             unit=self.privacy.unit,
         )
+
+    def weight(self, site: str) -> int:
+        """Of its update in the mean: the charter's rule; nothing that a site says of itself enters."""
+        if self.aggregation.weights == "equal":
+            return 1
+        largest = max(participant.records for participant in self.participants)
+        return max(1, round(100 * self.participant(site).records / largest))
+
+    @property
+    def total_weight(self) -> int:
+        """Of all participants."""
+        return sum(self.weight(participant.name) for participant in self.participants)
+
+    def coordinate_bounds(self, number: int) -> tuple[float, float]:
+        """What coordinates of head and adapters are cut off at in the updates of round `number`.
+
+        Only where there are `secure_aggregation` terms.
+        """
+        masks, training = self.secure_aggregation, self.training
+        assert masks is not None
+        if masks.bound is not None:
+            return masks.bound, masks.bound
+        smallest = min(self.participants, key=lambda participant: participant.records)
+        plan = self.plan(smallest.name)
+        adapters_move = self.adapter.method != "head-only" and number > training.head_rounds
+        norms = plan.clipping_norms(self.task.kind == "text-classification", adapters_move)
+        rates = training.head_learning_rate or training.learning_rate, training.learning_rate
+        head, adapter = (
+            reach(plan, norm, rate, training.momentum)
+            for norm, rate in zip(norms, rates, strict=True)
+        )
+        return head, adapter
 
     @property
     def schedule(self) -> list[Event]:

@@ -15,8 +15,8 @@ import torch
 from fedward_client import consent
 from fedward_client.settings import SETTINGS_FILE
 from fedward_client.site import Site
-from fedward_server.app import Observer
 from fedward_server.drafting import initial_tensors
+from fedward_server.observer import Observer
 from fedward_server.studies import STUDY_FILE, StartSettings, Study
 from fedward_shared import base_models, records, tasks, tensors
 from fedward_shared import charter as charters
@@ -29,6 +29,7 @@ from fedward_shared.charter import (
     Participant,
     Party,
     PrivacyTerms,
+    SecureAggregationTerms,
     TaskTerms,
     TrainingTerms,
 )
@@ -58,7 +59,7 @@ class Recipe:
     `aimed`: each A starts at principal directions of public text, not at random ones.
     `unit`: who is protected; a patient or customer is named by the column `owner` of the records.
     `reserve_rounds`: how many rounds more than it plans the ε of the study pays for, for a site that
-    loses one it has booked.
+    loses one it has booked. `minimum_cohort`: all sites by default.
     """
 
     adapter: AdapterTerms
@@ -72,6 +73,8 @@ class Recipe:
     aimed: bool = False
     reserve_rounds: int = 0
     unit: Unit = "record"
+    masks: SecureAggregationTerms | None = None
+    minimum_cohort: int | None = None
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class World:
     """Who holds what: the facts that every study of a scenario shares.
 
     `public` is text that belongs to nobody; feature statistics and A come from it. `folder` receives one
-    folder for each study.
+    folder for each study. The last `dropping` sites drop out in the middle of each masked round.
     """
 
     folder: Path
@@ -93,6 +96,7 @@ class World:
     seed: int
     threads: int
     engine: Engine
+    dropping: int = 0
 
 
 @dataclass(frozen=True)
@@ -144,7 +148,8 @@ class Consortium:
         study = Study(coordinator)
         study.read()
         if not study.is_complete:
-            federation.run(coordinator, settings, self.world.seed, self.observer, self.world.engine)
+            world, dropping = self.world, self.world.dropping if recipe.masks else 0
+            federation.run(coordinator, settings, world.seed, self.observer, world.engine, dropping)
             study.read()
         spent = [e for e in study.records[-1].epsilon.values() if e is not None]
         return Outcome(
@@ -204,11 +209,12 @@ class Consortium:
             privacy=_privacy(recipe, epsilon, world.delta),
             training=recipe.training,
             aggregation=AggregationTerms(
-                minimum_cohort=len(holders),
+                minimum_cohort=recipe.minimum_cohort or len(holders),
                 server_optimizer=recipe.server_optimizer,  # type: ignore[arg-type]  # validated
                 server_learning_rate=recipe.server_learning_rate,
                 server_momentum=recipe.server_momentum,
             ),
+            secure_aggregation=recipe.masks,
             participants=tuple(
                 Participant(
                     name=site, records=units(columns, recipe.unit), key=self._key(site).public.text
@@ -217,7 +223,8 @@ class Consortium:
             ),
         )
         for site, columns in holders.items():
-            self._write_site(folder / "sites" / site, site, columns, recipe, epsilon, len(holders))
+            cohort = recipe.minimum_cohort or len(holders)
+            self._write_site(folder / "sites" / site, site, columns, recipe, epsilon, cohort)
         charters.save(coordinator, charter, initial, self._key(COORDINATOR))
         records.write_jsonl(coordinator / EVALUATION_FILE, world.evaluation)
         self._key(COORDINATOR).save(coordinator / COORDINATOR_KEY_FILE)
@@ -267,6 +274,7 @@ class Consortium:
             "base_models": [str(world.base_model.resolve())],
             "threads": world.threads,
             "minimum_cohort": cohort,
+            "secure_aggregation": "required" if recipe.masks else "optional",
             "without_dp": WITHOUT_DP if epsilon is None else "",
             "keep_prepared": world.engine == "flower",
             "datasets": {
