@@ -128,9 +128,9 @@ def _what_leaves(charter: Charter) -> str:
     )
     masked = ", under masks" if charter.secure_aggregation else ""
     return (
-        f"Each round, to {charter.coordinator.name}: the change of the trained tensors {noise}{masked}, the "
-        "ε spent, and this site's name. Or a fixed word, when the site refuses. No record, no count, no "
-        "metric"
+        f"Each round, to {charter.coordinator.name}: the change of the trained tensors {noise}{masked}, "
+        "the ε spent, and this site's name. Or a fixed word, when the site refuses. No record, no "
+        "count, no metric"
     )
 
 
@@ -140,9 +140,9 @@ def _who_sees_it(charter: Charter) -> str:
         return f"{coordinator} sees this site's change of the tensors by itself: it is not masked"
     minimum, others = charter.aggregation.minimum_cohort, len(charter.participants) - 1
     return (
-        f"Masked: {coordinator} gets the sum over {minimum} sites or more and cannot see this site's part, "
-        f"even if {masks.colluding} of the {others} others work together with it. The keys of the masks "
-        "are the sites', made for each round and signed by them; fewer sites, and nothing is learnt. "
+        f"Masked: {coordinator} gets the sum over {minimum} sites or more and cannot see this site's "
+        f"part, even if {masks.colluding} of the {others} others work together with it; of fewer sites "
+        "it learns nothing. The keys of the masks are the sites' own, signed, and made for each round. "
         f"Numbers are rounded to {masks.precision} bits"
     )
 

@@ -1,23 +1,36 @@
 """Masked studies through the in-process federation: the sum of the survivors, and nothing besides."""
 
-from collections.abc import Iterable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import texts
 from flwr.app import Message
+from simulations.masks import (
+    FOUR,
+    STAGES,
+    Meddle,
+    Reply,
+    Seen,
+    bookings,
+    closeness,
+    refuses,
+    run,
+    undisturbed,
+)
 
-from fedward_server.observer import Observer
+from fedward_client.vault import FOLDER
+from fedward_server import attempts
+from fedward_server.studies import Study
 from fedward_shared import tensors
-from fedward_shared.charter import SecureAggregationTerms
+from fedward_shared.errors import CohortError
 from fedward_shared.masked import MaskedTerms
-from fedward_shared.messages import Answer, Update, answer_from_record
+from fedward_shared.messages import Update, answer_from_record
 from fedward_shared.privacy.randomness import Randomness
 from fedward_shared.secagg.session import HEADER_BYTES
-from fedward_simulations import federation
-from fedward_simulations.consortium import Consortium, Outcome, Recipe, World
+from fedward_simulations.consortium import Recipe, World
 
 NAMES = [f"site-{number}" for number in range(1, 9)]
 SURVIVING = 6
@@ -31,39 +44,6 @@ def eight(world: World) -> World:
     return replace(world, sites=sites, dropping=len(NAMES) - SURVIVING)
 
 
-@pytest.fixture
-def masked(recipe: Recipe) -> Recipe:
-    return replace(
-        recipe,
-        training=recipe.training.model_copy(update={"rounds": 1}),
-        masks=SecureAggregationTerms(),
-        minimum_cohort=SURVIVING,
-    )
-
-
-Seen = list[Answer]
-
-
-@pytest.fixture
-def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
-    """What the coordinator is sent."""
-    answers: Seen = []
-    real = federation.InProcessGrid._answer
-
-    def answered(grid: federation.InProcessGrid, message: Message) -> Message:
-        reply = real(grid, message)
-        answers.append(answer_from_record(reply.content))
-        return reply
-
-    monkeypatch.setattr(federation.InProcessGrid, "_answer", answered)
-    return answers
-
-
-def run(world: World, recipe: Recipe, sites: int = 8) -> Outcome:
-    chosen = dict(list(world.sites.items())[:sites])
-    return Consortium(world, Observer()).run("study", recipe, 8.0, chosen)
-
-
 def uneven(numbers: np.ndarray) -> float:
     """Chi-square of the highest four bits of 16-bit numbers, and of the lowest, the larger of both."""
     found = []
@@ -74,14 +54,15 @@ def uneven(numbers: np.ndarray) -> float:
     return max(found)
 
 
-def numbers(vectors: Iterable[bytes]) -> list[np.ndarray]:
+def numbers(vectors: list[bytes]) -> list[np.ndarray]:
     return [np.frombuffer(vector[HEADER_BYTES:], dtype="<u2") for vector in vectors]
 
 
 def test_two_of_eight_drop_out_and_the_six_have_the_adapter_of_an_unmasked_run(
     eight: World, masked: Recipe, seen: Seen, tmp_path: Path
 ) -> None:
-    outcome = run(eight, masked)
+    six = replace(masked, minimum_cohort=SURVIVING)
+    outcome = run(eight, six)
     vectors = [answer.update for answer in seen if isinstance(answer, Update)]
     [record] = outcome.records
     assert record.cohort == NAMES[:SURVIVING]
@@ -108,7 +89,8 @@ def test_two_of_eight_drop_out_and_the_six_have_the_adapter_of_an_unmasked_run(
     found = numbers(vectors)
     assert uneven(np.concatenate(found)) < CHI_SQUARE
     total = np.sum(found, axis=0, dtype=np.uint16)
-    assert uneven(np.concatenate([total, *(a - b for a, b in zip(found, found[1:]))])) < CHI_SQUARE  # noqa: RUF007
+    differences = [one - another for one, another in pairwise(found)]
+    assert uneven(np.concatenate([total, *differences])) < CHI_SQUARE
     # The same numbers without masks, and their plain sum, are not.
     encoded = [
         terms.encode(tensors.decode(u.update, u.site), u.site, Randomness.from_seed(0, u.site))
@@ -116,3 +98,119 @@ def test_two_of_eight_drop_out_and_the_six_have_the_adapter_of_an_unmasked_run(
     ]
     assert uneven(np.concatenate(encoded)) > 10 * CHI_SQUARE
     assert uneven(np.sum(encoded, axis=0, dtype=np.uint16)) > CHI_SQUARE
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_site_may_be_lost_in_any_stage(
+    stage: str, four: World, masked: Recipe, meddle: Meddle, tmp_path: Path
+) -> None:
+    meddle(refuses(["west"], stage, 1))
+    outcome = run(four, masked)
+    [record] = outcome.records
+    counted = FOUR if stage in ("survivors", "reveal") else FOUR[:3]
+    assert record.cohort == list(counted)
+    assert record.dropped == {"west": stage}
+    assert record.missing == ({} if "west" in counted else {"west": f"{stage}: refused: state"})
+    meddle(undisturbed)
+    plain = run(replace(four, folder=tmp_path / "plain"), replace(masked, masks=None), len(counted))
+    assert 0 < closeness(outcome, plain) < 1.001
+    left = [path for file in outcome.sites for path in (file.parent / "run" / FOLDER).glob("*")]
+    kept = {path.suffix for path in left if "west" not in path.parts}
+    assert kept == {".answer"}, "secrets outlived the round"
+
+
+def test_an_attempt_that_failed_is_made_again_and_costs_nothing(
+    four: World, masked: Recipe, meddle: Meddle, tmp_path: Path
+) -> None:
+    fails, vectors = refuses(["south", "west"], "training", 1), list[bytes]()
+
+    def watched(site: str, stage: str, count: int, message: Message, reply: Reply) -> Message:
+        answered = fails(site, stage, count, message, reply)
+        if (site, stage) == ("east", "training"):
+            answer = answer_from_record(answered.content)
+            assert isinstance(answer, Update)
+            vectors.append(answer.update)
+        return answered
+
+    meddle(watched)
+    outcome = run(four, masked)
+    [record] = outcome.records
+    assert record.cohort == list(FOUR)
+    assert bookings(outcome.sites) == [1, 1, 1, 1]
+    meddle(undisturbed)
+    plain = run(replace(four, folder=tmp_path / "plain"), replace(masked, masks=None))
+    assert 0 < closeness(outcome, plain) < 1.001
+    # The same update under two masks that have nothing to do with each other.
+    first, again = numbers(vectors)
+    assert uneven(first - again) < CHI_SQUARE
+
+
+def test_too_few_survivors_teach_nothing_cost_what_was_booked_and_the_next_round_starts(
+    four: World, masked: Recipe, meddle: Meddle
+) -> None:
+    two = replace(
+        masked, training=masked.training.model_copy(update={"rounds": 2}), reserve_rounds=1
+    )
+    meddle(refuses(["south", "west"], "training", attempts.ATTEMPTS))
+    outcome = run(four, two)
+    abandoned, good = outcome.records
+    assert "2 sites sent a masked vector, the charter's minimum is 3" in abandoned.abandoned
+    assert abandoned.cohort == []
+    assert set(abandoned.missing) == set(FOUR)
+    assert (good.cohort, good.abandoned) == (list(FOUR), "")
+    start, after = (outcome.study.history[number].tensors for number in (0, 1))
+    assert start == after
+    assert bookings(outcome.sites) == [2, 2, 1, 1]
+
+
+def test_two_abandoned_rounds_in_a_row_stop_the_study(
+    four: World, masked: Recipe, meddle: Meddle
+) -> None:
+    long = replace(masked, training=masked.training.model_copy(update={"rounds": 3}))
+    meddle(refuses(["south", "west"], "training", 99))
+    with pytest.raises(CohortError, match="two rounds in a row were abandoned"):
+        run(four, long)
+    study = Study(four.folder / "study" / "coordinator")
+    study.read()
+    assert study.rounds_done == 2
+
+
+@pytest.mark.parametrize("stage", ["keys", "shares"])
+def test_before_anybody_trains_too_few_sites_cost_nothing(
+    stage: str, four: World, masked: Recipe, meddle: Meddle
+) -> None:
+    meddle(refuses(["south", "west"], stage, 99))
+    with pytest.raises(CohortError, match=f"south: {stage}: refused: state"):
+        run(four, masked)
+    study = Study(four.folder / "study" / "coordinator")
+    study.read()
+    assert study.rounds_done == 0
+    sites = [four.folder / "study" / "sites" / name / "site.toml" for name in FOUR]
+    assert bookings(sites) == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_coordinator_that_is_stopped_goes_on_with_another_attempt_or_round(
+    stage: str, four: World, masked: Recipe, meddle: Meddle
+) -> None:
+    two = replace(
+        masked, training=masked.training.model_copy(update={"rounds": 2}), reserve_rounds=1
+    )
+
+    def pulls_the_plug(site: str, now: str, count: int, message: Message, answer: Reply) -> Message:
+        if (site, now, count) == ("south", stage, 0):
+            raise KeyboardInterrupt
+        return answer(message)
+
+    meddle(pulls_the_plug)
+    with pytest.raises(KeyboardInterrupt):
+        run(four, two)
+    outcome = run(four, two)
+    first, second = outcome.records
+    if stage in ("survivors", "reveal"):
+        assert "after the sites were asked who survived" in first.abandoned
+        assert outcome.study.history[0].tensors == outcome.study.history[1].tensors
+    else:
+        assert (first.cohort, first.abandoned) == (list(FOUR), "")
+    assert second.cohort == list(FOUR)
+    assert bookings(outcome.sites) == [2, 2, 2, 2]
