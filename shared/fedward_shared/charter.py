@@ -209,12 +209,14 @@ class SecureAggregationTerms(Terms):
 
     `precision`: bits of a coordinate, sign included. `colluding`: how many participants may work
     together with the coordinator. `bound`: what a coordinate of an update is cut off at, on either side
-    of 0; without it, what the training terms say that one can reach.
+    of 0; without it, what the training terms say that one can reach. `noise`: each site's own, made
+    before the masks, or `distributed`, shares of which only the sum is enough (`distributed.py`).
     """
 
     precision: Annotated[int, Field(ge=2, le=24)] = 12
     colluding: Annotated[int, Field(ge=0, le=10**4)] = 1
     bound: Positive | None = None
+    noise: Literal["local", "distributed"] = "local"
 
 
 class Party(Terms):
@@ -347,6 +349,15 @@ class Charter(Terms):
             raise ValueError(
                 "secure_aggregation.bound: nothing is clipped without DP, so it has to be stated"
             )
+        if masks.bound is None and self.privacy.adaptive_clipping is not None:
+            raise ValueError(
+                "secure_aggregation.bound: the clipping norm moves, so it has to be stated"
+            )
+        if masks.noise == "distributed" and self.training.optimizer != "sgd":
+            raise ValueError(
+                f"secure_aggregation.noise: {self.training.optimizer} divides by what it has seen, "
+                "which nothing has made private; take sgd"
+            )
         if masks.bound is None and self.training.optimizer != "sgd":
             raise ValueError(
                 f"secure_aggregation.bound: {self.training.optimizer} divides by what it has seen, so "
@@ -405,6 +416,14 @@ class Charter(Terms):
             records_per_unit=self.privacy.records_per_unit,
             adaptive=self.privacy.adaptive,
             bands=self.privacy.bands,
+            noise="distributed" if self.distributed_noise else "local",
+        )
+
+    @property
+    def distributed_noise(self) -> bool:
+        """Whether the sites make the noise together, so that only the sum of updates is private."""
+        return (
+            self.secure_aggregation is not None and self.secure_aggregation.noise == "distributed"
         )
 
     def weight(self, site: str) -> int:
