@@ -26,7 +26,7 @@ def update_norm(charter: Charter, initial: Schema) -> float | None:
 
     `initial`: the schema of all tensors that the study starts with. DP-SGD moves head and adapters by
     sums of clipped gradients and their noise, each through the optimiser; an update is as long as both.
-    SGD on gradients that nobody clips has no bound.
+    SGD on gradients that nobody clips, or to norms that move, has no bound.
     """
     method = charter.adapter.method
     turns = range(len(names.METHODS[method].trains) + 1)
@@ -45,7 +45,7 @@ def _part(charter: Charter, rate: float, size: int) -> float:
     terms, privacy = charter.training, charter.privacy
     if terms.optimizer == "adam":
         return rate * terms.local_steps * ADAM_LEAP * math.sqrt(size)
-    if privacy.mechanism == "none":
+    if privacy.mechanism == "none" or privacy.adaptive_clipping is not None:
         return math.inf
     expected = privacy.sampling_rate * min(p.records for p in charter.participants)
     sampled = MISCOUNT + DEVIATIONS * math.sqrt(MISCOUNT / expected)

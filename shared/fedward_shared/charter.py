@@ -342,7 +342,7 @@ class Charter(Terms):
             graph.check_terms(
                 len(self.participants), self.aggregation.minimum_cohort, masks.colluding
             )
-            ring_for(self.total_weight, masks.precision)
+            ring_for(self.masked_weight, masks.precision)
         except CharterError as error:
             raise ValueError(f"secure_aggregation: {error}") from error
         if masks.bound is None and self.privacy.mechanism == "none":
@@ -437,6 +437,14 @@ class Charter(Terms):
     def total_weight(self) -> int:
         """Of all participants."""
         return sum(self.weight(participant.name) for participant in self.participants)
+
+    @property
+    def masked_weight(self) -> int:
+        """How many integers of a single coordinate the sum over a cohort has, at most.
+
+        Noise that sites make together is made in the ring itself, so that weights enter before it.
+        """
+        return len(self.participants) if self.distributed_noise else self.total_weight
 
     def coordinate_bounds(self, number: int) -> tuple[float, float]:
         """What coordinates of head and adapters are cut off at in the updates of round `number`.

@@ -42,9 +42,7 @@ class MaskedTerms:
     @cached_property
     def ring(self) -> Ring:
         """One in which the whole cohort's sum cannot overflow."""
-        # Noise that sites make together is made in the ring itself; weights enter before it.
-        whole = self.charter.total_weight if self.noise is None else len(self.charter.participants)
-        return ring_for(whole, self.precision)
+        return ring_for(self.charter.masked_weight, self.precision)
 
     @cached_property
     def noise(self) -> DistributedNoise | None:

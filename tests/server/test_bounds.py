@@ -6,7 +6,13 @@ import pytest
 from conftest import small_charter
 
 from fedward_server.bounds import update_norm
-from fedward_shared.charter import WITHOUT_DP, Charter, PrivacyTerms, TrainingTerms
+from fedward_shared.charter import (
+    WITHOUT_DP,
+    AdaptiveClippingTerms,
+    Charter,
+    PrivacyTerms,
+    TrainingTerms,
+)
 
 DIGEST = "sha256:" + "0" * 64
 SCHEMA = {"head.weight": (2, 100), "head.bias": (2,), "x.lora_B.default.weight": (8, 8)}
@@ -44,6 +50,11 @@ def test_adam_is_bounded_without_dp_and_sgd_is_not() -> None:
     assert update_norm(charter(NONE), SCHEMA) is None
     bound = update_norm(charter(NONE, optimizer="adam", learning_rate=1e-3), SCHEMA)
     assert bound == pytest.approx(4e-3 * math.sqrt(10 * 266), rel=0.15)
+
+
+def test_a_clipping_norm_that_moves_has_no_bound() -> None:
+    moving = DP.model_copy(update={"adaptive_clipping": AdaptiveClippingTerms()})
+    assert update_norm(charter(moving), SCHEMA) is None
 
 
 def test_it_is_a_number_that_people_can_read() -> None:
