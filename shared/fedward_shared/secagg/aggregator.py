@@ -181,7 +181,7 @@ class Aggregator:
         found: dict[str, bytes] = {}
         liars: set[str] = set()
         for owner in self._sharers:
-            found[owner], wrong = self._seed(owner)
+            found[owner], wrong = self._seed(owner, liars)
             liars.update(wrong)
         for owner, seed in found.items():
             if owner in self._survivors:
@@ -212,12 +212,13 @@ class Aggregator:
             if share is not None:
                 yield holder, share
 
-    def _seed(self, owner: str) -> tuple[bytes, tuple[str, ...]]:
+    def _seed(self, owner: str, liars: set[str]) -> tuple[bytes, tuple[str, ...]]:
         """What the shares of `owner` stand for, and who gave a share that does not fit.
 
-        Liars are looked for by leaving out one holder, then two, and so on.
+        Liars are looked for by leaving out one holder, then two, and so on; who has lied about another
+        owner comes last, and so is not needed again.
         """
-        shares = dict(self._shares_of(owner))
+        shares = dict(sorted(self._shares_of(owner), key=lambda item: item[0] in liars))
         threshold = self.cohort.degree.threshold
         for wrong in islice(_suspects(list(shares), len(shares) - threshold), TRIES):
             kept = [holder for holder in shares if holder not in wrong][:threshold]
