@@ -251,6 +251,16 @@ class Party:
             )
 
     @property
+    def advertisement(self) -> bytes:
+        """What `begin` has answered."""
+        return self.state.advertisement
+
+    @property
+    def survivors(self) -> tuple[str, ...]:
+        """Whom the party has agreed to; nobody before that."""
+        return self.state.survivors
+
+    @property
     def unreadable(self) -> list[str]:
         """The neighbours whose envelopes did not open; known after `mask`."""
         near = self._cohort.graph.neighbours(self.state.site)
