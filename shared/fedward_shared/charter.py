@@ -116,13 +116,15 @@ class PrivacyTerms(Terms):
     """What one study may cost one privacy unit at each site, and the mechanism that costs it.
 
     `unit`: a record, or everything that a patient or customer has in the dataset, by the column that
-    each site names as `owner` of its dataset. `adapter_share`: the adapters' part of the squared
-    clipping norm where the head moves too.
+    each site names as `owner` of its dataset. `records_per_unit`: how many of one's records enter a
+    training at most, drawn anew for each; all of them if it is absent. `adapter_share`: the adapters'
+    part of the squared clipping norm where the head moves too.
     """
 
     mechanism: Literal["dp-sgd", "none"] = "dp-sgd"
     without_dp: str = ""
     unit: Unit = "record"
+    records_per_unit: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     epsilon: Positive | None = None
     delta: Annotated[Decimal, Field(gt=0, lt=1)] = 1e-5
     clipping_norm: Positive = 1.0
@@ -143,6 +145,8 @@ class PrivacyTerms(Terms):
             raise ValueError(f'without_dp: mechanism "none" needs the words "{WITHOUT_DP}"')
         if self.mechanism == "dp-sgd" and (self.epsilon is None or self.noise_multiplier == 0):
             raise ValueError("epsilon and noise_multiplier: DP-SGD needs both above 0")
+        if self.records_per_unit is not None and self.unit == "record":
+            raise ValueError('records_per_unit: unit "record" has one record')
         if self.mechanism == "none" and self.adaptive_clipping:
             raise ValueError('adaptive_clipping: mechanism "none" clips nothing')
         return self
@@ -173,7 +177,11 @@ class TrainingTerms(Terms):
 class AggregationTerms(Terms):
     """How the coordinator makes one update of many.
 
-    `rule`: the mean, or what withstands `hostile` sites among those of a round.
+    `rule`: the mean, or what withstands `hostile` sites among those of a round. `cohort`: how many of
+    the sites that are there a round asks (all); `enough`: with how many updates it closes (with all);
+    `late`: what becomes of the others' updates. With a `buffer` nobody waits: the server steps whenever
+    it holds so many updates (Nguyen et al. 2022, "Federated Learning with Buffered Asynchronous
+    Aggregation"), each weighted by (1 + s)^-½ if it has stepped s times since the site was asked.
     """
 
     rule: Rule = "mean"
@@ -183,6 +191,10 @@ class AggregationTerms(Terms):
     server_learning_rate: Positive = 1.0
     server_momentum: Annotated[Decimal, Field(ge=0, lt=1)] = 0.0
     minimum_cohort: Annotated[int, Field(ge=1)]
+    cohort: Annotated[int, Field(ge=1)] | None = None
+    enough: Annotated[int, Field(ge=1)] | None = None
+    late: Literal["drop", "next-round"] = "drop"
+    buffer: Annotated[int, Field(ge=1)] | None = None
     round_deadline_seconds: Positive = 3600.0
     maximum_update_norm: Annotated[Decimal, Field(ge=1e-6, le=1e6, allow_inf_nan=False)] = 100.0
 
@@ -251,6 +263,8 @@ class Charter(Terms):
         self._check_method()
         terms = self.aggregation
         rules.check(terms.rule, terms.hostile, terms.minimum_cohort, terms.weights, False)
+        sizes = (terms.minimum_cohort, terms.enough, terms.buffer, terms.cohort, len(names))
+        rules.check_flow(terms.rule, terms.weights, sizes, terms.late, False)
         return self
 
     def _check_method(self) -> None:
@@ -266,6 +280,12 @@ class Charter(Terms):
             raise ValueError(
                 f"aggregation.rule: {self.aggregation.rule} compares updates number by number, and of "
                 f"{method} the coordinator makes {METHODS[method].each}; take the mean"
+            )
+        terms = self.aggregation
+        if not METHODS[method].ages and (terms.buffer or terms.late == "next-round"):
+            raise ValueError(
+                f"aggregation.buffer, aggregation.late: under {method} an update does not fit the tensors "
+                "of a later round"
             )
         for name, rank in ranks.items():
             if rank > self.adapter.rank:
@@ -326,6 +346,7 @@ class Charter(Terms):
             expected_batch=self.privacy.sampling_rate * self.participant(site).records,
             adapter_share=self.privacy.adapter_share,
             unit=self.privacy.unit,
+            records_per_unit=self.privacy.records_per_unit,
             adaptive=self.privacy.adaptive,
         )
 

@@ -9,9 +9,10 @@ import torch
 from opacus.optimizers import DPOptimizer
 from torch import nn
 
-from fedward_client.training import lora
+from fedward_client.training import aftermath, lora
+from fedward_shared import adapters
+from fedward_shared.adapters import Averaging
 from fedward_shared.charter import TrainingTerms
-from fedward_shared.errors import AdapterError
 from fedward_shared.names import HEAD_MARK
 from fedward_shared.privacy.clipping import AdaptiveClipping
 from fedward_shared.privacy.plan import TrainingPlan
@@ -42,15 +43,20 @@ def train(
     named; they are moved in place to where the round ends.
 
     What is sampled and clipped as one is the plan's privacy unit. Raises PrivacyError if that is not the
-    record and the examples have no owners, AdapterError if a trained tensor is not finite afterwards.
+    record and the examples have no owners, AdapterError if afterwards a tensor is not as it has to be
+    after training.
     """
     trained = _trained(model)
+    before = {name: tensor.detach().clone() for name, tensor in trained.items()}
     parts = _parts(trained, plan, terms)
+    for part in parts:
+        pull = _pull(part.tensors, terms.proximal, adapters.averaging(model.method))
+        part.optimizer.register_step_pre_hook(pull)
     frozen = [p for p in model.parameters() if p.requires_grad and not _among(p, trained)]
     for parameter in frozen:
         parameter.requires_grad_(False)
     try:
-        with lora.fused(model, trained.values(), per_record=plan.private) as gradients:
+        with lora.fused(model, trained, per_record=plan.private) as gradients:
             if plan.private:
                 private = [PlanOptimizer(part, plan, streams, len(parts), norms) for part in parts]
                 run = _private_steps(model, examples, plan, private, streams, gradients)
@@ -61,9 +67,7 @@ def train(
     finally:
         for parameter in frozen:
             parameter.requires_grad_(True)
-    for name, tensor in trained.items():
-        if not bool(torch.isfinite(tensor).all()):
-            raise AdapterError(f"{name} is not finite after training; lower the learning rate")
+    aftermath.check(model, trained, before, plan)
 
 
 def _among(parameter: nn.Parameter, trained: dict[str, nn.Parameter]) -> bool:
@@ -111,28 +115,30 @@ def _parts(
 def _optimizer(
     moved: dict[str, nn.Parameter], rate: float, terms: TrainingTerms
 ) -> torch.optim.Optimizer:
-    optimizer: torch.optim.Optimizer
     if terms.optimizer == "adam":
-        optimizer = torch.optim.Adam(moved.values(), lr=rate)
-    else:
-        optimizer = torch.optim.SGD(moved.values(), lr=rate, momentum=terms.momentum)
-    if terms.proximal:
-        optimizer.register_step_pre_hook(_pull(moved, terms.proximal))
-    return optimizer
+        return torch.optim.Adam(moved.values(), lr=rate)
+    return torch.optim.SGD(moved.values(), lr=rate, momentum=terms.momentum)
 
 
-def _pull(moved: dict[str, nn.Parameter], strength: float) -> Callable[..., None]:
-    """Adds the gradient of strength/2·‖w - w₀‖² to each step, w₀ being what the round started from.
+def _pull(
+    moved: dict[str, nn.Parameter], strength: float, averaging: Averaging
+) -> Callable[..., None]:
+    """Adds to each step the gradient of strength/2·‖w - w₀‖², w₀ being what the round started from, and
+    what the adapter method adds to the loss.
 
-    It depends on w and w₀ alone, and no record has a part in it that was not noised before: it is added
-    to the gradient that is clipped and noised already, and costs no privacy.
+    Both depend on w and w₀ alone, and no record has a part in these that was not noised before: they are
+    added to the gradient that is clipped and noised already, and cost no privacy.
     """
     starts = [parameter.detach().clone() for parameter in moved.values()]
 
     def pull(*_: object) -> None:
-        for parameter, start in zip(moved.values(), starts, strict=True):
+        drift = averaging.drift(moved)
+        for (name, parameter), start in zip(moved.items(), starts, strict=True):
             assert parameter.grad is not None
-            parameter.grad.add_(parameter.detach() - start, alpha=strength)
+            if strength:
+                parameter.grad.add_(parameter.detach() - start, alpha=strength)
+            if name in drift:
+                parameter.grad.add_(drift[name])
 
     return pull
 
@@ -146,7 +152,7 @@ def _private_steps(
     gradients: lora.Gradients,
 ) -> Iterator[None]:
     moved = [parameter for optimizer in private for parameter in optimizer.params]
-    units = examples.units(plan.unit)
+    units = _units(examples, plan, streams)
     for sampled in plan.batches(len(units), streams("sample")):
         pieces = list(units.pieces(sampled)) or [sampled]
         for number, piece in enumerate(pieces, start=1):
@@ -156,6 +162,13 @@ def _private_steps(
                 optimizer.step()
                 optimizer.zero_grad()
         yield
+
+
+def _units(examples: Examples, plan: TrainingPlan, streams: Streams) -> Units:
+    units = examples.units(plan.unit)
+    if plan.records_per_unit is None:
+        return units
+    return units.at_most(plan.records_per_unit, examples.lengths, streams("records"))
 
 
 def _unit_gradients(
@@ -196,7 +209,7 @@ def _plain_steps(
     streams: Streams,
     gradients: lora.Gradients,
 ) -> Iterator[None]:
-    units = examples.units(plan.unit)
+    units = _units(examples, plan, streams)
     for sampled in plan.batches(len(units), streams("sample")):
         for part in parts:
             part.optimizer.zero_grad()
