@@ -24,7 +24,7 @@ def terms(draw: st.DrawFn) -> tuple[int, int, int]:
     return sites, minimum, colluding
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(terms(), st.sampled_from([12, 16, 32]), st.integers(1, 40), st.data())
 def test_the_sum_is_that_of_the_survivors(
     parties: tuple[int, int, int], bits: int, count: int, data: st.DataObject
