@@ -197,12 +197,12 @@ class Aggregator:
 
     def _remove_pair_masks(self, owner: str, seed: bytes) -> None:
         """Those that the survivors have added for a site that was lost: as that site adds them."""
-        cohort, secret = self.cohort, masks.secret_key(self._session.label, seed, owner)
+        cohort, private = self.cohort, masks.mask_key(self._session.label, seed, owner)
         own = (owner, cohort.peers[owner].mask_key)
         for other in cohort.graph.neighbours(owner):
             if other in self._survivors:
                 theirs = (other, cohort.peers[other].mask_key)
-                key = masks.pair_key(cohort.label, secret, own, theirs)
+                key = masks.pair_key(cohort.label, private, own, theirs)
                 sign = masks.pair_sign(owner, other)
                 masks.apply(self._session.ring, self._total, key, sign)
 
@@ -236,7 +236,7 @@ class Aggregator:
         peer, label = self.cohort.peers[owner], self._session.label
         if owner in self._survivors:
             return masks.commitment(label, seed, owner) == peer.commitment
-        return masks.public_of(masks.secret_key(label, seed, owner)) == peer.mask_key
+        return masks.public_of(masks.mask_key(label, seed, owner)) == peer.mask_key
 
     def _check_header(self, site: str, header: bytes) -> None:
         expected = self.cohort.header(self._sharers)
