@@ -114,9 +114,9 @@ REQUIRED = [
 ]
 
 
-def changed(field: str, *value: Any) -> dict[str, Any]:
-    """The good charter with another `value` at `field`, or without it."""
-    content = copy.deepcopy(GOOD)
+def changed(field: str, *value: Any, base: dict[str, Any] = GOOD) -> dict[str, Any]:
+    """The good charter, or `base`, with another `value` at `field`, or without it."""
+    content = copy.deepcopy(base)
     *way, last = [int(part) if part.isdigit() else part for part in field.split(".")]
     place: Any = content
     for part in way:
@@ -386,3 +386,55 @@ def test_a_charter_expires_with_its_last_day() -> None:
 def test_two_parties_of_one_key_are_refused() -> None:
     with pytest.raises(CharterError, match="two parties have the same key"):
         charters.parse(changed("participants.1.key", GOOD["coordinator"]["key"]), "test")
+
+
+LORA = {"rank": 4, "target_modules": ["query"], "layers": [0]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"adapter": {"method": "lora", **LORA}, "participants.0.rank": 2},
+            r"participants\.rank: lora needs one rank for all sites; flora, hetlora can mix them",
+        ),
+        (
+            {"adapter": {"method": "hetlora", **LORA}, "participants.0.rank": 5},
+            r"participants\.rank: \S+ has 5, more than adapter\.rank 4",
+        ),
+        (
+            {
+                "adapter": {"method": "fedsvd", **LORA},
+                "aggregation": {"minimum_cohort": 1, "server_optimizer": "fedyogi"},
+            },
+            r"aggregation\.server_optimizer: fedsvd turns its tensors",
+        ),
+        (
+            {"adapter": {"method": "prefix-tuning", **LORA}},
+            r"target_modules and layers: prefix-tuning has layers alone",
+        ),
+        (
+            {"adapter": {"method": "prefix-tuning", "rank": 4}},
+            r"target_modules and layers: prefix-tuning has layers alone",
+        ),
+    ],
+)
+def test_what_an_adapter_method_cannot_do_is_refused(
+    changes: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    content = GOOD
+    for field, value in changes.items():
+        content = changed(field, value, base=content)
+    with pytest.raises(CharterError, match=message):
+        charters.read_draft(drafted(tmp_path, content))
+
+
+def test_a_site_of_a_lower_rank_has_its_adapter_scaled_as_everybodys() -> None:
+    content = changed("adapter", {"method": "flora", "alpha": 8.0, **LORA})
+    name = content["participants"][0]["name"]
+    charter = charters.parse(changed("participants.0.rank", 1, base=content), "test")
+    own = charter.adapter_at(name)
+    assert (own.rank, own.alpha) == (1, 2.0)
+    assert own.alpha / own.rank == charter.adapter.alpha / charter.adapter.rank
+    whole = charters.parse(content, "test")
+    assert whole.adapter_at(name) == whole.adapter

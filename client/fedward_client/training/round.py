@@ -64,8 +64,8 @@ class Training:
             _no_progress,
             norms,
         )
-        trained = self._model.exchanged()
-        change = {name: trained[name] - before[name] for name in trained}
+        averaging = adapters.averaging(charter.adapter.method)
+        change = averaging.finished(before, self._model.exchanged())
         return tensors.encode(change), clipping.norms_text(norms)
 
 

@@ -10,6 +10,8 @@ from opacus.optimizers import DPOptimizer
 from torch import nn
 
 from fedward_client.training import aftermath, lora
+from fedward_shared import adapters
+from fedward_shared.adapters import Averaging
 from fedward_shared.charter import TrainingTerms
 from fedward_shared.names import HEAD_MARK
 from fedward_shared.privacy.clipping import AdaptiveClipping
@@ -47,6 +49,9 @@ def train(
     trained = _trained(model)
     before = {name: tensor.detach().clone() for name, tensor in trained.items()}
     parts = _parts(trained, plan, terms)
+    for part in parts:
+        pull = _pull(part.tensors, terms.proximal, adapters.averaging(model.method))
+        part.optimizer.register_step_pre_hook(pull)
     frozen = [p for p in model.parameters() if p.requires_grad and not _among(p, trained)]
     for parameter in frozen:
         parameter.requires_grad_(False)
@@ -110,28 +115,30 @@ def _parts(
 def _optimizer(
     moved: dict[str, nn.Parameter], rate: float, terms: TrainingTerms
 ) -> torch.optim.Optimizer:
-    optimizer: torch.optim.Optimizer
     if terms.optimizer == "adam":
-        optimizer = torch.optim.Adam(moved.values(), lr=rate)
-    else:
-        optimizer = torch.optim.SGD(moved.values(), lr=rate, momentum=terms.momentum)
-    if terms.proximal:
-        optimizer.register_step_pre_hook(_pull(moved, terms.proximal))
-    return optimizer
+        return torch.optim.Adam(moved.values(), lr=rate)
+    return torch.optim.SGD(moved.values(), lr=rate, momentum=terms.momentum)
 
 
-def _pull(moved: dict[str, nn.Parameter], strength: float) -> Callable[..., None]:
-    """Adds the gradient of strength/2·‖w - w₀‖² to each step, w₀ being what the round started from.
+def _pull(
+    moved: dict[str, nn.Parameter], strength: float, averaging: Averaging
+) -> Callable[..., None]:
+    """Adds to each step the gradient of strength/2·‖w - w₀‖², w₀ being what the round started from, and
+    what the adapter method adds to the loss.
 
-    It depends on w and w₀ alone, and no record has a part in it that was not noised before: it is added
-    to the gradient that is clipped and noised already, and costs no privacy.
+    Both depend on w and w₀ alone, and no record has a part in these that was not noised before: they are
+    added to the gradient that is clipped and noised already, and cost no privacy.
     """
     starts = [parameter.detach().clone() for parameter in moved.values()]
 
     def pull(*_: object) -> None:
-        for parameter, start in zip(moved.values(), starts, strict=True):
+        drift = averaging.drift(moved)
+        for (name, parameter), start in zip(moved.items(), starts, strict=True):
             assert parameter.grad is not None
-            parameter.grad.add_(parameter.detach() - start, alpha=strength)
+            if strength:
+                parameter.grad.add_(parameter.detach() - start, alpha=strength)
+            if name in drift:
+                parameter.grad.add_(drift[name])
 
     return pull
 

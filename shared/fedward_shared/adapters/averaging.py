@@ -16,10 +16,20 @@ Values = Mapping[str, torch.Tensor]
 class Averaging:
     """The mean of the updates is the change of the study's tensors.
 
-    `start` are all tensors of the study as the round handed them out; `update` is what one site has
-    changed of those that train. The coordinator adds up `part` of each update, in whatever order they
-    arrive, and keeps no other trace of them.
+    At a site, `drift` enters each step and `finished` is what it sends; neither looks at a record. At
+    the coordinator, `start` are all tensors of the study as the round handed them out, and `update` is
+    what one site has changed of those that train. It adds up `part` of each update, in whatever order
+    they arrive, and keeps no other trace of them.
     """
+
+    def drift(self, values: Values) -> Tensors:
+        """The gradient of what the method adds to a site's loss, at these values of what trains."""
+        del values
+        return {}
+
+    def finished(self, before: Values, after: Values) -> Tensors:
+        """What a site sends of a round that it began and ended with these values."""
+        return {name: after[name] - before[name] for name in after}
 
     def part(self, start: Values, update: Values) -> Tensors:
         """What of a site's update enters the mean."""

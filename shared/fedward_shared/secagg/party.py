@@ -19,6 +19,8 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import islice
+from typing import Annotated
 
 from pydantic import Field, ValidationError
 
@@ -26,28 +28,31 @@ from fedward_shared import canonical
 from fedward_shared.errors import AdapterError, AggregationError, StateError
 from fedward_shared.identity import SigningKey
 from fedward_shared.secagg import masks, parcels, sharing
-from fedward_shared.secagg.labels import KEY_BYTES
+from fedward_shared.secagg.labels import KEY_BYTES, SEED_BYTES
 from fedward_shared.secagg.ring import Numbers
 from fedward_shared.secagg.session import Cohort, Kept, Key, Peer, Session, check_enough
 from fedward_shared.secagg.signed import Advertisement, Agreement, AttemptNumber
 from fedward_shared.terms import Digest, Name
+
+Seed = Annotated[bytes, Field(min_length=SEED_BYTES, max_length=SEED_BYTES)]
 
 
 class State(Kept):
     """What a party keeps. `peers` is empty before `share`, `sharers` before `mask`, `survivors` before
     `agree`.
 
-    `held`: by owner, the share of its seed and that of its mask key, joined. `vector`: the digest of
-    what was masked.
+    `held`: by owner, the shares of its self mask's seed and of its mask key's, joined. `vector`: the
+    digest of what was masked.
     """
 
     session: Digest
     attempt: AttemptNumber
     site: Name
-    mask_secret: Key
+    mask_seed: Seed
+    self_seed: Seed
     envelope_secret: Key
-    seed: Key
     advertisement: bytes
+    cohort: str = ""
     peers: dict[Name, Peer] = Field(default_factory=dict)
     sent: bytes = b""
     held: dict[Name, bytes] = Field(default_factory=dict)
@@ -86,7 +91,8 @@ class Party:
             earlier._check_next(session)
         if session.keys.get(site) != key.public:
             raise AggregationError(f"{site} is not among the participants with this key")
-        mask_secret, envelope_secret, seed = (entropy(KEY_BYTES) for _ in range(3))
+        mask_seed, self_seed, envelope_secret = map(entropy, (SEED_BYTES, SEED_BYTES, KEY_BYTES))
+        mask_secret = masks.secret_key(session.label, mask_seed, site)
         said = Advertisement(
             charter=session.charter,
             site=site,
@@ -94,15 +100,15 @@ class Party:
             attempt=session.attempt,
             mask_key=masks.public_of(mask_secret).hex(),
             envelope_key=masks.public_of(envelope_secret).hex(),
-            commitment=hashlib.sha256(seed).hexdigest(),
+            commitment=masks.commitment(session.label, self_seed, site).hex(),
         ).signed(key)
         state = State(
             session=session.digest,
             attempt=session.attempt,
             site=site,
-            mask_secret=mask_secret,
+            mask_seed=mask_seed,
+            self_seed=self_seed,
             envelope_secret=envelope_secret,
-            seed=seed,
             advertisement=said,
         )
         return cls(session, state), said
@@ -125,8 +131,8 @@ class Party:
             holder: of_seed + of_key
             for holder, of_seed, of_key in zip(
                 closed,
-                sharing.split(self.state.seed, threshold, len(closed)),
-                sharing.split(self.state.mask_secret, threshold, len(closed)),
+                sharing.split(self.state.self_seed, threshold, len(closed)),
+                sharing.split(self.state.mask_seed, threshold, len(closed)),
                 strict=True,
             )
         }
@@ -144,7 +150,9 @@ class Party:
                 for holder, text in shares.items()
             }
         )
-        return self._with(peers=dict(cohort.peers), held=held, sent=sent), sent
+        return self._with(
+            cohort=cohort.label.cohort, peers=dict(cohort.peers), held=held, sent=sent
+        ), sent
 
     def mask(
         self, sharers: Sequence[str], envelopes: bytes, vector: Numbers
@@ -175,7 +183,7 @@ class Party:
                 f"{len(opened)} envelopes open for {self.state.site}: too few to finish"
             )
         self._apply(vector, partners)
-        masked = cohort.header(sharers) + self.session.ring.pack(vector)
+        masked = self.session.ring.pack(vector, cohort.header(sharers))
         held = {self.state.site: self.state.held[self.state.site], **opened}
         return self._with(held=held, sharers=tuple(sharers), vector=said), masked
 
@@ -208,20 +216,21 @@ class Party:
     def reveal(self, agreements: Mapping[str, bytes]) -> tuple["Party", bytes]:
         """The parcel of shares, by owner, once enough survivors have signed what this party signed.
 
-        Raises StatementError or AggregationError for a signature that is not right or under another
-        set; RoundAbandoned for too few.
+        As many as the minimum are looked at: more would prove no more. Raises StatementError or
+        AggregationError for a signature that is not right or under another set; RoundAbandoned for
+        too few.
         """
         if not self.state.survivors:
             raise AggregationError(f"{self.state.site} has agreed to no set of survivors")
         cohort = self._cohort
         expected = cohort.survivors_digest(self.state.sharers, self.state.survivors)
-        for site, data in agreements.items():
+        check_enough(self.session, len(agreements), "signed who survived")
+        for site, data in islice(agreements.items(), self.session.minimum):
             said = self.session.read_agreement(site, data)
             if site not in self.state.survivors or said.survivors != expected:
                 raise AggregationError(f"{site} has signed another set of survivors")
             if said.cohort != cohort.label.cohort:
                 raise AggregationError(f"{site} was shown another cohort")
-        check_enough(self.session, len(agreements), "signed who survived")
         shares = {
             owner: text[: sharing.SHARE_BYTES]
             if owner in self.state.survivors
@@ -251,7 +260,8 @@ class Party:
     def _cohort(self) -> Cohort:
         if not self.state.peers:
             raise AggregationError(f"{self.state.site} has shared nothing in this attempt")
-        return Cohort.of(self.session, self.state.peers)
+        label = replace(self.session.label, cohort=self.state.cohort)
+        return Cohort(self.session, self.state.peers, label)
 
     def _again(self, same: bool, answer: bytes, what: str) -> bytes:
         if not same:
@@ -280,15 +290,18 @@ class Party:
     def _apply(self, vector: Numbers, partners: Sequence[str]) -> None:
         cohort, ring = self._cohort, self.session.ring
         own = (self.state.site, cohort.peers[self.state.site].mask_key)
-        masks.apply(ring, vector, masks.self_key(cohort.label, self.state.seed, self.state.site), 1)
+        secret = masks.secret_key(self.session.label, self.state.mask_seed, self.state.site)
+        masks.apply(
+            ring, vector, masks.self_key(cohort.label, self.state.self_seed, self.state.site), 1
+        )
         for other in partners:
             theirs = (other, cohort.peers[other].mask_key)
-            key = masks.pair_key(cohort.label, self.state.mask_secret, own, theirs)
+            key = masks.pair_key(cohort.label, secret, own, theirs)
             masks.apply(ring, vector, key, masks.pair_sign(self.state.site, other))
 
     def to_bytes(self) -> bytes:
-        """Canonical JSON, with the secrets in it."""
-        return canonical.encode(self.state.model_dump(mode="json"))
+        """JSON, with the secrets in it."""
+        return self.state.model_dump_json().encode()
 
     @classmethod
     def from_bytes(cls, data: bytes, session: Session) -> "Party":
@@ -301,7 +314,8 @@ class Party:
         except ValidationError:
             # Not chained: pydantic's error shows what it was given, and so secrets.
             raise StateError("the state of a masked round: not what was written") from None
-        session = replace(session, attempt=state.attempt)
+        if state.attempt != session.attempt:
+            session = replace(session, attempt=state.attempt)
         if state.session != session.digest:
             raise StateError("the state of a masked round: of another round")
         return cls(session, state)

@@ -1,7 +1,7 @@
 """What all parties of an attempt know beforehand, and what both halves check of the others' messages."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated
 
@@ -54,6 +54,11 @@ class Session:
         terms = [self.minimum, self.colluding, self.ring.bits, self.count]
         said = [self.charter, self.round, self.attempt, keys, terms]
         return canonical.digest(canonical.encode(said))
+
+    @property
+    def label(self) -> Label:
+        """Of the attempt before its cohort is known."""
+        return Label(self.charter, self.round, self.attempt, self.digest)
 
     def read_advertisement(self, site: str, data: bytes) -> Advertisement:
         """What `site` has signed. Raises StatementError, or AggregationError for another attempt."""
@@ -128,8 +133,7 @@ class Cohort:
             raise AggregationError("two of the advertised keys are the same")
         members = [[site, peer.model_dump(mode="json")] for site, peer in sorted(peers.items())]
         digest = canonical.digest(canonical.encode([session.digest, members]))
-        label = Label(session.charter, session.round, session.attempt, digest)
-        return cls(session, dict(sorted(peers.items())), label)
+        return cls(session, dict(sorted(peers.items())), replace(session.label, cohort=digest))
 
     @cached_property
     def degree(self) -> Degree:

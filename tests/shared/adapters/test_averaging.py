@@ -192,3 +192,44 @@ def test_a_lower_rank_has_the_first_directions(rank: int) -> None:
     assert torch.equal(cut[A], start[A][:rank])
     assert torch.equal(cut[B], start[B][:, :rank])
     assert torch.equal(cut["head.weight"], start["head.weight"])
+
+
+@given(seed=st.integers(0, 2**32), rank=st.integers(1, 4), count=st.integers(1, 2))
+def test_hetloras_penalty_is_on_the_last_directions(seed: int, rank: int, count: int) -> None:
+    """Held against autograd: λ·‖A‖·‖B‖ of what may be dropped, which is the last direction."""
+    values = {
+        f"{place}.lora_{part}.weight": torch.nn.Parameter(tensor)
+        for place in ("q", "k")[:count]
+        for part, tensor in drawn({"A": (rank, INPUTS), "B": (OUTPUTS, rank)}, seed).items()
+    }
+    loss = sum(
+        5e-3
+        * values[f"{p}.lora_A.weight"][-1:].norm()
+        * values[f"{p}.lora_B.weight"][:, -1:].norm()
+        for p in ("q", "k")[:count]
+    )
+    assert isinstance(loss, torch.Tensor)
+    expected = dict(zip(values, torch.autograd.grad(loss, list(values.values())), strict=True))
+    drift = adapters.averaging("hetlora").drift(values)
+    assert drift.keys() == expected.keys()
+    for name, gradient in expected.items():
+        torch.testing.assert_close(drift[name], gradient, atol=1e-8, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("shrunk", "dropped"), [(0.9, True), (1.1, False)])
+def test_hetlora_drops_a_last_direction_that_has_shrunk(shrunk: float, dropped: bool) -> None:
+    before = drawn({A: FACTORS[A], B: FACTORS[B], "head.weight": (1,)}, 7)
+    after = {name: tensor.clone() for name, tensor in before.items()}
+    after[B][:, -1] *= shrunk
+    after[B][:, 0] *= 0.1
+    update = adapters.averaging("hetlora").finished(before, after)
+    ended = {name: before[name] + change for name, change in update.items()}
+    assert (not ended[A][-1].any() and not ended[B][:, -1].any()) == dropped
+    for name, kept in ((A, slice(0, -1)), (B, (slice(None), slice(0, -1)))):
+        torch.testing.assert_close(ended[name][kept], after[name][kept])
+    assert set(adapters.averaging("lora").finished(before, after)) == set(after)
+
+
+@pytest.mark.parametrize("method", sorted(METHODS.keys() - {"hetlora"}))
+def test_no_other_method_has_a_penalty(method: str) -> None:
+    assert adapters.averaging(method).drift(drawn(FACTORS, 0)) == {}

@@ -110,12 +110,10 @@ def test_a_site_that_shares_another_key_than_it_advertised_is_named(made: Round)
     made.lost = {SOUTH: "mask"}
     advertisements = made.advertise()
     party = made.party(SOUTH)
-    false = party._with(mask_secret=b"7" * 32)
+    false = party._with(mask_seed=b"7" * 16)
     made.states[SOUTH] = false.to_bytes()
     survivors = made.mask(*made.share(advertisements))
-    with pytest.raises(
-        FedwardError, match="4 shares of the secrets of site-01 do not give them back"
-    ):
+    with pytest.raises(FedwardError, match="4 shares of the seed of site-01 do not give it back"):
         made.reveal(made.agree(survivors))
 
 
@@ -123,8 +121,8 @@ def test_a_site_that_shares_another_key_than_it_advertised_is_named(made: Round)
     ("change", "words"),
     [
         (lambda parts: parts.pop(names(5)[4]), "not for its neighbours"),
-        (lambda parts: parts.update(mallory=bytes(92)), "not for its neighbours"),
-        (lambda parts: parts.update({names(5)[4]: bytes(91)}), "one is of another size"),
+        (lambda parts: parts.update(mallory=bytes(60)), "not for its neighbours"),
+        (lambda parts: parts.update({names(5)[4]: bytes(59)}), "one is of another size"),
     ],
 )
 def test_envelopes_that_are_not_right_are_refused(
@@ -219,9 +217,9 @@ def test_shares_that_nobody_asked_for_are_refused(made: Round) -> None:
     _, said = made.party(NORTH).reveal(agreements)
     add, parts = made.aggregator.add_reveal, parcels.decode(said, "test")
     refused(lambda: add(names(5)[4], said), "has not signed who survived", AggregationError)
-    stranger = parcels.encode(parts | {"zoe": bytes(32)})
+    stranger = parcels.encode(parts | {"zoe": bytes(16)})
     refused(lambda: add(NORTH, stranger), "of a site that is no neighbour", AggregationError)
-    short = parcels.encode(parts | {NORTH: bytes(31)})
+    short = parcels.encode(parts | {NORTH: bytes(15)})
     refused(lambda: add(NORTH, short), "one is of another size", AggregationError)
     refused(lambda: add(NORTH, said[:-1]), "cut off", AggregationError)
     found = made.reveal(agreements)

@@ -56,9 +56,9 @@ def test_only_the_owner_of_a_site_s_key_begins() -> None:
 
 def test_two_beginnings_have_nothing_in_common() -> None:
     first, second = (Party.begin(KNOWN, NORTH, key_of(NORTH))[0] for _ in range(2))
-    for part in ("mask_secret", "envelope_secret", "seed"):
+    for part in ("mask_seed", "envelope_secret", "self_seed"):
         assert getattr(first.state, part) != getattr(second.state, part)
-    assert len({first.state.mask_secret, first.state.envelope_secret, first.state.seed}) == 3
+    assert len({first.state.mask_seed, first.state.envelope_secret, first.state.self_seed}) == 3
 
 
 def test_a_key_that_the_coordinator_swapped_is_noticed(made: Round) -> None:
@@ -299,7 +299,7 @@ def test_it_gives_the_seed_s_share_or_the_key_s_and_never_both(made: Round) -> N
     shares = parcels.decode(said, "test")
     assert list(shares) == names(5)
     for owner, share in shares.items():
-        of_seed, of_key = party.state.held[owner][:32], party.state.held[owner][32:]
+        of_seed, of_key = party.state.held[owner][:16], party.state.held[owner][16:]
         assert share == (of_key if owner == OTHERS[3] else of_seed)
         assert len(share) == sharing.SHARE_BYTES
     assert party.reveal(agreements) == (party, said)
@@ -332,7 +332,7 @@ def test_nor_does_it_for_signatures_of_others_or_too_few(made: Round) -> None:
         party.reveal({site: agreements[site] for site in OTHERS[:3]})
     dropped = agreement(made, OTHERS[3], names(4))
     with pytest.raises(AggregationError, match="another set"):
-        party.reveal(agreements | {OTHERS[3]: dropped})
+        party.reveal({OTHERS[3]: dropped, **agreements})
     with pytest.raises(StatementError, match=f"not by {OTHERS[1]}|not signed by"):
         party.reveal(agreements | {OTHERS[1]: agreements[OTHERS[0]]})
 
@@ -352,7 +352,7 @@ def test_a_later_attempt_has_keys_of_its_own(made: Round) -> None:
     before = made.party(NORTH)
     later, said = Party.begin(replace(KNOWN, attempt=2), NORTH, key_of(NORTH), before)
     assert said != before.state.advertisement
-    assert later.state.mask_secret != before.state.mask_secret
+    assert later.state.mask_seed != before.state.mask_seed
     assert later.state.vector == ""
 
 
@@ -377,7 +377,12 @@ def test_its_state_comes_back_at_every_stage_and_shows_no_secret(made: Round) ->
         assert party.to_bytes() == made.states[NORTH]
         shown = repr(party) + str(party) + repr(party.state) + str(party.state)
         state = party.state
-        for secret in (state.mask_secret, state.envelope_secret, state.seed, *state.held.values()):
+        for secret in (
+            state.mask_seed,
+            state.envelope_secret,
+            state.self_seed,
+            *state.held.values(),
+        ):
             assert secret.hex() not in shown
             assert repr(secret) not in shown
 
@@ -394,7 +399,7 @@ def test_its_state_comes_back_at_every_stage_and_shows_no_secret(made: Round) ->
 
 
 @pytest.mark.parametrize(
-    "field", ["site", "seed", "peers", "held", "sharers", "attempt", "session"]
+    "field", ["site", "self_seed", "peers", "held", "sharers", "attempt", "session"]
 )
 @pytest.mark.parametrize("value", [None, "x y", {"x y": 1}, ["x y"], -1])
 def test_a_state_that_was_damaged_is_refused_without_its_secrets(field: str, value: object) -> None:
@@ -402,7 +407,7 @@ def test_a_state_that_was_damaged_is_refused_without_its_secrets(field: str, val
     content = canonical.decode(party.to_bytes())
     with pytest.raises(StateError) as caught:
         Party.from_bytes(canonical.encode(content | {field: value}), KNOWN)
-    assert party.state.seed.hex() not in "".join(traceback.format_exception(caught.value))
+    assert party.state.self_seed.hex() not in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b"{}", b"\xff", b'{"session": 1}'])

@@ -114,5 +114,5 @@ def test_too_many_liars_leave_no_sum() -> None:
             said = bytes([*said[:-1], said[-1] ^ (at + 1)])
         made.aggregator.add_reveal(site, said)
     assert made.aggregator.ready
-    with pytest.raises(RoundAbandoned, match="do not give them back"):
+    with pytest.raises(RoundAbandoned, match="do not give it back"):
         made.aggregator.close()

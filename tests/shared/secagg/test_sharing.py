@@ -11,19 +11,20 @@ from fedward_shared.errors import AggregationError
 from fedward_shared.secagg import masks, sharing
 
 SECRET = hashlib.sha256(b"secret").digest()
-TEXT = bytes(range(64))
+SEED = SECRET[:16]
+TEXT = bytes(range(32))
 
 
 def test_every_threshold_of_shares_gives_the_secret_and_fewer_do_not() -> None:
-    shares = dict(enumerate(sharing.split(SECRET, 3, 5), start=1))
+    shares = dict(enumerate(sharing.split(SEED, 3, 5), start=1))
     for points in combinations(shares, 3):
-        assert sharing.combine({point: shares[point] for point in points}) == SECRET
+        assert sharing.combine({point: shares[point] for point in points}) == SEED
     for points in combinations(shares, 2):
-        assert sharing.combine({point: shares[point] for point in points}) != SECRET
+        assert sharing.combine({point: shares[point] for point in points}) != SEED
 
 
 def test_shares_are_drawn_anew() -> None:
-    assert sharing.split(SECRET, 2, 3) != sharing.split(SECRET, 2, 3)
+    assert sharing.split(SEED, 2, 3) != sharing.split(SEED, 2, 3)
 
 
 def sealed() -> bytes:
@@ -54,7 +55,7 @@ def test_nor_for_or_from_another(sender: str, receiver: str, secret: bytes) -> N
         sharing.unseal(LABEL, secret, sender, receiver, masks.public_of(NORTH), sealed())
 
 
-@pytest.mark.parametrize("at", [0, 12, 50, 91])
+@pytest.mark.parametrize("at", [0, 12, 30, 59])
 def test_nor_where_a_byte_was_changed(at: int) -> None:
     data = bytearray(sealed())
     data[at] ^= 1
@@ -62,7 +63,7 @@ def test_nor_where_a_byte_was_changed(at: int) -> None:
         sharing.unseal(LABEL, SOUTH, "north", "south", masks.public_of(NORTH), bytes(data))
 
 
-@pytest.mark.parametrize("size", [0, 91, 93])
+@pytest.mark.parametrize("size", [0, 59, 61])
 def test_an_envelope_of_another_size_is_refused(size: int) -> None:
-    with pytest.raises(AggregationError, match=f"{size} bytes, not 92"):
+    with pytest.raises(AggregationError, match=f"{size} bytes, not 60"):
         sharing.unseal(LABEL, SOUTH, "north", "south", masks.public_of(NORTH), bytes(size))

@@ -130,8 +130,9 @@ def test_a_vector_stays_uniform_once_all_that_was_revealed_is_taken_away(
     for site, vector in numbers(made).items():
         left = vector.copy()
         state = made.party(site).state
-        masks.apply(KNOWN.ring, left, masks.self_key(cohort.label, state.seed, site), -1)
+        masks.apply(KNOWN.ring, left, masks.self_key(cohort.label, state.self_seed, site), -1)
         own, lost = ((one, cohort.peers[one].mask_key) for one in (site, "site-05"))
-        key = masks.pair_key(cohort.label, state.mask_secret, own, lost)
+        secret = masks.secret_key(KNOWN.label, state.mask_seed, site)
+        key = masks.pair_key(cohort.label, secret, own, lost)
         masks.apply(KNOWN.ring, left, key, masks.pair_sign("site-05", site))
         assert looks_uniform(left)

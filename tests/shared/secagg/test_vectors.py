@@ -32,10 +32,10 @@ LOST = {"site-03": "mask"}
 
 
 class Draws:
-    """Uniform numbers that are written down."""
+    """Random words that are written down."""
 
-    def uniform(self, count: int) -> np.ndarray:
-        return (np.arange(count) % 10) / 10
+    def words32(self, count: int) -> np.ndarray:
+        return (np.arange(count) % 10 * (2**32 // 10)).astype(np.uint32)
 
 
 def keys() -> dict[str, Any]:
@@ -43,9 +43,11 @@ def keys() -> dict[str, Any]:
     return {
         "secrets": [ONE.hex(), TWO.hex()],
         "public": [first[1].hex(), second[1].hex()],
-        "info": LABEL.info("pair-mask", "north", "south").decode(),
+        "info": LABEL.info("pair-mask", "north", "south").hex(),
         "pair": masks.pair_key(LABEL, ONE, first, second).hex(),
-        "self": masks.self_key(LABEL, ONE, "north").hex(),
+        "mask": masks.secret_key(LABEL, ONE[:16], "north").hex(),
+        "commitment": masks.commitment(LABEL, ONE[:16], "north").hex(),
+        "self": masks.self_key(LABEL, ONE[:16], "north").hex(),
         "graph": LABEL.digest("graph").hex(),
     }
 
