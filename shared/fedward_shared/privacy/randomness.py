@@ -89,4 +89,5 @@ class Randomness:
         cosines_H = (radius_KH * (1.0 - square_KH)).sum(axis=0)
         sines_H = (radius_KH * tangent_KH).sum(axis=0) * 2.0
         sums: np.ndarray = np.concatenate([cosines_H, sines_H])[:count]
-        return sums / GAUSSIANS_PER_DRAW**0.5
+        sums /= GAUSSIANS_PER_DRAW**0.5
+        return sums
