@@ -258,7 +258,8 @@ def test_adaptive_norms_find_the_median_length_of_each_part(
     streams = partial(Randomness.from_seed, 0)
     train(model, examples, replace(plan, steps=60), still, streams, lambda _a, _b: None, norms)
     for part, of_it in lengths.items():
-        assert np.quantile(of_it, 0.35) <= norms[part] <= np.quantile(of_it, 0.65)
+        # A step moves a norm by some percent, and a prefix has gradients that are all as long.
+        assert 0.9 * np.quantile(of_it, 0.35) <= norms[part] <= 1.1 * np.quantile(of_it, 0.65)
 
 
 def test_one_record_moves_sums_and_counts_by_what_is_booked(
