@@ -136,7 +136,8 @@ def answer_train(core: Core, record: RecordDict, randomness: RandomnessSource = 
     granted = core.reserve(request.charter, request.request, adapter, sharing)
     if isinstance(granted, Update):
         return granted
-    return core.clear(granted.booking, training.run(granted, randomness), sharing)
+    cleared, norms = training.run(granted, randomness)
+    return core.clear(granted.booking, cleared, norms, sharing)
 
 
 def answer_masks(core: Core, record: RecordDict) -> MaskAnswer:

@@ -52,12 +52,13 @@ class Offer:
 @dataclass(frozen=True)
 class Grant:
     """A round is booked: the booking's number, which round it is, and the digest of the file of records
-    that it was booked for.
+    that it was booked for. `norms`: where adaptive clipping goes on (`privacy.clipping.norms_text`).
     """
 
     booking: int
     round: int
     file: str
+    norms: str = ""
 
 
 class Core(Protocol):
@@ -81,9 +82,13 @@ class Core(Protocol):
         secrets. Where an update was made for the same request before, it is that one, at no cost.
         """
 
-    def clear(self, booking: int, update: bytes, sharing: Sharing = UNSHARED) -> Update:
+    def clear(
+        self, booking: int, update: bytes, norms: str = "", sharing: Sharing = UNSHARED
+    ) -> Update:
         """Checks the tensors that were trained for a booking, masks them where the charter has masks,
         and signs for what leaves, once.
+
+        `norms` is where adaptive clipping has come to; the site keeps it for the study's next round.
         """
 
     def note(self, note: ReceiptNote) -> Noted:

@@ -64,7 +64,7 @@ class Masks:
     def _begin(self, attempt: int) -> bytes:
         earlier = self._state()
         if earlier is not None and earlier.session.attempt == attempt:
-            return earlier.advertisement
+            return earlier.state.advertisement
         if self._said(AGREED):
             raise AggregationError(f"round {self._number}: its survivors were agreed on already")
         if any(entry["attempt"] >= attempt for entry in self._said(MASKED)):
@@ -91,8 +91,8 @@ class Masks:
         if given is not None and given[:DIGEST_BYTES] == asked:
             return given[DIGEST_BYTES:]
         party, answer = self._party(attempt).reveal(parcels.decode(parcel, "agreements"))
-        of = canonical.digest(parcels.encode(dict.fromkeys(party.survivors, b"")))
-        self._say(REVEALED, attempt, answer, survivors=of, sites=len(party.survivors))
+        of = canonical.digest(parcels.encode(dict.fromkeys(party.state.survivors, b"")))
+        self._say(REVEALED, attempt, answer, survivors=of, sites=len(party.state.survivors))
         self._vault.write(ANSWER, asked + answer, self._expiry)
         self._vault.erase(STATE, VECTOR)
         return answer
@@ -122,7 +122,7 @@ class Masks:
             raise StateError(f"round {self._number}: the update that was made for it is gone")
         party = self._party(attempt)
         attempt = party.session.attempt
-        if self._said(AGREED) and not party.survivors:
+        if self._said(AGREED) and not party.state.survivors:
             raise AggregationError(f"round {self._number}: its survivors were agreed on already")
         sharers = list(parcels.decode(sharing.sharers, "sharers"))
         party, masked = party.mask(sharers, sharing.envelopes, found[2])

@@ -19,7 +19,7 @@ from fedward_client.masking import Masks
 from fedward_client.reconciliation import RESERVED
 from fedward_client.settings import SiteSettings
 from fedward_client.site import Site
-from fedward_shared import canonical, names, tensors
+from fedward_shared import canonical, tensors
 from fedward_shared.assurances import (
     Delivery,
     Objection,
@@ -45,7 +45,7 @@ from fedward_shared.messages import (
 )
 from fedward_shared.privacy.randomness import Randomness
 from fedward_shared.secagg.quantiser import Uniform
-from fedward_shared.tensors import Schema, Tensors
+from fedward_shared.tensors import Tensors
 
 log = structlog.get_logger()
 
@@ -159,17 +159,21 @@ class Trusted:
                 permission.plan.event,
                 lambda made: site.log(RESERVED, study=approved.study, booking=made.as_json()),
             )
+            norms = site.clipping.read(approved)
         log.info("reserved", study=approved.study, round=asked.round, booking=booking)
-        return Grant(booking, asked.round, file)
+        return Grant(booking, asked.round, file, norms)
 
-    def clear(self, booking: int, update: bytes, sharing: Sharing = UNSHARED) -> Update:
+    def clear(
+        self, booking: int, update: bytes, norms: str = "", sharing: Sharing = UNSHARED
+    ) -> Update:
         """As `Core` says."""
         with self._site() as site:
             booked = site.ledger.unanswered(booking)
             charter, initial = self._own(site.charters.load(booked.charter))
-            schema = exchanged_schema(charter, initial)
+            schema = charter.sent(tensors.schema_of(initial), site.name, booked.round)
             bound = charter.aggregation.maximum_update_norm
             cleared = egress.clear(update, schema, bound, site.name)
+            site.clipping.keep(charter, norms)
             masks = _masks(site, charter, initial, booked.round)
             if masks is not None:
                 rounding = self._randomness(f"{site.name} {booked.round} rounding")
@@ -208,12 +212,6 @@ class Trusted:
         return Refusal(settings.name, code, objection.signed(key))
 
 
-def exchanged_schema(charter: Charter, initial: Tensors) -> Schema:
-    """Names and shapes of what a round of the charter sends, from the tensors it starts with."""
-    schema = tensors.schema_of(initial)
-    return {name: schema[name] for name in names.exchanged(schema, charter.adapter.method)}
-
-
 def _keep_receipt(site: Site, charter: Charter, data: bytes) -> None:
     """Keeps a receipt. Raises StatementError, or StateError for a head that was never shown."""
     policy.check_revoked(charter, site.settings)
@@ -235,7 +233,8 @@ def _masks(site: Site, charter: Charter, initial: Tensors, number: int) -> Masks
     """Those of a round; None where the charter has none."""
     if charter.secure_aggregation is None:
         return None
-    return Masks(site, charter, exchanged_schema(charter, initial), number)
+    schema = charter.sent(tensors.schema_of(initial), site.name, number)
+    return Masks(site, charter, schema, number)
 
 
 def _masked_again(

@@ -5,7 +5,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 import structlog
@@ -14,17 +14,18 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from fedward_server import optimizers
-from fedward_server.asking import Asking, Sender
+from fedward_server.asking import Sender
 from fedward_server.attempts import Attempts
 from fedward_server.gathering import Gathering
 from fedward_server.masked import MaskedRound
 from fedward_server.observer import Observer
+from fedward_server.plain import PlainRounds
 from fedward_server.requests import Requests
-from fedward_server.rounds import SITE_ERROR, Round
-from fedward_server.studies import Study, StudyLock, registered
+from fedward_server.rounds import Round
+from fedward_server.studies import NOBODY, Study, StudyLock, registered
 from fedward_shared import base_models, tasks, tensors
 from fedward_shared.errors import CohortError, FedwardError, StateError
-from fedward_shared.messages import RECEIPT, TRAIN, UNSHARED, Answer, ReceiptNote
+from fedward_shared.messages import RECEIPT, ReceiptNote
 from fedward_shared.report import RoundRecord
 from fedward_shared.tasks.base import StudyModel
 from fedward_shared.tasks.examples import Examples
@@ -71,6 +72,9 @@ class Coordination:
         deadline = self.charter.aggregation.round_deadline_seconds
         self.sender = Sender(grid, deadline, study.settings.poll_seconds)
         self.gathering = Gathering(self.sender, self.charter, study.settings.gather_seconds)
+        parts = (study, self.sender, self.gathering, self.requests, observer)
+        self.rounds = PlainRounds(*parts)
+        self.attempts = Attempts(*parts)
 
     def run(self) -> None:
         """All rounds that are still to do. Raises CohortError if too few sites are there for one."""
@@ -78,8 +82,7 @@ class Coordination:
         base_models.check(self.study.settings.base_model, self.charter.base_model.digest)
         model = tasks.build(self.study.settings.base_model, self.charter.task, self.charter.adapter)
         model.load(self.study.initial, "initial tensors")
-        self.study.start(model.exchanged())
-        attempts = Attempts(self.study, self.sender, self.gathering, self.requests, self.observer)
+        self.study.start(self._first())
         for number in range(self.study.rounds_done + 1, self.charter.training.rounds + 1):
             started = time.monotonic()
             model.enter_round(number, self.charter.training)
@@ -88,25 +91,35 @@ class Coordination:
             self.gathering.gather()
             self.observer.gathered(sorted(self.gathering.nodes), self.gathering.refused)
             if self.charter.secure_aggregation is None:
-                self._close(model, self._run_round(number), evaluation, started)
+                self._close(model, self.rounds.run(number), evaluation, started)
             else:
-                self._close_masked(model, attempts.run(number), evaluation, started)
+                self._close_masked(model, self.attempts.run(number), evaluation, started)
         self._acknowledge()
+
+    def _first(self) -> Tensors:
+        """What the first round hands out; what is not among the study's first tensors is zero."""
+        initial = self.study.initial
+        schema = self.charter.handed_out(tensors.schema_of(initial))
+        return {name: initial.get(name, torch.zeros(shape)) for name, shape in schema.items()}
 
     def _close(
         self, model: StudyModel, round_: Round, evaluation: Examples | None, started: float
     ) -> None:
-        if not round_.sufficient:
-            raise CohortError(self._too_few(round_))
         adapter, state, scores = self._step(model, round_.mean(), evaluation, round_.number)
-        self._finish(round_, adapter, state, scores, started)
+        late = {site: ask.round for site, ask in round_.carried.items()}
+        self._finish(round_, adapter, state, scores, started, round_.made_for, late)
 
     def _step(
         self, model: StudyModel, mean: Tensors, evaluation: Examples | None, number: int
     ) -> tuple[Tensors, Tensors, dict[str, float]]:
         """Adapter and optimiser state after the round's mean update, and how the model scores then."""
-        adapter, state = optimizers.step(
-            self.study.adapter, mean, self.study.optimizer_state, self.charter.aggregation
+        adapter, state = optimizers.advance(
+            self.charter.adapter.method,
+            self.study.initial | self.study.adapter,
+            self.study.adapter,
+            mean,
+            self.study.optimizer_state,
+            self.charter.aggregation,
         )
         model.load(adapter, "aggregate")
         wanted = self.study.settings.evaluate == "every-round"
@@ -149,9 +162,13 @@ class Coordination:
         state: Tensors,
         scores: dict[str, float],
         started: float,
+        made_for: Mapping[str, int] = NOBODY,
+        late: Mapping[str, int] = NOBODY,
     ) -> None:
         record = self._record(round_, scores, time.monotonic() - started)
-        self.study.finish_round(adapter, state, record, round_.updates, round_.heads)
+        self.study.finish_round(
+            adapter, state, record, round_.updates, round_.heads, made_for, late
+        )
         self.observer.round_closed(record)
 
     def _evaluation(self, model: StudyModel) -> Examples | None:
@@ -162,41 +179,13 @@ class Coordination:
             model, self.charter.base_model.digest, path, {}, self.study.folder / "cache"
         )
 
-    def _run_round(self, number: int) -> Round:
-        asked = self.gathering.connected()
-        round_ = Round(
-            number,
-            self.charter,
-            tensors.digest(self.study.adapter),
-            tensors.schema_of(self.study.adapter),
-            time.monotonic(),
-            frozenset(asked),
-        )
-        round_.missing |= self.gathering.refused
-        if len(asked) < self.charter.aggregation.minimum_cohort:
-            raise CohortError(self._too_few(round_))
-        train = self.requests.training(self.requests.round(number))
-        records = {site: train(site, UNSHARED) for site in asked}
-        asking = Asking(self.sender, TRAIN, str(number), records, asked)
-        self.observer.round_opened(number, sorted(asked))
-        asking.until_closed(round_, lambda site, answer: self._take(round_, site, answer))
-        return round_
-
-    def _take(self, round_: Round, site: str, answer: Answer | None) -> None:
-        if answer is None:
-            round_.fail(site, SITE_ERROR)
-        else:
-            round_.offer(site, answer)
-        if site in round_.missing:
-            log.warning("site missing", round=round_.number, site=site, reason=round_.missing[site])
-        self.observer.answered(round_.number, site)
-
     def _acknowledge(self) -> None:
-        """Sends the receipts of the last round, which no further request carries."""
-        receipts, nodes = self.requests.receipts(), self.gathering.nodes
+        """Sends each site the receipt for its last update, which no further request carries."""
+        nodes = self.gathering.nodes
+        receipts = self.requests.receipts(nodes)
         notes = [
             (nodes[site], ReceiptNote(self.charter.digest, receipts[site]).to_record())
-            for site in sorted(receipts.keys() & nodes.keys())
+            for site in sorted(receipts)
         ]
         waiting = set(self.sender.send(RECEIPT, str(self.study.rounds_done), notes))
         until = time.monotonic() + self.study.settings.gather_seconds
@@ -210,7 +199,7 @@ class Coordination:
         self, round_: Round | MaskedRound, metrics: dict[str, float], seconds: float
     ) -> RoundRecord:
         masked = round_ if isinstance(round_, MaskedRound) else None
-        sent = masked.trained if masked else len(round_.asked)
+        sent = round_.trained if isinstance(round_, MaskedRound) else round_.fresh
         size = len(tensors.encode(self.study.adapter))
         return RoundRecord(
             study=self.charter.study,
@@ -227,13 +216,6 @@ class Coordination:
             bytes_up=round_.bytes_up,
             bytes_down=size * sent + (masked.bytes_down if masked else 0),
             seconds=seconds,
-        )
-
-    def _too_few(self, round_: Round) -> str:
-        reasons = "; ".join(f"{site}: {why}" for site, why in sorted(round_.missing.items()))
-        return (
-            f"round {round_.number}: {len(round_.updates)} sites of the minimum "
-            f"{self.charter.aggregation.minimum_cohort} ({reasons or 'none connected'})"
         )
 
 

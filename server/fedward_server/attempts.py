@@ -18,6 +18,7 @@ from fedward_server.asking import Asking, Sender
 from fedward_server.gathering import Gathering
 from fedward_server.masked import MaskedRound
 from fedward_server.observer import Observer
+from fedward_server.plain import schema_of_updates
 from fedward_server.requests import Requests, TrainRecord
 from fedward_server.rounds import SITE_ERROR
 from fedward_server.studies import Study, keep
@@ -122,7 +123,7 @@ class Attempts:
     def _attempt(self, number: int, nodes: Mapping[str, int]) -> MaskedRound:
         round_ = self._opened(number, self._book.begin(number), nodes)
         request = self._requests.round(number, round_.attempt)
-        train = self._requests.training(request)
+        train = self._requests.training(number, request, nodes)
         while not (round_.done or round_.abandoned):
             if round_.stage == "survivors":
                 self._book.agreeing()
@@ -136,7 +137,7 @@ class Attempts:
 
     def _opened(self, number: int, attempt: int, nodes: Mapping[str, int]) -> MaskedRound:
         adapter, now = self._study.adapter, time.monotonic()
-        digest, schema = tensors.digest(adapter), tensors.schema_of(adapter)
+        digest, schema = tensors.digest(adapter), schema_of_updates(self._study, number)
         asked = frozenset(nodes)
         round_ = MaskedRound(number, attempt, self._charter, digest, schema, now, asked)
         round_.missing |= self._gathering.refused

@@ -1,6 +1,6 @@
 """What a coordinator signs and sends for a round, from the study as it stands."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from flwr.app import RecordDict
 
@@ -22,18 +22,18 @@ class Requests:
         self._key = SigningKey.load(study.settings.key)
 
     def round(self, number: int, attempt: int = 1) -> bytes:
-        """The signed request for a round that starts from the study's adapter."""
+        """The signed request for round `number`, from the adapter that it starts with."""
         return RoundRequest(
             charter=self._study.charter.digest,
             round=number,
-            adapter=tensors.digest(self._study.adapter),
+            adapter=tensors.digest(self._study.adapter_before(number)),
             attempt=attempt,
         ).signed(self._key)
 
-    def training(self, request: bytes) -> TrainRecord:
-        """The requests to train that carry the signed `request`, and each site's receipt."""
-        charter = self._study.charter.digest
-        receipts, adapter = self.receipts(), tensors.encode(self._study.adapter)
+    def training(self, number: int, request: bytes, sites: Collection[str]) -> TrainRecord:
+        """The requests to train in round `number`, with the signed `request` and `sites`' receipts."""
+        charter, receipts = self._study.charter.digest, self.receipts(sites)
+        adapter = tensors.encode(self._study.adapter_before(number))
 
         def record(site: str, sharing: Sharing) -> RecordDict:
             receipt = receipts.get(site, b"")
@@ -41,16 +41,22 @@ class Requests:
 
         return record
 
-    def receipts(self) -> dict[str, bytes]:
-        """For each site whose update is in the last checkpoint, a receipt for it."""
-        kept = self._study.history[-1]
-        return {
-            site: Receipt(
-                charter=self._study.charter.digest,
-                site=site,
-                round=self._study.rounds_done,
-                update=update,
-                head=kept.heads[site],
-            ).signed(self._key)
-            for site, update in kept.updates.items()
-        }
+    def receipts(self, sites: Collection[str]) -> dict[str, bytes]:
+        """For each of `sites` of which a checkpoint has an update, a receipt for the last one."""
+        history = self._study.history
+        newest: dict[str, int] = {}
+        for number in reversed(range(len(history))):
+            newest = dict.fromkeys(history[number].updates.keys() & set(sites), number) | newest
+            if len(newest) == len(sites):
+                break
+        return {site: self._receipt(site, number) for site, number in newest.items()}
+
+    def _receipt(self, site: str, number: int) -> bytes:
+        kept = self._study.history[number]
+        return Receipt(
+            charter=self._study.charter.digest,
+            site=site,
+            round=kept.made_for.get(site, number),
+            update=kept.updates[site],
+            head=kept.heads[site],
+        ).signed(self._key)

@@ -15,7 +15,7 @@ import torch
 from fedward_client import consent
 from fedward_client.settings import SETTINGS_FILE
 from fedward_client.site import Site
-from fedward_server.drafting import initial_tensors
+from fedward_server.drafting import bounded, initial_tensors
 from fedward_server.observer import Observer
 from fedward_server.studies import STUDY_FILE, StartSettings, Study
 from fedward_shared import base_models, records, tasks, tensors
@@ -57,9 +57,10 @@ class Recipe:
 
     `name_length`: the head starts at the names of the labels, each row of that length (0: at zero).
     `aimed`: each A starts at principal directions of public text, not at random ones.
+    `aggregation`: more of its terms, by name.
     `unit`: who is protected; a patient or customer is named by the column `owner` of the records.
     `reserve_rounds`: how many rounds more than it plans the ε of the study pays for, for a site that
-    loses one it has booked. `minimum_cohort`: all sites by default.
+    loses one it has booked. `ranks`: those of sites whose adapters have less than the study's.
     """
 
     adapter: AdapterTerms
@@ -73,8 +74,9 @@ class Recipe:
     aimed: bool = False
     reserve_rounds: int = 0
     unit: Unit = "record"
+    ranks: Mapping[str, int] = field(default_factory=dict)
+    aggregation: Mapping[str, object] = field(default_factory=dict)
     masks: SecureAggregationTerms | None = None
-    minimum_cohort: int | None = None
 
 
 @dataclass(frozen=True)
@@ -208,23 +210,30 @@ class Consortium:
             adapter=recipe.adapter,
             privacy=_privacy(recipe, epsilon, world.delta),
             training=recipe.training,
-            aggregation=AggregationTerms(
-                minimum_cohort=recipe.minimum_cohort or len(holders),
-                server_optimizer=recipe.server_optimizer,  # type: ignore[arg-type]  # validated
-                server_learning_rate=recipe.server_learning_rate,
-                server_momentum=recipe.server_momentum,
+            aggregation=AggregationTerms.model_validate(
+                {
+                    "minimum_cohort": len(holders),
+                    "server_optimizer": recipe.server_optimizer,
+                    "server_learning_rate": recipe.server_learning_rate,
+                    "server_momentum": recipe.server_momentum,
+                    **recipe.aggregation,
+                }
             ),
             secure_aggregation=recipe.masks,
             participants=tuple(
                 Participant(
-                    name=site, records=units(columns, recipe.unit), key=self._key(site).public.text
+                    name=site,
+                    records=units(columns, recipe.unit),
+                    key=self._key(site).public.text,
+                    rank=recipe.ranks.get(site),
                 )
                 for site, columns in holders.items()
             ),
         )
         for site, columns in holders.items():
-            cohort = recipe.minimum_cohort or len(holders)
+            cohort = charter.aggregation.minimum_cohort
             self._write_site(folder / "sites" / site, site, columns, recipe, epsilon, cohort)
+        charter = bounded(charter, initial)
         charters.save(coordinator, charter, initial, self._key(COORDINATOR))
         records.write_jsonl(coordinator / EVALUATION_FILE, world.evaluation)
         self._key(COORDINATOR).save(coordinator / COORDINATOR_KEY_FILE)

@@ -67,7 +67,13 @@ def run(
     The last `dropping` of them drop out in the middle of each masked round (in-process alone). Raises
     what the ServerApp raises.
     """
-    simulated = SimulatedSites(tuple(sites), seed)
+    run_sites(study, SimulatedSites(tuple(sites), seed), observer, engine, dropping)
+
+
+def run_sites(
+    study: Path, simulated: SimulatedSites, observer: Observer, engine: Engine, dropping: int = 0
+) -> None:
+    """The same, with sites that may be of another kind."""
     client = create_client_app(simulated.core_of, simulated.randomness)
     server = create_server_app(lambda _: Study(study), observer)
     if engine == "flower":

@@ -60,7 +60,7 @@ class Federation:
         root: Path,
         sites: Sequence[Path],
         *,
-        python_path: Sequence[Path] = tuple(Path("/tmp/wt/masked") / p for p in ("shared","client","server","simulations")),
+        python_path: Sequence[Path] = (),
         env: Mapping[str, str] | None = None,
         bundle: Path = BUNDLE,
     ) -> None:

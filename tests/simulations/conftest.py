@@ -22,7 +22,7 @@ def four(world: World) -> World:
 def masked(recipe: Recipe) -> Recipe:
     training = recipe.training.model_copy(update={"rounds": 1})
     masks = SecureAggregationTerms()
-    return replace(recipe, training=training, masks=masks, minimum_cohort=MINIMUM)
+    return replace(recipe, training=training, masks=masks, aggregation={"minimum_cohort": MINIMUM})
 
 
 @pytest.fixture

@@ -61,7 +61,7 @@ def numbers(vectors: list[bytes]) -> list[np.ndarray]:
 def test_two_of_eight_drop_out_and_the_six_have_the_adapter_of_an_unmasked_run(
     eight: World, masked: Recipe, seen: Seen, tmp_path: Path
 ) -> None:
-    six = replace(masked, minimum_cohort=SURVIVING)
+    six = replace(masked, aggregation={"minimum_cohort": SURVIVING})
     outcome = run(eight, six)
     vectors = [answer.update for answer in seen if isinstance(answer, Update)]
     [record] = outcome.records

@@ -81,9 +81,13 @@ class Caller:
         )
         return answer
 
-    def clear(self, booking: int, update: bytes, sharing: Sharing = UNSHARED) -> Update:
+    def clear(
+        self, booking: int, update: bytes, norms: str = "", sharing: Sharing = UNSHARED
+    ) -> Update:
         """As `Core` says."""
-        answer: Update = self._call(Update, "clear", update, booking=booking, **asdict(sharing))
+        answer: Update = self._call(
+            Update, "clear", update, booking=booking, norms=norms, **asdict(sharing)
+        )
         return answer
 
     def note(self, note: ReceiptNote) -> Noted:

@@ -36,7 +36,8 @@ def perform(core: Core, frame: Frame) -> Answer:
             request, adapter = frame.get("request", bytes), frame.get("adapter", str)
             return core.reserve(frame.get("charter", str), request, adapter, _sharing(frame))
         case "clear":
-            return core.clear(frame.get("booking", int), frame.blob, _sharing(frame))
+            booking, norms = frame.get("booking", int), frame.get("norms", str)
+            return core.clear(booking, frame.blob, norms, _sharing(frame))
         case "note":
             return core.note(ReceiptNote(frame.get("charter", str), frame.get("receipt", bytes)))
         case "refuse":

@@ -211,7 +211,7 @@ def masked(recipe: Recipe, options: Options, world: World) -> Recipe:
     if not options.secure_aggregation:
         if options.drop:
             raise UsageError("--drop: sites drop out of masked rounds; give --secure-aggregation")
-        return replace(recipe, minimum_cohort=options.threshold)
+        return _closing_with(recipe, options.threshold) if options.threshold else recipe
     if options.drop and options.engine != "in-process":
         raise UsageError(f"--drop: not with the engine {options.engine}")
     threshold = options.threshold or len(world.sites) - options.drop
@@ -222,7 +222,12 @@ def masked(recipe: Recipe, options: Options, world: World) -> Recipe:
     if len(world.sites) - options.drop < threshold:
         raise UsageError(f"--drop: with {options.drop} sites gone, {threshold} are not left")
     masks = SecureAggregationTerms(colluding=COLLUDING)
-    return replace(recipe, masks=masks, minimum_cohort=threshold)
+    return replace(_closing_with(recipe, threshold), masks=masks)
+
+
+def _closing_with(recipe: Recipe, threshold: int) -> Recipe:
+    """The recipe with so many sites as the fewest of a round."""
+    return replace(recipe, aggregation={**recipe.aggregation, "minimum_cohort": threshold})
 
 
 def entries_of(options: Options, world: World) -> list[Entry]:

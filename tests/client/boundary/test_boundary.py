@@ -71,8 +71,10 @@ class Said:
     ) -> object:
         return self._say("reserve", charter, request, adapter, sharing)
 
-    def clear(self, booking: int, update: bytes, sharing: Sharing = UNSHARED) -> object:
-        return self._say("clear", booking, update, sharing)
+    def clear(
+        self, booking: int, update: bytes, norms: str = "", sharing: Sharing = UNSHARED
+    ) -> object:
+        return self._say("clear", booking, update, norms, sharing)
 
     def mask(self, asked: MaskRequest) -> object:
         return self._say("mask", asked)
@@ -115,12 +117,12 @@ def test_every_call_arrives_as_it_was_made_and_so_does_every_answer(at: Counter)
     assert at.caller.greet(Hello(DIGEST, "ab")) == welcome
     at.said.answer = OFFER
     assert at.caller.offer(DIGEST, b"receipt") == OFFER
-    at.said.answer = Grant(7, 3, DIGEST)
-    assert at.caller.reserve(DIGEST, b"request", DIGEST) == Grant(7, 3, DIGEST)
+    at.said.answer = grant = Grant(7, 3, DIGEST, '{"head":"0.5"}')
+    assert at.caller.reserve(DIGEST, b"request", DIGEST) == grant
     at.said.answer = update
     assert at.caller.reserve(DIGEST, b"request", DIGEST) == update
     at.said.answer = masked = Update("north", b"{}", b"\x00masked", masked=True)
-    assert at.caller.clear(7, update.update, SHARING) == masked
+    assert at.caller.clear(7, update.update, '{"head":"0.4"}', SHARING) == masked
     at.said.answer = keys = MaskAnswer("north", "keys", b"\xff")
     asked = MaskRequest(DIGEST, b"request", "keys", b"\x00parcel")
     assert at.caller.mask(asked) == keys
@@ -133,7 +135,7 @@ def test_every_call_arrives_as_it_was_made_and_so_does_every_answer(at: Counter)
         ("offer", DIGEST, b"receipt"),
         ("reserve", DIGEST, b"request", DIGEST, UNSHARED),
         ("reserve", DIGEST, b"request", DIGEST, UNSHARED),
-        ("clear", 7, update.update, SHARING),
+        ("clear", 7, update.update, '{"head":"0.4"}', SHARING),
         ("mask", asked),
         ("note", ReceiptNote(DIGEST, b"\x80")),
         ("refuse", DIGEST, "00", RefusalCode.BUDGET),
@@ -142,7 +144,7 @@ def test_every_call_arrives_as_it_was_made_and_so_does_every_answer(at: Counter)
     assert at.answered == [
         welcome,
         OFFER,
-        Grant(7, 3, DIGEST),
+        grant,
         update,
         masked,
         keys,
