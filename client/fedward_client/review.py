@@ -118,17 +118,26 @@ def _what_runs(charter: Charter) -> str:
     )
 
 
-def _what_leaves(charter: Charter) -> str:
+def _noise(charter: Charter) -> str:
+    privacy = charter.privacy
+    if privacy.mechanism != "dp-sgd":
+        return "WITHOUT NOISE"
     noise = (
-        f"with Gaussian noise of {charter.privacy.noise_multiplier:g} × the clipping norm "
-        f"{charter.privacy.clipping_norm:g} in every step"
-        if charter.privacy.mechanism == "dp-sgd"
-        else "WITHOUT NOISE"
+        f"with Gaussian noise of {charter.plan(charter.participants[0].name).gradient_noise:g} × "
     )
+    if privacy.adaptive is None:
+        return f"{noise}the clipping norm {privacy.clipping_norm:g} in every step"
     return (
-        f"Each round, to {charter.coordinator.name}: the change of the trained tensors {noise}, the ε "
-        "spent, and this site's name. Or a fixed word, when the site refuses. No record, no count, no "
-        "metric"
+        f"{noise}the clipping norm in every step, which begins at {privacy.clipping_norm:g} and moves "
+        f"by noisy counts of who is clipped; with these σ = {privacy.noise_multiplier:g} is booked"
+    )
+
+
+def _what_leaves(charter: Charter) -> str:
+    return (
+        f"Each round, to {charter.coordinator.name}: the change of the trained tensors "
+        f"{_noise(charter)}, the ε spent, and this site's name. Or a fixed word, when the site refuses. "
+        "No record, no count, no metric"
     )
 
 

@@ -129,10 +129,11 @@ class Trusted:
                 permission.plan.event,
                 lambda made: site.log(RESERVED, study=approved.study, booking=made.as_json()),
             )
+            norms = site.clipping.read(approved)
         log.info("reserved", study=approved.study, round=asked.round, booking=booking)
-        return Grant(booking, asked.round, file)
+        return Grant(booking, asked.round, file, norms)
 
-    def clear(self, booking: int, update: bytes) -> Update:
+    def clear(self, booking: int, update: bytes, norms: str = "") -> Update:
         """As `Core` says."""
         with self._site() as site:
             booked = site.ledger.unanswered(booking)
@@ -140,6 +141,7 @@ class Trusted:
             schema = charter.sent(tensors.schema_of(initial), site.name, booked.round)
             bound = charter.aggregation.maximum_update_norm
             cleared = egress.clear(update, schema, bound, site.name)
+            site.clipping.keep(charter, norms)
             site.log(
                 "cleared",
                 study=charter.study,

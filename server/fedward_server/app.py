@@ -15,7 +15,9 @@ from flwr.serverapp import Grid, ServerApp
 
 from fedward_server import optimizers
 from fedward_server.asking import Asking, Sender
+from fedward_server.collecting import collector
 from fedward_server.gathering import Gathering
+from fedward_server.layout import Layout
 from fedward_server.rounds import SITE_ERROR, Round
 from fedward_server.studies import Study, StudyLock, registered
 from fedward_shared import base_models, names, tasks, tensors
@@ -31,6 +33,9 @@ from fedward_shared.tensors import Tensors
 
 STUDY_KEY = "study"
 """The run configuration has the digest of the study's charter under this key."""
+
+UPDATES_FOLDER = "updates"
+"""In a study's folder, while a round lasts whose rule has to see all updates at once."""
 
 log = structlog.get_logger()
 
@@ -106,7 +111,7 @@ class Coordination:
                 raise CohortError(self._too_few(round_))
             adapter, state = optimizers.advance(
                 self.charter.adapter.method,
-                round_.start,
+                self.study.initial | self.study.adapter,
                 self.study.adapter,
                 round_.mean(),
                 self.study.optimizer_state,
@@ -138,14 +143,17 @@ class Coordination:
     def _run_round(self, number: int) -> Round:
         asked = self.gathering.connected()
         initial, terms = tensors.schema_of(self.study.initial), self.charter.adapter
+        turn = self.charter.training.turn(number)
+        layout = Layout(names.sent(initial, terms.method, turn, terms.rank))
+        start = self.study.initial | self.study.adapter
         round_ = Round(
             number,
             self.charter,
             tensors.digest(self.study.adapter),
-            names.sent(initial, terms.method, self.charter.training.turn(number), terms.rank),
             time.monotonic(),
             frozenset(asked),
-            self.study.initial | self.study.adapter,
+            layout,
+            collector(self.charter, layout, start, self.study.folder / UPDATES_FOLDER),
         )
         round_.missing |= self.gathering.refused
         if len(asked) < self.charter.aggregation.minimum_cohort:

@@ -7,6 +7,7 @@ tensors that the study starts from, has the charter name them and the base model
 import json
 from pathlib import Path
 
+from fedward_server import bounds
 from fedward_server.studies import STUDY_FILE, StartSettings, read_settings
 from fedward_shared import adapters, base_models, pretrained, records, tasks, tensors
 from fedward_shared import charter as charters
@@ -56,6 +57,7 @@ clipping_norm = 1.0
 sampling_rate = {sampling_rate}
 # For {rounds} rounds of {steps} steps, and {reserve} more for a site that loses one it has booked.
 noise_multiplier = {noise}
+# adaptive_clipping = {{ quantile = 0.5 }}   # the norm follows the gradients, for 0.5 % more noise
 
 [training]
 rounds = {rounds}
@@ -69,6 +71,7 @@ server_optimizer = "fedavgm"
 server_momentum = 0.6
 minimum_cohort = {minimum_cohort}
 round_deadline_seconds = 3600.0
+# maximum_update_norm is derived when the draft is signed, unless it stands here.
 
 # One for each site: the key that `fedward site key` shows there, compared by telephone, and the declared
 # number of records, or of patients or customers if these are the unit, which is public.
@@ -160,9 +163,18 @@ def sign(folder: Path) -> Charter:
     start = settings.start
     public = records.read(start.public, ("text",), {})["text"] if start.public else None
     initial = initial_tensors(settings.base_model, terms.task, terms.adapter, start, public)
-    charter = terms.model_copy(update={"initial": tensors.digest(initial)})
+    charter = bounded(terms, initial).model_copy(update={"initial": tensors.digest(initial)})
     charters.save(folder, charter, initial, SigningKey.load(settings.key))
     return charter
+
+
+def bounded(terms: Charter, initial: tensors.Tensors) -> Charter:
+    """The same terms, with the bound of an update's norm that follows from them if they name none."""
+    bound = bounds.update_norm(terms, tensors.schema_of(initial))
+    if bound is None or "maximum_update_norm" in terms.aggregation.model_fields_set:
+        return terms
+    aggregation = terms.aggregation.model_copy(update={"maximum_update_norm": bound})
+    return terms.model_copy(update={"aggregation": aggregation})
 
 
 def initial_tensors(

@@ -6,15 +6,14 @@ argument. An update is folded the moment it is offered, and once only.
 
 from dataclasses import dataclass, field
 
-import torch
-
-from fedward_server.fold import Fold
-from fedward_shared import adapters, canonical, names, tensors
+from fedward_server.collecting import Collector
+from fedward_server.layout import Layout
+from fedward_shared import canonical
 from fedward_shared.assurances import Delivery
 from fedward_shared.charter import Charter
 from fedward_shared.errors import AdapterError, RefusalCode, StatementError
 from fedward_shared.messages import Answer, Refusal, Update
-from fedward_shared.tensors import Schema, Tensors
+from fedward_shared.tensors import Tensors
 
 NO_REPLY = "no reply before the deadline"
 SITE_ERROR = "the site's process failed"
@@ -26,18 +25,16 @@ LATER = f"refused: {RefusalCode.LATER.value}"
 class Round:
     """Round `number` of the study, which starts from the adapter with the digest `adapter`.
 
-    `schema` is that of an update of the study's rank, `start` what the study's adapter method needs to
-    make a part of the mean of it. `asked` are the sites that got a request.
+    `layout` is that of an update of the study's rank. `asked` are the sites that got a request.
     """
 
     number: int
     charter: Charter
     adapter: str
-    schema: Schema
     opened_at: float
     asked: frozenset[str]
-    start: Tensors = field(default_factory=dict)
-    fold: Fold = field(init=False)
+    layout: Layout
+    collector: Collector
     updates: dict[str, str] = field(default_factory=dict)
     """Site → digest of the update that was folded."""
     heads: dict[str, str] = field(default_factory=dict)
@@ -52,9 +49,6 @@ class Round:
     """Bytes of the updates offered, those that were not folded too."""
 
     def __post_init__(self) -> None:
-        self._averaging = adapters.averaging(self.charter.adapter.method)
-        nothing = {name: torch.zeros(shape) for name, shape in self.schema.items()}
-        self.fold = Fold(tensors.schema_of(self._averaging.part(self.start, nothing)))
         for participant in self.charter.participants:
             if participant.name not in self.asked:
                 self.missing[participant.name] = NOT_CONNECTED
@@ -84,22 +78,15 @@ class Round:
         try:
             delivery = self._delivery(site, answer, origin)
             spent = delivery.spent
-            update = tensors.decode(answer.update, origin)
-            tensors.check(update, self._schema(site), origin)
-            norm, bound = tensors.norm(update), self.charter.aggregation.maximum_update_norm
-            if norm > bound:
-                raise AdapterError(f"{origin}: its norm is {norm:.3g}, the bound {bound:g}")
-            self.fold.add(self._averaging.part(self.start, update), self._weight(site))
+            layout = self.layout.at_rank(self.charter.adapter_at(site).rank)
+            row = layout.row(answer.update, origin)
+            self.collector.add(site, row, self.charter.weight(site))
         except (AdapterError, StatementError) as error:
             self.missing[site] = str(error)
             return
         self.updates[site] = delivery.update
         self.heads[site] = delivery.head
         self.epsilon[site] = spent
-
-    def _schema(self, site: str) -> Schema:
-        rank = self.charter.adapter_at(site).rank
-        return {name: names.at_rank(name, shape, rank) for name, shape in self.schema.items()}
 
     def _delivery(self, site: str, answer: Update, origin: str) -> Delivery:
         """What the site has signed. Raises StatementError unless it is about this very update."""
@@ -108,13 +95,6 @@ class Round:
         if about != (self.number, self.adapter, canonical.digest(answer.update)):
             raise StatementError(f"{origin}: it was made for another round, or is another one")
         return delivery
-
-    def _weight(self, site: str) -> int:
-        """The charter's rule; nothing that a site says about itself enters it."""
-        if self.charter.aggregation.weights == "equal":
-            return 1
-        largest = max(participant.records for participant in self.charter.participants)
-        return max(1, round(100 * self.charter.participant(site).records / largest))
 
     def fail(self, site: str, reason: str) -> None:
         """No usable answer of `site` will come."""
@@ -138,5 +118,5 @@ class Round:
         return len(self.updates) >= self.charter.aggregation.minimum_cohort
 
     def mean(self) -> Tensors:
-        """The mean of the parts of the cohort's updates."""
-        return self.fold.mean()
+        """What the charter's rule makes of the cohort's updates; the round is over with it."""
+        return self.collector.mean()

@@ -19,14 +19,16 @@ from pydantic import (
     model_validator,
 )
 
-from fedward_shared import canonical, names, statements, tensors
+from fedward_shared import canonical, names, rules, statements, tensors
 from fedward_shared.errors import CharterError
 from fedward_shared.files import write_atomically
 from fedward_shared.identity import KeyText, PublicKey, SigningKey
 from fedward_shared.names import METHODS
 from fedward_shared.privacy import accountant
+from fedward_shared.privacy.clipping import AdaptiveClipping
 from fedward_shared.privacy.plan import Event, TrainingPlan
 from fedward_shared.privacy.unit import Unit
+from fedward_shared.rules import Rule
 from fedward_shared.tensors import Schema
 from fedward_shared.terms import Digest, Name, Terms, describe
 
@@ -99,6 +101,17 @@ class AdapterTerms(Terms):
         return self
 
 
+class AdaptiveClippingTerms(Terms):
+    """Clipping norms that follow a quantile of the gradients' lengths, from `clipping_norm` on.
+
+    The counts that this takes cost `count_share` of 1/σ²; σ stays what is booked.
+    """
+
+    quantile: Annotated[Decimal, Field(gt=0, lt=1)] = 0.5
+    learning_rate: Annotated[Decimal, Field(gt=0, le=1)] = 0.2
+    count_share: Annotated[Decimal, Field(gt=0, lt=1)] = 0.01
+
+
 class PrivacyTerms(Terms):
     """What one study may cost one privacy unit at each site, and the mechanism that costs it.
 
@@ -116,6 +129,13 @@ class PrivacyTerms(Terms):
     adapter_share: Annotated[Decimal, Field(gt=0, lt=1)] = 0.2
     noise_multiplier: Annotated[Decimal, Field(ge=0, allow_inf_nan=False)] = 0.0
     sampling_rate: Annotated[Decimal, Field(gt=0, le=1)]
+    adaptive_clipping: AdaptiveClippingTerms | None = None
+
+    @property
+    def adaptive(self) -> AdaptiveClipping | None:
+        """`adaptive_clipping` as a training plan has it."""
+        found = self.adaptive_clipping
+        return None if found is None else AdaptiveClipping(**found.model_dump())
 
     @model_validator(mode="after")
     def _private_or_said_so(self) -> "PrivacyTerms":
@@ -123,6 +143,8 @@ class PrivacyTerms(Terms):
             raise ValueError(f'without_dp: mechanism "none" needs the words "{WITHOUT_DP}"')
         if self.mechanism == "dp-sgd" and (self.epsilon is None or self.noise_multiplier == 0):
             raise ValueError("epsilon and noise_multiplier: DP-SGD needs both above 0")
+        if self.mechanism == "none" and self.adaptive_clipping:
+            raise ValueError('adaptive_clipping: mechanism "none" clips nothing')
         return self
 
 
@@ -149,15 +171,20 @@ class TrainingTerms(Terms):
 
 
 class AggregationTerms(Terms):
-    """How the coordinator makes one update of many."""
+    """How the coordinator makes one update of many.
 
+    `rule`: the mean, or what withstands `hostile` sites among those of a round.
+    """
+
+    rule: Rule = "mean"
+    hostile: Annotated[int, Field(ge=0, le=10_000)] = 0
     weights: Literal["equal", "declared-records"] = "equal"
     server_optimizer: Literal["fedavg", "fedavgm", "fedadam", "fedyogi"] = "fedavg"
     server_learning_rate: Positive = 1.0
     server_momentum: Annotated[Decimal, Field(ge=0, lt=1)] = 0.0
     minimum_cohort: Annotated[int, Field(ge=1)]
     round_deadline_seconds: Positive = 3600.0
-    maximum_update_norm: Positive = 1e4
+    maximum_update_norm: Annotated[Decimal, Field(ge=1e-6, le=1e6, allow_inf_nan=False)] = 100.0
 
 
 class Party(Terms):
@@ -222,6 +249,8 @@ class Charter(Terms):
                 f"participants are {len(called)}"
             )
         self._check_method()
+        terms = self.aggregation
+        rules.check(terms.rule, terms.hostile, terms.minimum_cohort, terms.weights, False)
         return self
 
     def _check_method(self) -> None:
@@ -232,6 +261,11 @@ class Charter(Terms):
             able = ", ".join(name for name, traffic in METHODS.items() if traffic.mixed_ranks)
             raise ValueError(
                 f"participants.rank: {method} needs one rank for all sites; {able} can mix them"
+            )
+        if METHODS[method].each and self.aggregation.rule != "mean":
+            raise ValueError(
+                f"aggregation.rule: {self.aggregation.rule} compares updates number by number, and of "
+                f"{method} the coordinator makes {METHODS[method].each}; take the mean"
             )
         for name, rank in ranks.items():
             if rank > self.adapter.rank:
@@ -292,7 +326,20 @@ class Charter(Terms):
             expected_batch=self.privacy.sampling_rate * self.participant(site).records,
             adapter_share=self.privacy.adapter_share,
             unit=self.privacy.unit,
+            adaptive=self.privacy.adaptive,
         )
+
+    def weight(self, site: str) -> int:
+        """Of its update in the mean: the charter's rule; nothing that a site says of itself enters."""
+        if self.aggregation.weights == "equal":
+            return 1
+        largest = max(participant.records for participant in self.participants)
+        return max(1, round(100 * self.participant(site).records / largest))
+
+    @property
+    def total_weight(self) -> int:
+        """Of all participants."""
+        return sum(self.weight(participant.name) for participant in self.participants)
 
     @property
     def schedule(self) -> list[Event]:

@@ -16,7 +16,7 @@ from fedward_client import consent
 from fedward_client.settings import SETTINGS_FILE
 from fedward_client.site import Site
 from fedward_server.app import Observer
-from fedward_server.drafting import initial_tensors
+from fedward_server.drafting import bounded, initial_tensors
 from fedward_server.studies import STUDY_FILE, StartSettings, Study
 from fedward_shared import base_models, records, tasks, tensors
 from fedward_shared import charter as charters
@@ -222,6 +222,7 @@ class Consortium:
         )
         for site, columns in holders.items():
             self._write_site(folder / "sites" / site, site, columns, recipe, epsilon, len(holders))
+        charter = bounded(charter, initial)
         charters.save(coordinator, charter, initial, self._key(COORDINATOR))
         records.write_jsonl(coordinator / EVALUATION_FILE, world.evaluation)
         self._key(COORDINATOR).save(coordinator / COORDINATOR_KEY_FILE)

@@ -19,6 +19,7 @@ from fedward_shared import audit, base_models, canonical, records, tensors
 from fedward_shared import charter as charters
 from fedward_shared.charter import (
     WITHOUT_DP,
+    AdaptiveClippingTerms,
     BaseModelTerms,
     Charter,
     PrivacyTerms,
@@ -222,6 +223,14 @@ def test_a_review_says_what_will_happen(site: Site, terms: Charter) -> None:
     console = Console(width=80, record=True)
     review.show(terms, site, console)
     assert terms.digest in re.sub(r"[│\s]", "", console.export_text())
+
+
+def test_a_review_says_that_the_clipping_norm_moves(site: Site, terms: Charter) -> None:
+    privacy = terms.privacy.model_copy(update={"adaptive_clipping": AdaptiveClippingTerms()})
+    moving = terms.model_copy(update={"privacy": privacy})
+    text = dict(review.sentences(moving, site))["What leaves"]
+    assert "noise of 4.02015 × the clipping norm in every step, which begins at 1" in text
+    assert "with these σ = 4 is booked" in text
 
 
 def test_a_review_shows_each_rule(

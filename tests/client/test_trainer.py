@@ -13,6 +13,7 @@ from fedward_client.training.trainer import train
 from fedward_shared import adapters, tasks, tensors
 from fedward_shared.charter import AdapterTerms, TaskTerms, TrainingTerms
 from fedward_shared.errors import PrivacyError
+from fedward_shared.privacy.clipping import AdaptiveClipping
 from fedward_shared.privacy.plan import TrainingPlan
 from fedward_shared.privacy.randomness import Randomness
 from fedward_shared.tasks import units
@@ -213,6 +214,105 @@ def test_the_heads_noise_is_the_same_with_and_without_an_adapter(
     with_adapter, without = run(*setup, nobody), run(probe, examples, nobody)
     for name, noise in without.items():
         torch.testing.assert_close(with_adapter[name], noise, atol=1e-6, rtol=1e-4)
+
+
+# Adaptive clipping
+
+ADAPTIVE = AdaptiveClipping(0.5, 0.5, 0.1)
+
+
+def ended(
+    setup: tuple[StudyModel, Examples], plan: TrainingPlan, norms: dict[str, float]
+) -> tuple[tensors.Tensors, dict[str, float]]:
+    """The change of one round that begins with `norms`, and the norms it ends with."""
+    model, examples = setup
+    before, norms = model.exchanged(), dict(norms)
+    streams = partial(Randomness.from_seed, 0)
+    train(model, examples, plan, TERMS, streams, lambda _a, _b: None, norms)
+    after = model.exchanged()
+    model.load(before, "before")
+    return {name: after[name] - before[name] for name in before}, norms
+
+
+def test_adaptive_norms_find_the_median_length_of_each_part(
+    setup: tuple[StudyModel, Examples],
+) -> None:
+    """Without noise to speak of, and a learning rate at which the model stays as it is."""
+    model, examples = setup
+    trained = {n: t for n, t in model.named_tensors().items() if t.requires_grad}
+    lengths: dict[str, list[float]] = {"head": [], "adapter": []}
+    for index in range(len(examples)):
+        loss = model(examples.batch(np.array([index]))).sum()
+        grads = dict(zip(trained, torch.autograd.grad(loss, list(trained.values())), strict=True))
+        for part, of_it in lengths.items():
+            named = {n: g for n, g in grads.items() if n.startswith("head.") == (part == "head")}
+            of_it.append(tensors.norm(named))
+    plan = replace(
+        PLAN, noise_multiplier=1e-6, sampling_rate=1.0, expected_batch=20.0, adaptive=ADAPTIVE
+    )
+    still = TERMS.model_copy(update={"learning_rate": 1e-12})
+    norms = {"head": 10.0, "adapter": 1e-3}
+    streams = partial(Randomness.from_seed, 0)
+    train(model, examples, replace(plan, steps=60), still, streams, lambda _a, _b: None, norms)
+    for part, of_it in lengths.items():
+        assert np.quantile(of_it, 0.35) <= norms[part] <= np.quantile(of_it, 0.65)
+
+
+def test_one_record_moves_sums_and_counts_by_what_is_booked(
+    setup: tuple[StudyModel, Examples],
+) -> None:
+    """In deviations of the noise, all that a step releases moves by at most 1/z, whatever the norms."""
+    model, examples = setup
+    plan = replace(
+        PLAN, noise_multiplier=1e-9, sampling_rate=1.0, expected_batch=20.0, adaptive=ADAPTIVE
+    )
+    offsets = examples.offsets[:-1]
+    fewer = Examples(examples.hidden_PD[: offsets[-1]], offsets, examples.targets[:-1])
+    start = {"head": 0.7, "adapter": 0.01}
+    (whole, after), (without, others) = (
+        ended((model, data), plan, start) for data in (examples, fewer)
+    )
+    shares = {"head": 1 - plan.adapter_share, "adapter": plan.adapter_share}
+    moved = []
+    for part, norm in start.items():
+        named = [n for n in whole if n.startswith("head.") == (part == "head")]
+        length = tensors.norm({n: (whole[n] - without[n]) * plan.expected_batch for n in named})
+        assert 0 < length <= norm * 1.001
+        moved.append(length / (plan.gradient_noise * norm / shares[part] ** 0.5))
+        counted = np.log(others[part] / after[part]) / ADAPTIVE.learning_rate * plan.expected_batch
+        assert abs(counted) == pytest.approx(0.5, abs=1e-3)
+        moved.append(abs(counted) / ADAPTIVE.count_deviation(plan.noise_multiplier, 2))
+    assert np.linalg.norm(moved) <= 1.001 / plan.noise_multiplier
+
+
+def test_a_parts_noise_moves_with_its_norm_and_the_counts_have_theirs(
+    setup: tuple[StudyModel, Examples],
+) -> None:
+    """Of a sample of nobody the noise alone is seen: of each part, and of each count."""
+    plan = replace(
+        PLAN, noise_multiplier=3.0, sampling_rate=1e-12, expected_batch=50.0, adaptive=ADAPTIVE
+    )
+    start = {"head": 0.7, "adapter": 0.01}
+    change, _ = ended(setup, plan, start)
+    shares = {"head": 1 - plan.adapter_share, "adapter": plan.adapter_share}
+    for part, norm in start.items():
+        noise = torch.cat(
+            [t.flatten() for n, t in change.items() if n.startswith("head.") == (part == "head")]
+        )
+        expected = 3.0 / (1 - 0.1) ** 0.5 * norm / shares[part] ** 0.5 / plan.expected_batch
+        bound = 4 * expected / (2 * len(noise)) ** 0.5
+        assert float(noise.square().mean().sqrt()) == pytest.approx(expected, abs=bound)
+    norms, counted = start, []
+    many = replace(plan, steps=1, expected_batch=5000.0)
+    model, examples = setup
+    for seed in range(60):
+        after = dict(norms)
+        streams = partial(Randomness.from_seed, seed)
+        train(model, examples, many, TERMS, streams, lambda _a, _b: None, after)
+        for part, norm in norms.items():
+            counted.append(np.log(norm / after[part]) / ADAPTIVE.learning_rate * 5000.0)
+    expected = 3.0 * (2 / 0.1) ** 0.5 / 2
+    assert np.std(counted) == pytest.approx(expected, rel=4 / (2 * len(counted)) ** 0.5)
 
 
 # Patients: many records are one unit.

@@ -241,10 +241,10 @@ def test_a_coordinator_that_folds_an_update_twice_is_caught(
     real = Fold.add
     seen: list[object] = []
 
-    def add(fold: Fold, update: Any, weight: int) -> None:
-        real(fold, update, weight)
+    def add(fold: Fold, site: str, update: Any, weight: int) -> None:
+        real(fold, site, update, weight)
         if not seen:
-            real(fold, update, weight)
+            real(fold, site, update, weight)
         seen.append(update)
 
     monkeypatch.setattr(Fold, "add", add)

@@ -18,6 +18,7 @@ from fedward_shared import charter as charters
 from fedward_shared.charter import CHARTER_FILE, CHARTER_KIND, DRAFT_FILE, INITIAL_FILE, WITHOUT_DP
 from fedward_shared.errors import AdapterError, CharterError, StatementError
 from fedward_shared.privacy import accountant
+from fedward_shared.privacy.clipping import AdaptiveClipping
 from fedward_shared.terms import Terms
 
 VECTORS = Path(__file__).parents[1] / "vectors"
@@ -56,6 +57,13 @@ WRONG: dict[str, list[Any]] = {
     "privacy.adapter_share": [0, 1, -0.1, NAN],
     "privacy.noise_multiplier": [-1, NAN, INFINITY],
     "privacy.sampling_rate": [0, -0.1, 1.01, NAN],
+    "privacy.adaptive_clipping": [
+        True,
+        *({"quantile": value} for value in (0, 1, NAN)),
+        *({"learning_rate": value} for value in (0, -0.1, 1.01, NAN)),
+        *({"count_share": value} for value in (0, 1, NAN)),
+        {"count": 1},
+    ],
     "training.rounds": [0, -1, 100_001, 1.5],
     "training.local_steps": [0, 100_001],
     "training.head_rounds": [-1, 100_001, 2**60],
@@ -64,13 +72,15 @@ WRONG: dict[str, list[Any]] = {
     "training.head_learning_rate": [0, NAN, INFINITY],
     "training.momentum": [-0.1, 1, NAN],
     "training.proximal": [-0.1, NAN, float("inf")],
+    "aggregation.rule": ["average", ""],
+    "aggregation.hostile": [-1, 10_001, 0.5],
     "aggregation.weights": ["records"],
     "aggregation.server_optimizer": ["sgd"],
     "aggregation.server_learning_rate": [0, NAN, INFINITY],
     "aggregation.server_momentum": [-0.1, 1, NAN],
     "aggregation.minimum_cohort": [0, -1, 1.5],
     "aggregation.round_deadline_seconds": [0, -1, NAN, INFINITY],
-    "aggregation.maximum_update_norm": [0, -1, NAN, INFINITY],
+    "aggregation.maximum_update_norm": [0, -1, 1e-7, 1.1e6, NAN, INFINITY],
     "participants": ["north", {}],
     "participants.0.name": ["", "North", "north/../south"],
     "participants.0.key": ["", "ed25519:"],
@@ -197,6 +207,7 @@ def test_every_field_is_tried() -> None:
         changed("privacy", {"mechanism": "none", "without_dp": WITHOUT_DP, "sampling_rate": 1.0}),
         {**changed("training.head_rounds"), "task": {"kind": "causal-lm"}},
         changed("adapter", {"method": "head-only"}),
+        changed("privacy.adaptive_clipping", {}),
     ],
 )
 def test_what_is_saved_is_what_is_loaded(content: dict[str, Any], tmp_path: Path) -> None:
@@ -296,6 +307,21 @@ def test_the_plan_is_what_the_charter_says() -> None:
     assert charter.schedule == [plan.event] * 5
     with pytest.raises(CharterError, match="west is not among the participants"):
         charter.plan("west")
+
+
+def test_adaptive_clipping_does_not_change_what_is_booked() -> None:
+    """Its counts are paid for by the gradients' noise."""
+    moving = charters.parse(changed("privacy.adaptive_clipping", {"count_share": 0.19}), "test")
+    plan = moving.plan("south")
+    assert plan.adaptive == AdaptiveClipping(0.5, 0.2, 0.19)
+    assert plan.event == charters.parse(GOOD, "test").plan("south").event
+    assert plan.gradient_noise == pytest.approx(4.0 / 0.9)
+
+
+def test_without_dp_no_clipping_norm_moves() -> None:
+    terms = {"mechanism": "none", "without_dp": WITHOUT_DP, "sampling_rate": 1.0}
+    with pytest.raises(CharterError, match="clips nothing"):
+        charters.parse(changed("privacy", {**terms, "adaptive_clipping": {}}), "test")
 
 
 def test_a_study_that_costs_what_it_states_is_accepted() -> None:

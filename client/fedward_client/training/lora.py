@@ -13,7 +13,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from peft.tuners.lora import Linear as AdaptedLinear
-from peft.tuners.prefix_tuning import PrefixEncoder
 from torch import nn
 from torch.autograd.function import once_differentiable
 
@@ -57,15 +56,6 @@ class Gradients:
         if not self._per_record:
             return _rows(grad).sum(dim=0)
         self._keep(parameter, self._of_records(grad).sum(dim=1))
-        return None
-
-    def before(self, parameter: nn.Parameter, grad: torch.Tensor) -> torch.Tensor | None:
-        """Takes the gradient [B, *shape] of a `parameter` that every record has before it."""
-        if not self._per_record:
-            return grad.to(parameter.dtype).sum(dim=0)
-        if len(grad) != self._records:
-            raise ModelError(f"a prefix before {len(grad)} of {self._records} records")
-        self._keep(parameter, grad.to(parameter.dtype).clone())
         return None
 
     def _of_records(self, x: torch.Tensor) -> torch.Tensor:
@@ -161,22 +151,6 @@ class _Trained(torch.autograd.Function):
         )
 
 
-class _Before(torch.autograd.Function):
-    """The trained prefix [T, D] once for each of B records, [B, T, D]."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, weight_TD: nn.Parameter, records: int, gradients: Gradients
-    ) -> torch.Tensor:
-        ctx.weight_TD, ctx.gradients = weight_TD, gradients
-        return weight_TD.expand(records, *weight_TD.shape).clone()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad_BTD: torch.Tensor) -> tuple[Any, ...]:
-        return ctx.gradients.before(ctx.weight_TD, grad_BTD), None, None
-
-
 @contextmanager
 def fused(
     model: nn.Module, trained: Iterable[nn.Parameter], per_record: bool
@@ -189,10 +163,10 @@ def fused(
     gradients = Gradients(per_record)
     forwards = list(_forwards(model, gradients))
     covered = {id(tensor) for _, _, tensors in forwards for tensor in tensors}
-    if not all(id(tensor) in covered for tensor in trained):
-        raise ModelError(
-            "a trained tensor is in no linear layer and no prefix: its gradients cannot be told apart"
-        )
+    outside = {id(tensor) for tensor in trained} - covered
+    for name, tensor in model.named_parameters():
+        if id(tensor) in outside:
+            raise ModelError(f"{name} is in no linear layer: its gradients cannot be told apart")
     for layer, forward, _ in forwards:
         vars(layer)["forward"] = forward
     try:
@@ -214,9 +188,6 @@ def _forwards(
         if isinstance(layer, AdaptedLinear):
             inside.update(layer.modules())
             yield layer, *_adapted(layer, gradients)
-        elif isinstance(layer, PrefixEncoder):
-            weight_TD = layer.embedding.weight
-            yield layer, _prefixed(weight_TD, gradients), [weight_TD]
         elif isinstance(layer, nn.Linear) and layer not in inside:
             tensors = [tensor for tensor in layer.parameters() if tensor.requires_grad]
             if tensors:
@@ -241,15 +212,6 @@ def _adapted(layer: AdaptedLinear, gradients: Gradients) -> tuple[_Forward, list
 def _trained(layer: nn.Linear, gradients: Gradients) -> _Forward:
     def forward(x: torch.Tensor) -> torch.Tensor:
         return _apply(_Trained, x, layer.weight, layer.bias, gradients)
-
-    return forward
-
-
-def _prefixed(weight_TD: nn.Parameter, gradients: Gradients) -> _Forward:
-    """peft numbers the prefix's positions once for each record."""
-
-    def forward(positions_BT: torch.Tensor) -> torch.Tensor:
-        return _apply(_Before, weight_TD, len(positions_BT), gradients)
 
     return forward
 

@@ -10,6 +10,7 @@ from fedward_client.training.trainer import train
 from fedward_shared import adapters, tasks, tensors
 from fedward_shared.charter import Charter
 from fedward_shared.errors import DataError
+from fedward_shared.privacy import clipping
 from fedward_shared.privacy.randomness import Randomness
 from fedward_shared.tasks.examples import Examples
 from fedward_shared.tasks.prepared import prepared
@@ -33,8 +34,8 @@ class Training:
         self._model.load(adapters.at_rank(initial, own.rank), "initial tensors")
         self._model.load(adapters.at_rank(received, own.rank), "global adapter")
 
-    def run(self, granted: Grant, randomness: Callable[[str], Randomness]) -> bytes:
-        """Safetensors of what the round that was granted changed.
+    def run(self, granted: Grant, randomness: Callable[[str], Randomness]) -> tuple[bytes, str]:
+        """Safetensors of what the round that was granted changed, and the clipping norms it ended with.
 
         Raises DataError for records that cannot be used, AdapterError where training diverges.
         """
@@ -52,6 +53,7 @@ class Training:
         )
         _check_classes(examples, charter, offer.data)
         before = self._model.exchanged()
+        norms = clipping.read_norms(granted.norms)
         train(
             self._model,
             examples,
@@ -60,9 +62,12 @@ class Training:
             # A simulation seeds by this label: its studies draw alike, so that they compare in pairs.
             lambda purpose: randomness(f"{offer.site} {number} {purpose}"),
             _no_progress,
+            norms,
         )
-        averaging = adapters.averaging(charter.adapter.method)
-        return tensors.encode(averaging.finished(before, self._model.exchanged()))
+        change = adapters.averaging(charter.adapter.method).finished(
+            before, self._model.exchanged()
+        )
+        return tensors.encode(change), clipping.norms_text(norms)
 
 
 def _check_classes(examples: Examples, charter: Charter, path: Path) -> None:

@@ -15,6 +15,7 @@ from fedward_shared.adapters import Averaging
 from fedward_shared.charter import TrainingTerms
 from fedward_shared.errors import AdapterError
 from fedward_shared.names import HEAD_MARK
+from fedward_shared.privacy.clipping import AdaptiveClipping
 from fedward_shared.privacy.plan import TrainingPlan
 from fedward_shared.privacy.randomness import Randomness
 from fedward_shared.tasks.base import StudyModel
@@ -35,8 +36,12 @@ def train(
     terms: TrainingTerms,
     streams: Streams,
     progress: Progress,
+    norms: dict[str, float] | None = None,
 ) -> None:
     """Trains `model` in place for one round by `plan`.
+
+    With adaptive clipping `norms` says where the norm of each part begins, the plan's if it is not
+    named; they are moved in place to where the round ends.
 
     What is sampled and clipped as one is the plan's privacy unit. Raises PrivacyError if that is not the
     record and the examples have no owners, AdapterError if a trained tensor is not finite afterwards.
@@ -46,13 +51,17 @@ def train(
     for part in parts:
         pull = _pull(part.tensors, terms.proximal, adapters.averaging(model.method))
         part.optimizer.register_step_pre_hook(pull)
-    run = _private_steps if plan.private else _plain_steps
     frozen = [p for p in model.parameters() if p.requires_grad and not _among(p, trained)]
     for parameter in frozen:
         parameter.requires_grad_(False)
     try:
         with lora.fused(model, trained.values(), per_record=plan.private) as gradients:
-            for step, _ in enumerate(run(model, examples, plan, parts, streams, gradients), 1):
+            if plan.private:
+                private = [PlanOptimizer(part, plan, streams, len(parts), norms) for part in parts]
+                run = _private_steps(model, examples, plan, private, streams, gradients)
+            else:
+                run = _plain_steps(model, examples, plan, parts, streams, gradients)
+            for step, _ in enumerate(run, start=1):
                 progress(step, plan.steps)
     finally:
         for parameter in frozen:
@@ -80,6 +89,7 @@ def _trained(model: StudyModel) -> dict[str, nn.Parameter]:
 class _Part:
     """Tensors that are clipped together, and the optimiser that moves them."""
 
+    name: str
     tensors: dict[str, nn.Parameter]
     clipping_norm: float
     optimizer: torch.optim.Optimizer
@@ -94,10 +104,10 @@ def _parts(
     head_rate = terms.head_learning_rate or terms.learning_rate
     head_norm, adapter_norm = plan.clipping_norms(bool(head), bool(adapter))
     return [
-        _Part(moved, norm, _optimizer(moved, rate, terms))
-        for moved, norm, rate in (
-            (head, head_norm, head_rate),
-            (adapter, adapter_norm, terms.learning_rate),
+        _Part(name, moved, norm, _optimizer(moved, rate, terms))
+        for name, moved, norm, rate in (
+            ("head", head, head_norm, head_rate),
+            ("adapter", adapter, adapter_norm, terms.learning_rate),
         )
         if moved
     ]
@@ -138,11 +148,10 @@ def _private_steps(
     model: StudyModel,
     examples: Examples,
     plan: TrainingPlan,
-    parts: list[_Part],
+    private: "list[PlanOptimizer]",
     streams: Streams,
     gradients: lora.Gradients,
 ) -> Iterator[None]:
-    private = [PlanOptimizer(part, plan, streams) for part in parts]
     moved = [parameter for optimizer in private for parameter in optimizer.params]
     units = examples.units(plan.unit)
     for sampled in plan.batches(len(units), streams("sample")):
@@ -209,24 +218,56 @@ class PlanOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no types
     """Opacus's optimiser for one part of a model, with the plan's noise from our streams.
 
     A part is clipped to a norm of its own, but every part's sum gets the noise σ·C of the whole, and
-    C² is the sum of the squares of the parts' norms: together they are one Gaussian mechanism.
+    C² is the sum of the squares of the parts' norms: together they are one Gaussian mechanism. Where a
+    part's norm moves, its noise moves with it, so that its share of the whole stays.
     """
 
-    def __init__(self, part: _Part, plan: TrainingPlan, streams: Streams) -> None:
+    def __init__(
+        self,
+        part: _Part,
+        plan: TrainingPlan,
+        streams: Streams,
+        parts: int = 1,
+        norms: dict[str, float] | None = None,
+    ) -> None:
         # The expected batch size only divides, so it need not be whole; Opacus says int.
         expected: Any = plan.expected_batch
+        self._norms = norms if norms is not None and plan.adaptive else {}
         super().__init__(
             part.optimizer,
-            noise_multiplier=plan.noise_multiplier * plan.clipping_norm / part.clipping_norm,
-            max_grad_norm=part.clipping_norm,
+            noise_multiplier=plan.gradient_noise * plan.clipping_norm / part.clipping_norm,
+            max_grad_norm=self._norms.get(part.name, part.clipping_norm),
             expected_batch_size=expected,
             loss_reduction="mean",
         )
+        self.max_grad_norm: float
+        self._part, self._plan, self._parts = part, plan, parts
         self._noises = [streams(f"noise {name}") for name in part.tensors]
+        self._count_noise = streams(f"count {part.name}")
+        self._count = 0.0
+
+    def clip_and_accumulate(self) -> None:
+        """Adds up the clipped gradients and, for adaptive clipping, who was not clipped."""
+        if self._plan.adaptive is not None:
+            lengths = [sample.flatten(1).norm(dim=1) for sample in self.grad_samples]
+            free = torch.stack(lengths).norm(dim=0) <= self.max_grad_norm
+            self._count += float((free.double() - 0.5).sum())
+        super().clip_and_accumulate()
 
     def add_noise(self) -> None:
-        """Sum of clipped gradients + σ·C·N(0, I)."""
+        """Sum of clipped gradients + σ·C·N(0, I); then the norm moves, for the next step."""
         deviation = self.noise_multiplier * self.max_grad_norm
         for parameter, stream in zip(self.params, self._noises, strict=True):
             noise = deviation * stream.normal(parameter.shape)
             parameter.grad = (parameter.summed_grad + noise).view_as(parameter)
+        if self._plan.adaptive is not None:
+            self._move(self._plan.adaptive)
+
+    def _move(self, adaptive: AdaptiveClipping) -> None:
+        deviation = adaptive.count_deviation(self._plan.noise_multiplier, self._parts)
+        count = self._count + deviation * float(self._count_noise.normal((1,)))
+        self._count = 0.0
+        self.max_grad_norm = adaptive.moved(
+            self.max_grad_norm, self._part.clipping_norm, count, self._plan.expected_batch
+        )
+        self._norms[self._part.name] = self.max_grad_norm

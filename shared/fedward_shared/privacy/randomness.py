@@ -42,6 +42,10 @@ class Randomness:
         key = HKDF(hashes.SHA256(), KEY_BYTES, b"fedward simulation", info)
         return cls(key.derive(seed.to_bytes(16, "big", signed=True)))
 
+    def words(self, count: int) -> np.ndarray:
+        """`count` unsigned integers of 32 random bits each."""
+        return np.frombuffer(self._stream.update(bytes(4 * count)), dtype="<u4")
+
     def uniform(self, count: int) -> np.ndarray:
         """`count` float64 in [0, 1) with 53 random bits each."""
         words = np.frombuffer(self._stream.update(bytes(8 * count)), dtype=np.uint64)

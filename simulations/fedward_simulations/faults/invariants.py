@@ -16,7 +16,7 @@ from safetensors.numpy import load as load_tensors
 
 from fedward_client import settings as site_settings
 from fedward_client.site import AUDIT_FILE, Site
-from fedward_server.fold import FRACTION_BITS
+from fedward_server.fold import fraction_bits
 from fedward_shared import audit
 from fedward_shared.charter import CHARTER_FILE
 from fedward_shared.errors import FedwardError, RefusalCode
@@ -75,6 +75,8 @@ def updates_count_once(world: World, _ending: Ending) -> Seen:
     received = {_digest(c.update): c for c in world.received if c.update}
     rounds = study_folder(world.folder) / "rounds"
     kept = [json.loads(path.read_bytes()) for path in sorted(rounds.glob("[0-9]*.json"))]
+    charter = json.loads((study_folder(world.folder) / CHARTER_FILE).read_bytes())["body"]
+    bits = fraction_bits(float(charter["aggregation"]["maximum_update_norm"]), len(SITES))
     adapters = [_adapter((rounds / f"{n:04d}.safetensors").read_bytes()) for n in range(len(kept))]
     for number in range(1, len(kept)):
         updates: dict[str, str] = kept[number]["updates"]
@@ -85,7 +87,7 @@ def updates_count_once(world: World, _ending: Ending) -> Seen:
         expected = {(site, number) for site in updates}
         if {(c.site, c.round) for c in crossings if c} != expected:
             yield f"round {number}: an update that nobody sent for it is counted"
-        elif _next(adapters[number - 1], [c for c in crossings if c]) != adapters[number]:
+        elif _next(adapters[number - 1], [c for c in crossings if c], bits) != adapters[number]:
             yield f"round {number}: the adapter is not the mean of the updates that are named"
     twice = [digest for digest, times in counted.items() if times > 1]
     if twice:
@@ -105,14 +107,14 @@ def _adapter(data: bytes) -> dict[str, bytes]:
     }
 
 
-def _next(before: dict[str, bytes], crossings: list[Crossing]) -> dict[str, bytes]:
-    """Federated averaging in fixed point (docs/decisions/0002), written down a second time."""
+def _next(before: dict[str, bytes], crossings: list[Crossing], bits: int) -> dict[str, bytes]:
+    """Federated averaging in fixed point (docs/decisions/0013), written down a second time."""
     updates = [load_tensors(crossing.update) for crossing in crossings]
     found = {}
     for name, content in before.items():
-        fixed = [np.rint(u[name].astype(np.float64) * 2.0**FRACTION_BITS) for u in updates]
-        total = np.sum([part.astype(np.int64) for part in fixed], axis=0)
-        mean = (total * (1.0 / (2.0**FRACTION_BITS * len(updates)))).astype(np.float32)
+        fixed = [np.rint(u[name] * np.float32(2.0**bits)).astype(np.int64) for u in updates]
+        total: Array = np.sum(fixed, axis=0)
+        mean = (total * (1.0 / (2.0**bits * len(updates)))).astype(np.float32)
         found[name] = (np.frombuffer(content, np.float32) + mean.ravel()).tobytes()
     return found
 

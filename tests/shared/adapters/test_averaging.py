@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedward_server import optimizers
-from fedward_server.fold import Fold
 from fedward_shared import adapters, names, tensors
 from fedward_shared.charter import AggregationTerms, Charter, Participant
 from fedward_shared.names import METHODS
@@ -64,14 +63,13 @@ def closed(
     method: str, start: Tensors, state: Tensors, updates: list[Tensors], **terms: object
 ) -> tuple[Tensors, Tensors]:
     averaging = adapters.averaging(method)
-    fold = None
-    for update in updates:
-        part = averaging.part(start, update)
-        fold = fold or Fold(tensors.schema_of(part))
-        fold.add(part, 1)
-    assert fold is not None
+    parts = [averaging.part(start, update) for update in updates]
+    mean = {
+        name: torch.stack([part[name].double() for part in parts]).mean(dim=0).float()
+        for name in parts[0]
+    }
     aggregation = AggregationTerms.model_validate({"minimum_cohort": 1, **terms})
-    return optimizers.advance(method, start, state, fold.mean(), {}, aggregation)
+    return optimizers.advance(method, start, state, mean, {}, aggregation)
 
 
 def updates_of(charter: Charter, turn: int, seed: int) -> list[Tensors]:

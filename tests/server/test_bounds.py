@@ -1,0 +1,51 @@
+"""The derived bound: honest updates are below it, and not far below."""
+
+import math
+
+import pytest
+from conftest import small_charter
+
+from fedward_server.bounds import update_norm
+from fedward_shared.charter import WITHOUT_DP, Charter, PrivacyTerms, TrainingTerms
+
+DIGEST = "sha256:" + "0" * 64
+SCHEMA = {"head.weight": (2, 100), "head.bias": (2,), "x.lora_B.default.weight": (8, 8)}
+DP = PrivacyTerms(epsilon=8.0, noise_multiplier=2.0, clipping_norm=1.0, sampling_rate=0.5)
+NONE = PrivacyTerms(mechanism="none", without_dp=WITHOUT_DP, sampling_rate=0.5)
+
+
+def charter(privacy: PrivacyTerms, **training: object) -> Charter:
+    terms = TrainingTerms.model_validate(
+        {"rounds": 2, "local_steps": 4, "learning_rate": 0.5, **training}
+    )
+    return small_charter(DIGEST, privacy=privacy, training=terms)
+
+
+def test_it_holds_what_clipped_gradients_and_their_noise_can_reach() -> None:
+    terms = charter(DP)
+    records = min(p.records for p in terms.participants)
+    noise = 2.0 * 2.0 / (0.5 * records) * math.sqrt(202 + 64)  # √steps × σC/L × √d
+    bound = update_norm(terms, SCHEMA)
+    assert bound is not None
+    assert 0.5 * (4 * 1.0 + noise) < bound < 5 * 0.5 * (4 * 1.0 + noise)
+
+
+@pytest.mark.parametrize(
+    ("more", "factor"),
+    [({"learning_rate": 5.0}, 10.0), ({"momentum": 0.5}, 2.0)],
+)
+def test_it_follows_the_terms(more: dict[str, float], factor: float) -> None:
+    plain, changed = update_norm(charter(DP), SCHEMA), update_norm(charter(DP, **more), SCHEMA)
+    assert plain is not None
+    assert changed == pytest.approx(factor * plain, rel=0.1)
+
+
+def test_adam_is_bounded_without_dp_and_sgd_is_not() -> None:
+    assert update_norm(charter(NONE), SCHEMA) is None
+    bound = update_norm(charter(NONE, optimizer="adam", learning_rate=1e-3), SCHEMA)
+    assert bound == pytest.approx(4e-3 * math.sqrt(10 * 266), rel=0.15)
+
+
+def test_it_is_a_number_that_people_can_read() -> None:
+    bound = update_norm(charter(DP, learning_rate=0.1234567), SCHEMA)
+    assert len(repr(bound)) <= 4
