@@ -94,10 +94,12 @@ def verdict(charter: Charter, site: Site) -> str:
 
 
 def _dataset(charter: Charter, site: Site) -> str:
-    unit = charter.privacy.unit
+    unit, most = charter.privacy.unit, charter.privacy.records_per_unit
     text = f"{charter.dataset}, one {unit} at a time is protected"
     if unit != "record":
         text += " with all their records; the dataset's owner column says whose each is"
+    if most is not None:
+        text += f". At most {most:,} records of one {unit} enter a round, drawn anew for each"
     for party in charter.participants:
         if party.name == site.name:
             text += f". Declared for this site: {party.records:,} {unit}s"

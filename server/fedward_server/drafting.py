@@ -51,6 +51,7 @@ layers = [{layer}]
 
 [privacy]                # for each site and the whole study
 unit = "record"          # or patient, customer: all records of one, by the owner column of the dataset
+# records_per_unit = 20  # of a patient's or customer's records at most so many enter a round
 epsilon = {epsilon}
 delta = {delta}
 clipping_norm = 1.0

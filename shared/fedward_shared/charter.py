@@ -116,13 +116,15 @@ class PrivacyTerms(Terms):
     """What one study may cost one privacy unit at each site, and the mechanism that costs it.
 
     `unit`: a record, or everything that a patient or customer has in the dataset, by the column that
-    each site names as `owner` of its dataset. `adapter_share`: the adapters' part of the squared
-    clipping norm where the head moves too.
+    each site names as `owner` of its dataset. `records_per_unit`: how many of one's records enter a
+    training at most, drawn anew for each; all of them if it is absent. `adapter_share`: the adapters'
+    part of the squared clipping norm where the head moves too.
     """
 
     mechanism: Literal["dp-sgd", "none"] = "dp-sgd"
     without_dp: str = ""
     unit: Unit = "record"
+    records_per_unit: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     epsilon: Positive | None = None
     delta: Annotated[Decimal, Field(gt=0, lt=1)] = 1e-5
     clipping_norm: Positive = 1.0
@@ -143,6 +145,8 @@ class PrivacyTerms(Terms):
             raise ValueError(f'without_dp: mechanism "none" needs the words "{WITHOUT_DP}"')
         if self.mechanism == "dp-sgd" and (self.epsilon is None or self.noise_multiplier == 0):
             raise ValueError("epsilon and noise_multiplier: DP-SGD needs both above 0")
+        if self.records_per_unit is not None and self.unit == "record":
+            raise ValueError('records_per_unit: unit "record" has one record')
         if self.mechanism == "none" and self.adaptive_clipping:
             raise ValueError('adaptive_clipping: mechanism "none" clips nothing')
         return self
@@ -326,6 +330,7 @@ class Charter(Terms):
             expected_batch=self.privacy.sampling_rate * self.participant(site).records,
             adapter_share=self.privacy.adapter_share,
             unit=self.privacy.unit,
+            records_per_unit=self.privacy.records_per_unit,
             adaptive=self.privacy.adaptive,
         )
 

@@ -325,6 +325,9 @@ def test_a_review_says_whom_a_charter_protects(site: Site, terms: Charter) -> No
     text = dict(review.sentences(of_patients, site))
     assert "one patient at a time is protected with all their records" in text["Dataset"]
     assert text["Dataset"].endswith("Declared for this site: 100 patients")
+    privacy = privacy.model_copy(update={"records_per_unit": 20})
+    limited = terms.model_copy(update={"privacy": privacy})
+    assert "At most 20 records of one" in dict(review.sentences(limited, site))["Dataset"]
     assert "one given patient was in the data" in text["Afterwards"]
 
 

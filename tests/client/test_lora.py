@@ -94,22 +94,18 @@ class Classifier(nn.Module):
 @lru_cache(maxsize=64)
 def classifier(kind: str, method: str, rank: int) -> Classifier:
     make, modules = MODELS[kind]
+    targets = {"target_modules": () if method == "prefix-tuning" else modules, "layers": (0, 1)}
     terms = AdapterTerms.model_validate(
-        {
-            "method": method,
-            "rank": rank,
-            "alpha": 1.5 * rank,
-            "target_modules": modules,
-            "layers": (0, 1),
-        }
+        {"method": method, "rank": rank, "alpha": 1.5 * rank, **targets}
     )
     torch.manual_seed(0)
     base = make().requires_grad_(False)
     width = base.config.hidden_size if kind == "bert" else base.config.vocab_size
     model = Classifier(adapters.attach(base, terms), width).eval()
     with torch.no_grad():
-        for parameter in adapters.adapter_parameters(model).values():
-            parameter.copy_(torch.randn_like(parameter) / math.sqrt(sum(parameter.shape)))
+        for name, tensor in model.named_parameters():
+            if "lora_" in name or "prompt_encoder" in name:
+                tensor.copy_(torch.randn_like(tensor) / math.sqrt(sum(tensor.shape)))
     return model
 
 
@@ -127,7 +123,7 @@ def taken(model: nn.Module) -> Samples:
 
 
 def fused_samples(model: nn.Module, *inputs: torch.Tensor) -> Samples:
-    with lora.fused(model, trained(model).values(), per_record=True) as gradients:
+    with lora.fused(model, trained(model), per_record=True) as gradients:
         gradients.backward(model(*inputs))
     assert all(parameter.grad is None for parameter in model.parameters())
     return taken(model)
@@ -198,8 +194,25 @@ def test_gradients_per_record_are_those_of_opacus_and_of_autograd(
     assert_same(found, one_by_one(model, *inputs))
 
 
-@pytest.mark.parametrize("kind", MODELS)
-@pytest.mark.parametrize("method", ["lora", "ffa-lora", "lora-xs"])
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("kind", ["bert", "llama"])
+@settings(max_examples=12)
+@given(batch=batches(), rank=st.sampled_from([1, 3]))
+def test_a_prefix_has_gradients_per_record(
+    kind: str, device: str, batch: tuple[torch.Tensor, torch.Tensor], rank: int
+) -> None:
+    model = classifier(kind, "prefix-tuning", rank).to(device)
+    inputs = [tensor.to(device) for tensor in batch]
+    found = fused_samples(model, *inputs)
+    assert_same(found, hooked_samples(model, *inputs))
+    assert_same(found, one_by_one(model, *inputs))
+
+
+WITH_PREFIX = [(kind, "prefix-tuning") for kind in ("bert", "llama")]
+EVERY = [(kind, method) for kind in MODELS for method in ("lora", "ffa-lora", "lora-xs")]
+
+
+@pytest.mark.parametrize(("kind", "method"), [*EVERY, *WITH_PREFIX])
 def test_the_sum_of_all_gradients_is_the_plain_one(kind: str, method: str) -> None:
     model = classifier(kind, method, 3)
     ids_BT = torch.randint(0, 50, (4, 6), generator=torch.Generator().manual_seed(1))
@@ -208,7 +221,7 @@ def test_the_sum_of_all_gradients_is_the_plain_one(kind: str, method: str) -> No
     expected = {name: p.grad for name, p in trained(model).items()}
     for parameter in model.parameters():
         parameter.grad = None
-    with lora.fused(model, trained(model).values(), per_record=False) as gradients:
+    with lora.fused(model, trained(model), per_record=False) as gradients:
         gradients.backward(model(*inputs))
     for name, parameter in trained(model).items():
         torch.testing.assert_close(parameter.grad, expected[name], atol=1e-6, rtol=1e-4)
@@ -222,7 +235,7 @@ def test_what_is_computed_is_what_peft_computes(kind: str) -> None:
     inputs = (ids_BT, torch.ones_like(ids_BT))
     with torch.no_grad():
         before = model(*inputs)
-        with lora.fused(model, trained(model).values(), per_record=True):
+        with lora.fused(model, trained(model), per_record=True):
             within = model(*inputs)
         after = model(*inputs)
     torch.testing.assert_close(within, before, atol=1e-5, rtol=1e-5)
@@ -244,7 +257,7 @@ def layer(
     )
     inner: Any = nn.Sequential(OrderedDict(base=base.to(device, dtype)))
     model = get_peft_model(inner, config).eval()
-    for parameter in adapters.adapter_parameters(model).values():
+    for parameter in trained(model).values():
         nn.init.normal_(parameter)
     return model.base_model.model  # type: ignore[no-any-return]
 
@@ -296,7 +309,7 @@ def test_a_layer_of_any_shape_has_the_gradients_of_torch_func(
     expected = vmapped(model, x, weights)
     for flat in (False, True):
         seen = (x.reshape(-1, inputs) if flat else x).clone().requires_grad_()
-        with lora.fused(model, trained(model).values(), per_record=True) as gradients:
+        with lora.fused(model, trained(model), per_record=True) as gradients:
             y = model(seen).reshape(weights.shape)
             gradients.backward((y * weights).flatten(1).sum(dim=1))
         found = taken(model)
@@ -317,7 +330,7 @@ def test_a_base_in_half_precision_has_gradients_in_the_precision_of_the_adapter(
     x_BTI = torch.randn(3, 5, 24, generator=generator).to(device)
     weights_BTO = torch.randn(3, 5, 16, generator=generator).to(device)
     half = x_BTI.bfloat16().requires_grad_()
-    with lora.fused(model, trained(model).values(), per_record=True) as gradients:
+    with lora.fused(model, trained(model), per_record=True) as gradients:
         y = model(half)
         assert y.dtype == torch.bfloat16
         gradients.backward((y * weights_BTO).flatten(1).sum(dim=1))
@@ -352,7 +365,7 @@ def test_a_head_has_gradients_per_record_with_and_without_a_bias() -> None:
         head = nn.Linear(5, 3, bias=bias)
         model = nn.Sequential(head, nn.Flatten(), nn.LogSoftmax(dim=1))
         x_BTD = torch.randn(4, 2, 5)
-        with lora.fused(model, head.parameters(), per_record=True) as gradients:
+        with lora.fused(model, dict(head.named_parameters()), per_record=True) as gradients:
             gradients.backward(model(x_BTD)[:, 0])
         found = taken(model)
         rows = [
@@ -371,7 +384,7 @@ def test_rows_that_are_not_of_the_records_are_refused(shape: tuple[int, ...]) ->
     model = layer("linear", 6, 2, 2, True, torch.float32, "cpu")
     with (
         pytest.raises(ModelError, match="cannot be told apart"),
-        lora.fused(model, trained(model).values(), per_record=True) as gradients,
+        lora.fused(model, trained(model), per_record=True) as gradients,
     ):
         gradients.backward(model(torch.randn(shape)).sum() / 3 * torch.ones(3))
     assert not any("forward" in vars(module) for module in model.modules())
@@ -379,5 +392,5 @@ def test_rows_that_are_not_of_the_records_are_refused(shape: tuple[int, ...]) ->
 
 def test_a_trained_tensor_outside_linear_layers_is_refused() -> None:
     model = nn.Sequential(nn.Linear(3, 3), nn.LayerNorm(3))
-    with pytest.raises(ModelError, match=r"1\.weight"), lora.fused(model, model.parameters(), True):
+    with pytest.raises(ModelError, match=r"1\.weight"), lora.fused(model, trained(model), True):
         raise AssertionError

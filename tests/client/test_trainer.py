@@ -1,5 +1,6 @@
 """DP-SGD against a by-hand oracle: clipping, noise and sampling are those of the plan."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ from conftest import adapter_terms, texts
 from fedward_client.training.trainer import train
 from fedward_shared import adapters, tasks, tensors
 from fedward_shared.charter import AdapterTerms, TaskTerms, TrainingTerms
-from fedward_shared.errors import PrivacyError
+from fedward_shared.errors import AdapterError, PrivacyError
 from fedward_shared.privacy.clipping import AdaptiveClipping
 from fedward_shared.privacy.plan import TrainingPlan
 from fedward_shared.privacy.randomness import Randomness
@@ -237,7 +238,7 @@ def ended(
 def test_adaptive_norms_find_the_median_length_of_each_part(
     setup: tuple[StudyModel, Examples],
 ) -> None:
-    """Without noise to speak of, and a learning rate at which the model stays as it is."""
+    """Without noise to speak of, and a learning rate at which the model hardly moves."""
     model, examples = setup
     trained = {n: t for n, t in model.named_tensors().items() if t.requires_grad}
     lengths: dict[str, list[float]] = {"head": [], "adapter": []}
@@ -250,7 +251,7 @@ def test_adaptive_norms_find_the_median_length_of_each_part(
     plan = replace(
         PLAN, noise_multiplier=1e-6, sampling_rate=1.0, expected_batch=20.0, adaptive=ADAPTIVE
     )
-    still = TERMS.model_copy(update={"learning_rate": 1e-12})
+    still = TERMS.model_copy(update={"learning_rate": 1e-3})
     norms = {"head": 10.0, "adapter": 1e-3}
     streams = partial(Randomness.from_seed, 0)
     train(model, examples, replace(plan, steps=60), still, streams, lambda _a, _b: None, norms)
@@ -322,6 +323,15 @@ PATIENTS = replace(PLAN, unit="patient")
 
 def owned(examples: Examples, owners: list[int]) -> Examples:
     return replace(examples, owners=np.array(owners, dtype=np.int64))
+
+
+def taken(examples: Examples, rows: Sequence[int], owners: np.ndarray) -> Examples:
+    """The records at `rows`, some perhaps several times, of these owners."""
+    indices = np.asarray(rows)
+    starts, stops = examples.offsets[indices], examples.offsets[indices + 1]
+    pieces = [examples.hidden_PD[a:b] for a, b in zip(starts, stops, strict=True)]
+    offsets = np.concatenate([[0], np.cumsum(stops - starts)])
+    return Examples(torch.cat(pieces), offsets, examples.targets[indices], owners)
 
 
 def owners_of(records: int, patients: int) -> list[int]:
@@ -401,6 +411,75 @@ def test_one_patient_moves_the_update_by_at_most_the_clipping_norm(
     assert moved(replace(everyone, unit="record")) > 1.1 * everyone.clipping_norm
 
 
+@pytest.mark.parametrize("records", [1, 100])
+@pytest.mark.parametrize("limit", [None, 7])
+def test_a_patient_of_one_or_a_hundred_records_moves_the_sum_by_at_most_the_clipping_norm(
+    setup: tuple[StudyModel, Examples], records: int, limit: int | None
+) -> None:
+    """The sum before the noise, through the whole trainer: with and without the patient."""
+    model, examples = setup
+    others = len(examples) // 2
+    rows = [*range(others), *(others + np.arange(records) % (len(examples) - others))]
+    owners = np.array([*range(others), *[others] * records])
+    plan = replace(PATIENTS, sampling_rate=1.0, noise_multiplier=1e-9, records_per_unit=limit)
+    whole = run(model, taken(examples, rows, owners), plan)
+    without = run(model, taken(examples, rows[:others], owners[:others]), plan)
+    moved = tensors.norm({n: (whole[n] - without[n]) * plan.expected_batch for n in whole})
+    assert 0 < moved <= plan.clipping_norm * 1.001
+    # What the patient gives is clipped: it does not vanish in the records either.
+    assert moved > 0.5 * plan.clipping_norm
+
+
+def test_of_a_patient_at_most_so_many_records_enter_drawn_anew_for_each_training(
+    setup: tuple[StudyModel, Examples],
+) -> None:
+    model, examples = setup
+    examples = owned(examples, owners_of(len(examples), 4))
+    assert examples.owners is not None
+    plan = replace(PATIENTS, sampling_rate=1.0, records_per_unit=2, clipping_norm=50.0)
+    plan = replace(plan, noise_multiplier=1e-9)
+    bounds = plan.clipping_norms(head=True, adapter=True)
+    drawn = set()
+    for seed in range(3):
+        units_of_it = examples.units("patient").at_most(
+            2, examples.lengths, Randomness.from_seed(seed, "records")
+        )
+        rows, places = units_of_it.records(np.arange(4))
+        drawn.add(tuple(rows))
+        assert np.bincount(places).max() == 2
+        fewer = taken(examples, rows, examples.owners[rows])
+        expected = clipped_sum_of_units(model, fewer, np.arange(4), bounds)
+        change = run(model, examples, plan, seed)
+        for name, total in expected.items():
+            wanted = -total / plan.expected_batch
+            torch.testing.assert_close(change[name], wanted, atol=2e-6, rtol=1e-4)
+    assert len(drawn) > 1
+
+
+@pytest.mark.parametrize("micro_batch", [1, 40, 10**6])
+def test_how_a_sum_of_records_is_cut_up_does_not_matter(
+    setup: tuple[StudyModel, Examples], monkeypatch: pytest.MonkeyPatch, micro_batch: int
+) -> None:
+    """Who is in a sample is drawn before it is sorted by length and cut into virtual batches."""
+    model, examples = setup
+    plan = replace(PLAN, noise_multiplier=1.0, steps=3)
+    expected = run(model, examples, plan)
+    seen: list[int] = []
+    real = Examples.batch
+
+    def watched(self: Examples, indices: np.ndarray) -> object:
+        seen.extend(indices)
+        return real(self, indices)
+
+    monkeypatch.setattr(Examples, "batch", watched)
+    monkeypatch.setattr(units, "MICRO_BATCH_TOKENS", micro_batch)
+    change = run(model, examples, plan)
+    samples = plan.batches(len(examples), Randomness.from_seed(0, "sample"))
+    assert sorted(seen) == sorted(np.concatenate(list(samples)).tolist())
+    for name, tensor in expected.items():
+        torch.testing.assert_close(change[name], tensor, atol=1e-6, rtol=1e-5)
+
+
 @pytest.mark.parametrize("micro_batch", [1, 40, 10**6])
 def test_how_a_patients_sum_is_cut_up_does_not_matter(
     setup: tuple[StudyModel, Examples], monkeypatch: pytest.MonkeyPatch, micro_batch: int
@@ -458,3 +537,53 @@ def test_without_dp_a_step_has_all_records_of_the_sampled_patients(
 def test_records_that_are_nobodys_are_no_patients(setup: tuple[StudyModel, Examples]) -> None:
     with pytest.raises(PrivacyError, match="no column says whose"):
         run(*setup, PATIENTS)
+
+
+# Afterwards
+
+
+def test_nothing_leaves_that_did_not_change(
+    setup: tuple[StudyModel, Examples], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.optim.SGD, "step", lambda *_: None)
+    with pytest.raises(AdapterError, match="is after training what it was"):
+        run(*setup, PLAN)
+
+
+def test_nothing_leaves_that_is_not_finite(setup: tuple[StudyModel, Examples]) -> None:
+    with pytest.raises(AdapterError, match="not finite after training; lower the learning rate"):
+        run(*setup, PLAN, terms=TERMS.model_copy(update={"learning_rate": float("inf")}))
+
+
+def _other_tensor(model: StudyModel) -> None:
+    """A move to another device, done at the wrong time, puts others in the place of all tensors."""
+    for layer in model.modules():
+        for name, tensor in list(layer.named_parameters(recurse=False)):
+            if tensor.requires_grad:
+                setattr(layer, name, torch.nn.Parameter(tensor.detach().clone()))
+
+
+def _merge(model: StudyModel) -> None:
+    model.body.merge_adapter()  # type: ignore[operator]
+
+
+def _disable(model: StudyModel) -> None:
+    model.body.base_model.disable_adapter_layers()  # type: ignore[union-attr,operator]
+
+
+@pytest.mark.parametrize(
+    ("corrupt", "named"),
+    [
+        (_other_tensor, "is not the tensor that was trained"),
+        (_merge, "inference computes other values"),
+        (_disable, "inference computes other values"),
+    ],
+)
+def test_nothing_leaves_that_inference_does_not_read(
+    setup: tuple[StudyModel, Examples], corrupt: Callable[[StudyModel], None], named: str
+) -> None:
+    """What opacus#820 saw: all went well, and whoever loaded the adapter had nothing."""
+    model, examples = setup
+    streams = partial(Randomness.from_seed, 0)
+    with pytest.raises(AdapterError, match=named):
+        train(model, examples, PLAN, TERMS, streams, lambda _a, _b: corrupt(model))

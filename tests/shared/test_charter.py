@@ -54,6 +54,7 @@ WRONG: dict[str, list[Any]] = {
     "privacy.epsilon": [0, -1, NAN, INFINITY],
     "privacy.delta": [0, 1, -1e-5, NAN],
     "privacy.clipping_norm": [0, -1, NAN, INFINITY],
+    "privacy.records_per_unit": [0, 1.5, 2**40],
     "privacy.adapter_share": [0, 1, -0.1, NAN],
     "privacy.noise_multiplier": [-1, NAN, INFINITY],
     "privacy.sampling_rate": [0, -0.1, 1.01, NAN],
@@ -297,6 +298,14 @@ def test_a_charter_cannot_be_changed() -> None:
     charter = charters.parse(GOOD, "test")
     with pytest.raises(ValueError, match="frozen"):
         setattr(charter.privacy, "epsilon", 100.0)  # noqa: B010
+
+
+def test_at_most_so_many_records_have_to_be_of_somebody() -> None:
+    limit = {"records_per_unit": 5}
+    content = changed("privacy", {**GOOD["privacy"], **limit, "unit": "patient"})
+    assert charters.parse(content, "test").plan("south").records_per_unit == 5
+    with pytest.raises(CharterError, match=r"privacy: .*records_per_unit"):
+        charters.parse(changed("privacy", {**GOOD["privacy"], **limit}), "test")
 
 
 def test_the_plan_is_what_the_charter_says() -> None:

@@ -6,7 +6,7 @@ records, [B, *shape], from one batched product. They are left as `grad_sample`, 
 Opacus looks for them. A frozen factor costs nothing: `ffa-lora` and `lora-xs` need not keep x.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,7 +16,6 @@ from peft.tuners.lora import Linear as AdaptedLinear
 from torch import nn
 from torch.autograd.function import once_differentiable
 
-from fedward_shared.adapters.layers import PEFT_ADAPTER, CoreB
 from fedward_shared.errors import ModelError
 
 
@@ -56,6 +55,19 @@ class Gradients:
         if not self._per_record:
             return _rows(grad).sum(dim=0)
         self._keep(parameter, self._of_records(grad).sum(dim=1))
+        return None
+
+    def table(
+        self, parameter: nn.Parameter, grad: torch.Tensor, ids: torch.Tensor
+    ) -> torch.Tensor | None:
+        """Takes the gradient of a `parameter` [N, W] of which the rows `ids` [B, V] are read."""
+        count = self._records if self._per_record else 1
+        grad_BVW = grad.to(parameter.dtype).reshape(count, -1, grad.shape[-1])
+        rows_BVW = ids.reshape(count, -1, 1).expand_as(grad_BVW)
+        samples = grad_BVW.new_zeros(count, *parameter.shape).scatter_add_(1, rows_BVW, grad_BVW)
+        if not self._per_record:
+            return samples[0]
+        self._keep(parameter, samples)
         return None
 
     def _of_records(self, x: torch.Tensor) -> torch.Tensor:
@@ -151,9 +163,27 @@ class _Trained(torch.autograd.Function):
         )
 
 
+class _Read(torch.autograd.Function):
+    """Rows of a table that trains, which the prefix of `prefix-tuning` is: ids [B, V] → [B, V, W]."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, ids: torch.Tensor, table_NW: nn.Parameter, gradients: Gradients
+    ) -> torch.Tensor:
+        ctx.save_for_backward(ids)
+        ctx.table_NW, ctx.gradients = table_NW, gradients
+        return F.embedding(ids, table_NW)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:
+        (ids,) = ctx.saved_tensors
+        return None, ctx.gradients.table(ctx.table_NW, grad, ids), None
+
+
 @contextmanager
 def fused(
-    model: nn.Module, trained: Iterable[nn.Parameter], per_record: bool
+    model: nn.Module, trained: Mapping[str, nn.Parameter], per_record: bool
 ) -> Iterator[Gradients]:
     """While this is open, the layers of `model` that hold `trained` tensors compute as said above.
 
@@ -163,10 +193,11 @@ def fused(
     gradients = Gradients(per_record)
     forwards = list(_forwards(model, gradients))
     covered = {id(tensor) for _, _, tensors in forwards for tensor in tensors}
-    outside = {id(tensor) for tensor in trained} - covered
-    for name, tensor in model.named_parameters():
-        if id(tensor) in outside:
-            raise ModelError(f"{name} is in no linear layer: its gradients cannot be told apart")
+    for name, tensor in trained.items():
+        if id(tensor) not in covered:
+            raise ModelError(
+                f"{name} is in no layer of a known kind: its gradients cannot be told apart"
+            )
     for layer, forward, _ in forwards:
         vars(layer)["forward"] = forward
     try:
@@ -182,26 +213,27 @@ _Forward = Callable[[torch.Tensor], torch.Tensor]
 def _forwards(
     model: nn.Module, gradients: Gradients
 ) -> Iterator[tuple[nn.Module, _Forward, list[nn.Parameter]]]:
-    """Each layer with tensors that may train, what it is to compute by, and those tensors."""
+    """Each layer with tensors that train, what it is to compute by, and its tensors."""
     inside: set[nn.Module] = set()
     for layer in model.modules():
+        trains = any(tensor.requires_grad for tensor in layer.parameters())
         if isinstance(layer, AdaptedLinear):
             inside.update(layer.modules())
             yield layer, *_adapted(layer, gradients)
-        elif isinstance(layer, nn.Linear) and layer not in inside:
-            tensors = [tensor for tensor in layer.parameters() if tensor.requires_grad]
-            if tensors:
-                yield layer, _trained(layer, gradients), tensors
+        elif isinstance(layer, nn.Linear) and layer not in inside and trains:
+            yield layer, _trained(layer, gradients), list(layer.parameters())
+        elif isinstance(layer, nn.Embedding) and trains:
+            yield layer, _read(layer, gradients), list(layer.parameters())
 
 
 def _adapted(layer: AdaptedLinear, gradients: Gradients) -> tuple[_Forward, list[nn.Parameter]]:
     base = layer.get_base_layer()
     # GPT-2's Conv1D, the other kind that peft adapts so, has its weight as [I, O].
     weight_OI = base.weight if isinstance(base, nn.Linear) else base.weight.T
-    last = layer.lora_B[PEFT_ADAPTER]
-    upper = [last.core.weight, last.outputs.weight] if isinstance(last, CoreB) else [last.weight]
-    factors = [layer.lora_A[PEFT_ADAPTER].weight, *upper]
-    scale = layer.scaling[PEFT_ADAPTER]
+    (name,) = layer.active_adapters
+    # A chain of linear maps, A's and then B's, of which `lora-xs` has two.
+    factors = [*layer.lora_A[name].parameters(), *layer.lora_B[name].parameters()]
+    scale = layer.scaling[name]
 
     def forward(x: torch.Tensor) -> torch.Tensor:
         return _apply(_Adapted, x, weight_OI, base.bias, scale, gradients, *factors)
@@ -212,6 +244,13 @@ def _adapted(layer: AdaptedLinear, gradients: Gradients) -> tuple[_Forward, list
 def _trained(layer: nn.Linear, gradients: Gradients) -> _Forward:
     def forward(x: torch.Tensor) -> torch.Tensor:
         return _apply(_Trained, x, layer.weight, layer.bias, gradients)
+
+    return forward
+
+
+def _read(layer: nn.Embedding, gradients: Gradients) -> _Forward:
+    def forward(ids: torch.Tensor) -> torch.Tensor:
+        return _apply(_Read, ids, layer.weight, gradients)
 
     return forward
 

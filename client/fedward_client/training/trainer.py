@@ -9,11 +9,10 @@ import torch
 from opacus.optimizers import DPOptimizer
 from torch import nn
 
-from fedward_client.training import lora
+from fedward_client.training import aftermath, lora
 from fedward_shared import adapters
 from fedward_shared.adapters import Averaging
 from fedward_shared.charter import TrainingTerms
-from fedward_shared.errors import AdapterError
 from fedward_shared.names import HEAD_MARK
 from fedward_shared.privacy.clipping import AdaptiveClipping
 from fedward_shared.privacy.plan import TrainingPlan
@@ -44,9 +43,11 @@ def train(
     named; they are moved in place to where the round ends.
 
     What is sampled and clipped as one is the plan's privacy unit. Raises PrivacyError if that is not the
-    record and the examples have no owners, AdapterError if a trained tensor is not finite afterwards.
+    record and the examples have no owners, AdapterError if afterwards a tensor is not as it has to be
+    after training.
     """
     trained = _trained(model)
+    before = {name: tensor.detach().clone() for name, tensor in trained.items()}
     parts = _parts(trained, plan, terms)
     for part in parts:
         pull = _pull(part.tensors, terms.proximal, adapters.averaging(model.method))
@@ -55,7 +56,7 @@ def train(
     for parameter in frozen:
         parameter.requires_grad_(False)
     try:
-        with lora.fused(model, trained.values(), per_record=plan.private) as gradients:
+        with lora.fused(model, trained, per_record=plan.private) as gradients:
             if plan.private:
                 private = [PlanOptimizer(part, plan, streams, len(parts), norms) for part in parts]
                 run = _private_steps(model, examples, plan, private, streams, gradients)
@@ -66,9 +67,7 @@ def train(
     finally:
         for parameter in frozen:
             parameter.requires_grad_(True)
-    for name, tensor in trained.items():
-        if not bool(torch.isfinite(tensor).all()):
-            raise AdapterError(f"{name} is not finite after training; lower the learning rate")
+    aftermath.check(model, trained, before, plan)
 
 
 def _among(parameter: nn.Parameter, trained: dict[str, nn.Parameter]) -> bool:
@@ -153,7 +152,7 @@ def _private_steps(
     gradients: lora.Gradients,
 ) -> Iterator[None]:
     moved = [parameter for optimizer in private for parameter in optimizer.params]
-    units = examples.units(plan.unit)
+    units = _units(examples, plan, streams)
     for sampled in plan.batches(len(units), streams("sample")):
         pieces = list(units.pieces(sampled)) or [sampled]
         for number, piece in enumerate(pieces, start=1):
@@ -163,6 +162,13 @@ def _private_steps(
                 optimizer.step()
                 optimizer.zero_grad()
         yield
+
+
+def _units(examples: Examples, plan: TrainingPlan, streams: Streams) -> Units:
+    units = examples.units(plan.unit)
+    if plan.records_per_unit is None:
+        return units
+    return units.at_most(plan.records_per_unit, examples.lengths, streams("records"))
 
 
 def _unit_gradients(
@@ -203,7 +209,7 @@ def _plain_steps(
     streams: Streams,
     gradients: lora.Gradients,
 ) -> Iterator[None]:
-    units = examples.units(plan.unit)
+    units = _units(examples, plan, streams)
     for sampled in plan.batches(len(units), streams("sample")):
         for part in parts:
             part.optimizer.zero_grad()

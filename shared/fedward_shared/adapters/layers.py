@@ -14,7 +14,7 @@ from typing import cast
 
 import torch
 from peft import LoraConfig, PrefixTuningConfig, get_peft_model
-from peft.tuners.lora import LoraLayer
+from peft.tuners.lora import Linear, LoraLayer
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -25,6 +25,8 @@ from fedward_shared.names import A_MARK, B_MARK
 
 # peft asks transformers under a name that is on its way out; nobody here can act on that.
 warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")
+# It sees for itself that GPT-2's linear layers have their weights the other way round.
+warnings.filterwarnings("ignore", message="fan_in_fan_out is set to False")
 
 PEFT_ADAPTER = "default"
 RESTING = "resting"
@@ -53,7 +55,8 @@ class CoreB(nn.Module):
 def attach(base: PreTrainedModel, terms: AdapterTerms) -> nn.Module:
     """`base` with the charter's adapter in it. All but `prefix-tuning` change nothing before they train.
 
-    Raises CharterError if the model has no such module or layer, or a rank is beyond its width.
+    Raises CharterError if the model has no such module or layer, a rank is beyond its width, or what is
+    named is no linear layer. The experts of a mixture and their router are bare tensors.
     """
     if terms.method == "head-only":
         return cast(nn.Module, base)
@@ -90,6 +93,7 @@ def _with_lora(base: PreTrainedModel, terms: AdapterTerms) -> nn.Module:
         raise CharterError(
             f"adapter.target_modules, adapter.layers: {found} of {wanted} modules are in the model"
         )
+    _check_linear(model)
     _check_rank(model, terms.rank)
     if terms.method == "lora-xs":
         _put_cores(model)
@@ -110,6 +114,15 @@ def _with_prefix(base: PreTrainedModel, terms: AdapterTerms) -> nn.Module:
         num_virtual_tokens=terms.rank,
     )
     return cast(nn.Module, get_peft_model(base, config))
+
+
+def _check_linear(model: nn.Module) -> None:
+    for place, module in model.named_modules():
+        if isinstance(module, LoraLayer) and not isinstance(module, Linear):
+            raise CharterError(
+                f"adapter.target_modules: {place} is no linear layer, and gradients of single records "
+                "could not be had of it"
+            )
 
 
 def _check_rank(model: nn.Module, rank: int) -> None:

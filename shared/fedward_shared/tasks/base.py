@@ -62,24 +62,36 @@ class StudyModel(nn.Module, ABC):
         name = type(base).__name__
         if self.first_layer and len(set(getattr(base.config, "layer_types", None) or [])) > 1:
             raise ModelError(f"{name}: layers of several kinds; adapter.layers has to begin at 0")
-        ids_BT = torch.arange(PROBE_TOKENS)[None, :] % base.config.vocab_size
+        ids_BT = self._probe_ids()
         mask_BT = torch.ones_like(ids_BT, dtype=torch.bool)
         try:
             entered = self.upper(StudyModel.lower(self, ids_BT, mask_BT), mask_BT)[0]
         except (KeyError, RuntimeError) as error:
             raise ModelError(f"{name}: its layers cannot be entered from outside") from error
-        whole = self.body(input_ids=ids_BT, attention_mask=mask_BT.long(), use_cache=False)[0]
-        if not torch.allclose(entered, whole, atol=PROBE_TOLERANCE, rtol=PROBE_TOLERANCE):
+        if not torch.allclose(entered, self.probe(), atol=PROBE_TOLERANCE, rtol=PROBE_TOLERANCE):
             raise ModelError(
                 f"{name}: entered at layer {self.first_layer} it computes other values"
             )
+
+    def _probe_ids(self) -> torch.Tensor:
+        config: Any = self.body.config
+        ids_BT: torch.Tensor = torch.arange(PROBE_TOKENS)[None, :] % config.vocab_size
+        return ids_BT
+
+    @torch.no_grad()
+    def probe(self) -> torch.Tensor:
+        """What the whole body makes of a text that is nobody's, [1, T, D] or [1, T, V]."""
+        ids_BT = self._probe_ids()
+        output: torch.Tensor = self.body(
+            input_ids=ids_BT, attention_mask=torch.ones_like(ids_BT), use_cache=False
+        )[0]
+        return output
 
     @property
     def layers(self) -> "_Layers":
         """The body's transformer layers.
 
-        Looked up and not kept: a second path to them would make Opacus hook each layer twice, and
-        double the adapter's gradient samples.
+        Looked up and not kept: a second path to them would give each of their tensors two names.
         """
         return next(module for module in self.body.modules() if isinstance(module, _Layers))
 

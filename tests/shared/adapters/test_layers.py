@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import BertConfig, BertModel, MixtralConfig, MixtralForCausalLM, PreTrainedModel
 
 from fedward_shared import adapters, pretrained, tensors
 from fedward_shared.charter import AdapterTerms
@@ -151,3 +152,46 @@ def test_a_rank_beyond_the_width_is_refused(method: str, tiny_bert_folder: Path)
     attached(tiny_bert_folder, terms(method, rank=32))
     with pytest.raises(CharterError, match=r"adapter\.rank is 33, .*query has 32 inputs"):
         attached(tiny_bert_folder, terms(method, rank=33))
+
+
+def mixtral() -> PreTrainedModel:
+    config = MixtralConfig(
+        vocab_size=30,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        num_local_experts=4,
+    )
+    return MixtralForCausalLM(config)
+
+
+def bert() -> PreTrainedModel:
+    config = BertConfig(
+        vocab_size=30,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+    )
+    return BertModel(config)
+
+
+@pytest.mark.parametrize(
+    ("base", "module"),
+    [(mixtral(), "w2"), (mixtral(), "gate"), (mixtral(), "experts"), (bert(), "LayerNorm")],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_what_is_no_linear_layer_is_refused(base: PreTrainedModel, module: str) -> None:
+    """The experts of a mixture and its router among them."""
+    terms = AdapterTerms(method="ffa-lora", rank=2, target_modules=(module,), layers=(0,))
+    with pytest.raises(CharterError, match=r"adapter\.target_modules"):
+        adapters.attach(base, terms)
+
+
+def test_the_attention_of_a_mixture_is_adapted() -> None:
+    terms = AdapterTerms(
+        method="lora", rank=2, target_modules=("q_proj", "k_proj", "v_proj", "o_proj"), layers=(0,)
+    )
+    assert len(adapters.adapter_tensors(adapters.attach(mixtral(), terms))) == 8
