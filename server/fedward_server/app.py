@@ -5,12 +5,12 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 
 import structlog
 import torch
-from flwr.app import Context
+from flwr.app import Context, RecordDict
 from flwr.serverapp import Grid, ServerApp
 
 from fedward_server import optimizers
@@ -18,7 +18,7 @@ from fedward_server.asking import Asking, Sender
 from fedward_server.collecting import collector
 from fedward_server.gathering import Gathering
 from fedward_server.layout import Layout
-from fedward_server.rounds import SITE_ERROR, Round
+from fedward_server.rounds import NOT_CHOSEN, SITE_ERROR, Ask, Round, chosen
 from fedward_server.studies import Study, StudyLock, registered
 from fedward_shared import base_models, names, tasks, tensors
 from fedward_shared.assurances import Receipt, RoundRequest
@@ -90,6 +90,10 @@ class Coordination:
         deadline = self.charter.aggregation.round_deadline_seconds
         self.sender = Sender(grid, deadline, study.settings.poll_seconds)
         self.gathering = Gathering(self.sender, self.charter, study.settings.gather_seconds)
+        self._late: dict[str, Ask] = {}
+        """Sites that the next round has asked already, in an earlier one."""
+        self._under_way: dict[str, str] = {}
+        """Message id → site, of the requests to them."""
 
     def run(self) -> None:
         """All rounds that are still to do. Raises CohortError if too few sites are there for one."""
@@ -122,7 +126,15 @@ class Coordination:
             every = self.study.settings.evaluate == "every-round"
             scores = model.evaluate(evaluation) if evaluation and (every or last) else {}
             record = self._record(round_, scores, time.monotonic() - started)
-            self.study.finish_round(adapter, state, record, round_.updates, round_.heads)
+            self.study.finish_round(
+                adapter,
+                state,
+                record,
+                round_.updates,
+                round_.heads,
+                round_.made_for,
+                {site: ask.round for site, ask in self._late.items()},
+            )
             self.observer.round_closed(record)
         self._acknowledge()
 
@@ -141,36 +153,72 @@ class Coordination:
         )
 
     def _run_round(self, number: int) -> Round:
-        asked = self.gathering.connected()
+        nodes = self.gathering.connected()
+        asked, under_way = self._asked(number, nodes)
         initial, terms = tensors.schema_of(self.study.initial), self.charter.adapter
         turn = self.charter.training.turn(number)
         layout = Layout(names.sent(initial, terms.method, turn, terms.rank))
         start = self.study.initial | self.study.adapter
-        round_ = Round(
-            number,
-            self.charter,
-            tensors.digest(self.study.adapter),
-            time.monotonic(),
-            frozenset(asked),
-            layout,
-            collector(self.charter, layout, start, self.study.folder / UPDATES_FOLDER),
-        )
+        updates = collector(self.charter, layout, start, self.study.folder / UPDATES_FOLDER)
+        round_ = Round(number, self.charter, asked, layout, updates)
+        round_.missing |= dict.fromkeys(nodes.keys() - asked.keys(), NOT_CHOSEN)
         round_.missing |= self.gathering.refused
         if len(asked) < self.charter.aggregation.minimum_cohort:
             raise CohortError(self._too_few(round_))
-        request = RoundRequest(charter=self.charter.digest, round=number, adapter=round_.adapter)
-        signed, adapter = request.signed(self.key), tensors.encode(self.study.adapter)
-        receipts = self._receipts()
-        requests = {
-            site: TrainRequest(
-                self.charter.digest, signed, receipts.get(site, b""), adapter
-            ).to_record()
-            for site in asked
-        }
-        asking = Asking(self.sender, TRAIN, str(number), requests, asked)
+        asking = Asking(
+            self.sender,
+            TRAIN,
+            str(number),
+            self._requests(asked),
+            {site: nodes[site] for site in asked},
+            under_way,
+        )
         self.observer.round_opened(number, sorted(asked))
         asking.until_closed(round_, lambda site, answer: self._take(round_, site, answer))
+        self._late = round_.carried
+        self._under_way = {m: site for m, site in asking.waiting.items() if site in self._late}
         return round_
+
+    def _asked(
+        self, number: int, nodes: Mapping[str, int]
+    ) -> tuple[dict[str, Ask], dict[str, str]]:
+        """Whom round `number` waits for, and the messages to those who were asked in earlier ones.
+
+        A late site whose message has expired, or was sent by a process before this one, is sent it
+        again: that costs it nothing if it has trained, as it keeps its answer.
+        """
+        now = time.monotonic()
+        expired = now - self.charter.aggregation.round_deadline_seconds
+        late = self.study.history[-1].late
+        asked = {
+            site: ask
+            for site, ask in self._late.items()
+            if site in late and site in nodes and ask.at > expired
+        }
+        under_way = {message: site for message, site in self._under_way.items() if site in asked}
+        for site in late.keys() & nodes.keys() - asked.keys():
+            asked[site] = self._ask(late[site], now)
+        fresh = self._ask(number, now)
+        free = nodes.keys() - asked.keys()
+        asked |= dict.fromkeys(chosen(self.charter, number, free, len(asked)), fresh)
+        return asked, under_way
+
+    def _ask(self, number: int, now: float) -> Ask:
+        return Ask(number, tensors.digest(self.study.adapter_before(number)), now)
+
+    def _requests(self, asked: Mapping[str, Ask]) -> dict[str, RecordDict]:
+        """What each site gets: its own round's signed request and adapter, and its last receipt."""
+        receipts = self._receipts(asked)
+        requests: dict[str, RecordDict] = {}
+        for number, digest in {(ask.round, ask.adapter) for ask in asked.values()}:
+            request = RoundRequest(charter=self.charter.digest, round=number, adapter=digest)
+            signed, adapter = request.signed(self.key), self.study.adapter_before(number)
+            encoded = tensors.encode(adapter)
+            for site in (site for site, ask in asked.items() if ask.round == number):
+                receipt = receipts.get(site, b"")
+                message = TrainRequest(self.charter.digest, signed, receipt, encoded)
+                requests[site] = message.to_record()
+        return requests
 
     def _take(self, round_: Round, site: str, answer: Answer | None) -> None:
         if answer is None:
@@ -181,26 +229,33 @@ class Coordination:
             log.warning("site missing", round=round_.number, site=site, reason=round_.missing[site])
         self.observer.answered(round_.number, site)
 
-    def _receipts(self) -> dict[str, bytes]:
-        """For each site whose update is in the last checkpoint, a receipt for it."""
-        kept = self.study.history[-1]
-        return {
-            site: Receipt(
-                charter=self.charter.digest,
-                site=site,
-                round=self.study.rounds_done,
-                update=update,
-                head=kept.heads[site],
-            ).signed(self.key)
-            for site, update in kept.updates.items()
-        }
+    def _receipts(self, sites: Collection[str]) -> dict[str, bytes]:
+        """For each of `sites` of which a checkpoint has an update, a receipt for the last one."""
+        history = self.study.history
+        newest: dict[str, int] = {}
+        for number in reversed(range(len(history))):
+            newest = dict.fromkeys(history[number].updates.keys() & set(sites), number) | newest
+            if len(newest) == len(sites):
+                break
+        return {site: self._receipt(site, number) for site, number in newest.items()}
+
+    def _receipt(self, site: str, number: int) -> bytes:
+        kept = self.study.history[number]
+        return Receipt(
+            charter=self.charter.digest,
+            site=site,
+            round=kept.made_for.get(site, number),
+            update=kept.updates[site],
+            head=kept.heads[site],
+        ).signed(self.key)
 
     def _acknowledge(self) -> None:
-        """Sends the receipts of the last round, which no further request carries."""
-        receipts, nodes = self._receipts(), self.gathering.nodes
+        """Sends each site the receipt for its last update, which no further request carries."""
+        nodes = self.gathering.nodes
+        receipts = self._receipts(nodes)
         notes = [
             (nodes[site], ReceiptNote(self.charter.digest, receipts[site]).to_record())
-            for site in sorted(receipts.keys() & nodes.keys())
+            for site in sorted(receipts)
         ]
         waiting = set(self.sender.send(RECEIPT, str(self.study.rounds_done), notes))
         until = time.monotonic() + self.study.settings.gather_seconds
@@ -223,7 +278,7 @@ class Coordination:
                 for site, value in sorted(round_.epsilon.items())
             },
             bytes_up=round_.bytes_up,
-            bytes_down=size * len(round_.asked),
+            bytes_down=size * sum(ask.round == round_.number for ask in round_.asked.values()),
             seconds=seconds,
         )
 

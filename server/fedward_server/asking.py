@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Protocol
 
 from flwr.app import Message, RecordDict
@@ -73,7 +74,10 @@ class Stage(Protocol):
 
 
 class Asking:
-    """One request to each of `nodes` (site → node), sent at once; `requests` are theirs by site."""
+    """One request to each of `nodes` (site → node), sent at once; `requests` are theirs by site.
+
+    `under_way`: messages to some of them (id → site) that were sent before and not answered yet.
+    """
 
     def __init__(
         self,
@@ -82,6 +86,7 @@ class Asking:
         group: str,
         requests: Mapping[str, RecordDict],
         nodes: Mapping[str, int],
+        under_way: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._sender = sender
         self._kind = kind
@@ -90,8 +95,9 @@ class Asking:
         self._nodes = nodes
         self._away: set[str] = set()
         self._again_at: dict[str, float] = {}
-        self._waiting: dict[str, str] = {}
-        self._ask(set(nodes))
+        self.waiting = dict(under_way)
+        """Message id → site, of those not answered yet."""
+        self._ask(nodes.keys() - set(under_way.values()))
 
     def until_closed(self, stage: Stage, take: Take) -> None:
         """Hands each answer over until `stage` is closed.
@@ -101,8 +107,8 @@ class Asking:
         while not stage.closed:
             self._ask(self._returned(stage))
             self._ask(self._due(stage))
-            for reply in self._sender.grid.pull_messages(sorted(self._waiting)):
-                site = self._waiting.pop(reply.metadata.reply_to_message_id, None)
+            for reply in self._sender.grid.pull_messages(sorted(self.waiting)):
+                site = self.waiting.pop(reply.metadata.reply_to_message_id, None)
                 if site is not None and _node_is_gone(reply):
                     self._away.add(site)
                 elif site is not None:
@@ -118,7 +124,7 @@ class Asking:
         asked = sorted(sites)
         contents = [(self._nodes[site], self._requests[site]) for site in asked]
         ids = self._sender.send(self._kind, self._group, contents)
-        self._waiting |= dict(zip(ids, asked, strict=True))
+        self.waiting |= dict(zip(ids, asked, strict=True))
 
     def _returned(self, stage: Stage) -> set[str]:
         """Sites that were gone and are back without having answered.

@@ -16,6 +16,8 @@ from fedward_shared.tensors import Tensors
 
 PART_BITS = 32
 LARGEST_PART = 2.0**30
+FRESH_WEIGHT = 100
+"""With a buffer, of an update that was made from the newest adapter."""
 
 
 class Collector(Protocol):
@@ -73,5 +75,6 @@ def collector(charter: Charter, layout: Layout, start: Tensors, folder: Path) ->
     if METHODS[charter.adapter.method].each:
         return Parts(charter, layout, start)
     if terms.rule == "mean":
-        return Fold(layout, terms.maximum_update_norm, charter.total_weight)
+        buffered = terms.buffer and terms.buffer * FRESH_WEIGHT
+        return Fold(layout, terms.maximum_update_norm, buffered or charter.total_weight)
     return Spool(layout, terms.maximum_update_norm, terms.rule, terms.hostile, folder)

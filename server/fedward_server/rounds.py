@@ -2,11 +2,17 @@
 
 The shell around it sends what `Round` lists as asked and hands it every answer; the clock is an
 argument. An update is folded the moment it is offered, and once only.
+
+A site that has not answered when the round closes is late. The charter says what becomes of it: nothing,
+a part in the next round, or, with a buffer, a part in whichever round is open when its update comes.
+Until then it is not asked anything else: one site, one request at a time, and one update in a round.
 """
 
+import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from fedward_server.collecting import Collector
+from fedward_server.collecting import FRESH_WEIGHT, Collector
 from fedward_server.layout import Layout
 from fedward_shared import canonical
 from fedward_shared.assurances import Delivery
@@ -18,21 +24,43 @@ from fedward_shared.tensors import Tensors
 NO_REPLY = "no reply before the deadline"
 SITE_ERROR = "the site's process failed"
 NOT_CONNECTED = "not connected"
+NOT_CHOSEN = "not in this round's cohort"
+LATE = "late: enough others had answered"
 LATER = f"refused: {RefusalCode.LATER.value}"
+
+
+def chosen(charter: Charter, number: int, there: Collection[str], carried: int) -> list[str]:
+    """Which of the sites that are `there` round `number` asks, beside `carried` who have been asked.
+
+    Drawn by a hash of charter, round and name: anybody can check that nobody was picked.
+    """
+
+    def lot(site: str) -> str:
+        return canonical.digest(f"{charter.digest} {number} {site}".encode())
+
+    cohort = charter.aggregation.cohort
+    return sorted(there, key=lot)[: None if cohort is None else max(0, cohort - carried)]
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A site was asked for `round`, which starts from the adapter of that digest, `at` that time (s)."""
+
+    round: int
+    adapter: str
+    at: float
 
 
 @dataclass
 class Round:
-    """Round `number` of the study, which starts from the adapter with the digest `adapter`.
+    """Round `number` of the study. `asked`: the sites that got a request, for this round or before.
 
-    `layout` is that of an update of the study's rank. `asked` are the sites that got a request.
+    `layout` is that of an update of the study's rank.
     """
 
     number: int
     charter: Charter
-    adapter: str
-    opened_at: float
-    asked: frozenset[str]
+    asked: Mapping[str, Ask]
     layout: Layout
     collector: Collector
     updates: dict[str, str] = field(default_factory=dict)
@@ -43,6 +71,8 @@ class Round:
     """Site → why its update is not in the sum."""
     epsilon: dict[str, float] = field(default_factory=dict)
     """Site → ε of its account as its ledger reported it (infinite without DP)."""
+    late: dict[str, Ask] = field(default_factory=dict)
+    """Sites whose update may still come, once the round is closed."""
     postponed: set[str] = field(default_factory=set)
     """Sites that may take part at another hour: they are outstanding and can be asked again."""
     bytes_up: int = 0
@@ -56,7 +86,7 @@ class Round:
     @property
     def outstanding(self) -> frozenset[str]:
         """Sites that were asked and have neither answered nor failed."""
-        return self.asked - self.updates.keys() - self.missing.keys()
+        return frozenset(self.asked.keys() - self.updates.keys() - self.missing.keys())
 
     def offer(self, site: str, answer: Answer) -> None:
         """Takes the answer of `site`. Whatever is wrong with it makes the site missing, no more."""
@@ -80,19 +110,39 @@ class Round:
             spent = delivery.spent
             layout = self.layout.at_rank(self.charter.adapter_at(site).rank)
             row = layout.row(answer.update, origin)
-            self.collector.add(site, row, self.charter.weight(site))
+            self.collector.add(site, row, self._weight(site))
         except (AdapterError, StatementError) as error:
             self.missing[site] = str(error)
             return
         self.updates[site] = delivery.update
         self.heads[site] = delivery.head
         self.epsilon[site] = spent
+        if len(self.updates) == self._enough:
+            for slow in self.outstanding:
+                self._give_up(slow, LATE)
+
+    @property
+    def _enough(self) -> int | None:
+        return self.charter.aggregation.buffer or self.charter.aggregation.enough
+
+    def _weight(self, site: str) -> int:
+        if self.charter.aggregation.buffer is None:
+            return self.charter.weight(site)
+        return round(FRESH_WEIGHT / math.sqrt(1 + self.number - self.asked[site].round))
+
+    def _give_up(self, site: str, reason: str) -> None:
+        if site in self.postponed:
+            self.missing[site] = LATER
+        else:
+            self.missing[site] = reason
+            self.late[site] = self.asked[site]
 
     def _delivery(self, site: str, answer: Update, origin: str) -> Delivery:
         """What the site has signed. Raises StatementError unless it is about this very update."""
         delivery = Delivery.read_of(answer.delivery, self.charter, site, origin)
+        ask = self.asked[site]
         about = (delivery.round, delivery.adapter, delivery.update)
-        if about != (self.number, self.adapter, canonical.digest(answer.update)):
+        if about != (ask.round, ask.adapter, canonical.digest(answer.update)):
             raise StatementError(f"{origin}: it was made for another round, or is another one")
         return delivery
 
@@ -102,14 +152,35 @@ class Round:
             self.missing[site] = reason
 
     def tick(self, now: float) -> None:
-        """Gives up on outstanding sites once the charter's deadline has passed."""
-        if now >= self.opened_at + self.charter.aggregation.round_deadline_seconds:
-            for site in self.outstanding:
-                self.missing[site] = LATER if site in self.postponed else NO_REPLY
+        """Gives up on outstanding sites for which the charter's deadline has passed."""
+        patience = self.charter.aggregation.round_deadline_seconds
+        for site in self.outstanding:
+            if now >= self.asked[site].at + patience:
+                self._give_up(site, NO_REPLY)
+
+    @property
+    def carried(self) -> dict[str, Ask]:
+        """Of the late sites those whose update the next round takes, by the charter's rule.
+
+        With a buffer, those for which the deadline has not passed; else those who are late for the
+        first time.
+        """
+        terms = self.charter.aggregation
+        if terms.buffer is not None:
+            return {site: ask for site, ask in self.late.items() if self.missing[site] == LATE}
+        if terms.late == "drop":
+            return {}
+        return {site: ask for site, ask in self.late.items() if ask.round == self.number}
+
+    @property
+    def made_for(self) -> dict[str, int]:
+        """For which round an update was made, where that is another one."""
+        rounds = {site: self.asked[site].round for site in sorted(self.updates)}
+        return {site: number for site, number in rounds.items() if number != self.number}
 
     @property
     def closed(self) -> bool:
-        """Whether every site has answered, failed or run out of time."""
+        """Whether every site has answered, failed or run out of time, or enough have answered."""
         return not self.outstanding
 
     @property

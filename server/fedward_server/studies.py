@@ -17,7 +17,9 @@ import os
 import re
 import time
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -40,6 +42,7 @@ LOCK_POLL_SECONDS = 0.2
 ADAPTER = "adapter."
 DIGEST = re.compile(DIGEST_PATTERN)
 OPTIMIZER = "optimizer."
+NOBODY: Mapping[str, int] = MappingProxyType({})
 
 
 def register(study: "Study") -> str:
@@ -141,13 +144,18 @@ class Checkpoint(BaseModel):
     record: RoundRecord | None
     updates: dict[str, str]
     heads: dict[str, str] = {}
+    made_for: dict[str, int] = {}
+    """Site → the round that its update was made for, where that is an earlier one."""
+    late: dict[str, int] = {}
+    """Site → the round that it was asked for; its update counts in the next one."""
     checksum: str = ""
     """Digest of all other fields, as `computed` gives it."""
 
     @property
     def computed(self) -> str:
-        """What `checksum` has to be."""
-        return canonical.digest(self.model_dump_json(exclude={"checksum"}).encode())
+        """What `checksum` has to be. Releases before there were late updates wrote no such fields."""
+        empty = {name for name in ("made_for", "late") if not getattr(self, name)}
+        return canonical.digest(self.model_dump_json(exclude={"checksum"} | empty).encode())
 
 
 class Study:
@@ -199,7 +207,9 @@ class Study:
                 raise StateError(f"{path}: this checkpoint is missing")
             self.history.append(self._read(path))
         if self.history:
-            self._load_tensors(len(self.history) - 1)
+            content = self._tensors(len(self.history) - 1)
+            self.adapter = _below(content, ADAPTER)
+            self.optimizer_state = _below(content, OPTIMIZER)
 
     def _last_round(self) -> int:
         """The last round whose record has to be there, -1 for none: its tensors come before it."""
@@ -224,7 +234,7 @@ class Study:
             raise StateError(f"{path}: the checkpoint belongs to another charter, {kept.charter}")
         return kept
 
-    def _load_tensors(self, number: int) -> None:
+    def _tensors(self, number: int) -> Tensors:
         path = self._path(number, ".safetensors")
         try:
             data = path.read_bytes()
@@ -233,8 +243,13 @@ class Study:
             content = tensors.decode(data, str(path))
         except (FileNotFoundError, AdapterError) as error:
             raise StateError(f"{path}: the checkpoint is damaged: {error}") from error
-        self.adapter = _below(content, ADAPTER)
-        self.optimizer_state = _below(content, OPTIMIZER)
+        return content
+
+    def adapter_before(self, number: int) -> Tensors:
+        """The adapter that round `number` starts from. Raises StateError for a damaged checkpoint."""
+        if number == self.rounds_done + 1:
+            return self.adapter
+        return _below(self._tensors(number - 1), ADAPTER)
 
     def finish_round(
         self,
@@ -243,13 +258,16 @@ class Study:
         record: RoundRecord,
         updates: dict[str, str],
         heads: dict[str, str],
+        made_for: Mapping[str, int] = NOBODY,
+        late: Mapping[str, int] = NOBODY,
     ) -> None:
         """Makes a round's outcome durable. Raises StateError where it cannot be written.
 
-        `updates` maps each site to its update's digest, `heads` to the head of its audit log.
+        `updates` maps each site to its update's digest, `heads` to the head of its audit log; `made_for`
+        and `late` are as a `Checkpoint` has them.
         """
         self.adapter, self.optimizer_state = adapter, optimizer_state
-        self._write(record.round, record, updates, heads)
+        self._write(record.round, record, updates, heads, made_for, late)
 
     def _write(
         self,
@@ -257,6 +275,8 @@ class Study:
         record: RoundRecord | None,
         updates: dict[str, str],
         heads: dict[str, str],
+        made_for: Mapping[str, int] = NOBODY,
+        late: Mapping[str, int] = NOBODY,
     ) -> None:
         content = {ADAPTER + name: tensor for name, tensor in self.adapter.items()}
         content |= {OPTIMIZER + name: tensor for name, tensor in self.optimizer_state.items()}
@@ -268,6 +288,8 @@ class Study:
             record=record,
             updates=updates,
             heads=heads,
+            made_for=dict(made_for),
+            late=dict(late),
         )
         kept = kept.model_copy(update={"checksum": kept.computed})
         _keep(self._path(number, ".json"), kept.model_dump_json(indent=2).encode())

@@ -177,7 +177,11 @@ class TrainingTerms(Terms):
 class AggregationTerms(Terms):
     """How the coordinator makes one update of many.
 
-    `rule`: the mean, or what withstands `hostile` sites among those of a round.
+    `rule`: the mean, or what withstands `hostile` sites among those of a round. `cohort`: how many of
+    the sites that are there a round asks (all); `enough`: with how many updates it closes (with all);
+    `late`: what becomes of the others' updates. With a `buffer` nobody waits: the server steps whenever
+    it holds so many updates (Nguyen et al. 2022, "Federated Learning with Buffered Asynchronous
+    Aggregation"), each weighted by (1 + s)^-½ if it has stepped s times since the site was asked.
     """
 
     rule: Rule = "mean"
@@ -187,6 +191,10 @@ class AggregationTerms(Terms):
     server_learning_rate: Positive = 1.0
     server_momentum: Annotated[Decimal, Field(ge=0, lt=1)] = 0.0
     minimum_cohort: Annotated[int, Field(ge=1)]
+    cohort: Annotated[int, Field(ge=1)] | None = None
+    enough: Annotated[int, Field(ge=1)] | None = None
+    late: Literal["drop", "next-round"] = "drop"
+    buffer: Annotated[int, Field(ge=1)] | None = None
     round_deadline_seconds: Positive = 3600.0
     maximum_update_norm: Annotated[Decimal, Field(ge=1e-6, le=1e6, allow_inf_nan=False)] = 100.0
 
@@ -255,6 +263,8 @@ class Charter(Terms):
         self._check_method()
         terms = self.aggregation
         rules.check(terms.rule, terms.hostile, terms.minimum_cohort, terms.weights, False)
+        sizes = (terms.minimum_cohort, terms.enough, terms.buffer, terms.cohort, len(names))
+        rules.check_flow(terms.rule, terms.weights, sizes, terms.late, False)
         return self
 
     def _check_method(self) -> None:
@@ -270,6 +280,12 @@ class Charter(Terms):
             raise ValueError(
                 f"aggregation.rule: {self.aggregation.rule} compares updates number by number, and of "
                 f"{method} the coordinator makes {METHODS[method].each}; take the mean"
+            )
+        terms = self.aggregation
+        if not METHODS[method].ages and (terms.buffer or terms.late == "next-round"):
+            raise ValueError(
+                f"aggregation.buffer, aggregation.late: under {method} an update does not fit the tensors "
+                "of a later round"
             )
         for name, rank in ranks.items():
             if rank > self.adapter.rank:

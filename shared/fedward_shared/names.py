@@ -26,7 +26,8 @@ class Traffic:
     adapters move, from the first round again when they are through. `kept`: what else changes from
     round to round, so that the coordinator hands it out. `each`: what the coordinator has to know of
     every single update, empty where their weighted sum is enough. `exact`: whether the adapted weights
-    that a round of plain means ends with are the mean of the sites'.
+    that a round of plain means ends with are the mean of the sites'. `ages`: whether an update still fits when the
+    study's tensors have changed since it was made.
     """
 
     trains: tuple[tuple[Part, ...], ...] = ((),)
@@ -34,6 +35,7 @@ class Traffic:
     each: str = ""
     exact: bool = True
     mixed_ranks: bool = False
+    ages: bool = True
 
     @property
     def moves_base(self) -> bool:
@@ -45,12 +47,14 @@ METHODS: dict[str, Traffic] = {
     "head-only": Traffic(),
     "lora-xs": Traffic((("B",),), ("B",)),
     "ffa-lora": Traffic((("B",),), ("B",)),
-    "fedsvd": Traffic((("B",),), ("A", "B")),
+    "fedsvd": Traffic((("B",),), ("A", "B"), ages=False),
     "lora": Traffic((("A", "B"),), ("A", "B"), exact=False),
-    "rolora": Traffic((("B",), ("A",)), ("A", "B")),
-    "fedex-lora": Traffic((("A", "B"),), ("A", "B", "moved"), each="the product of its B and A"),
+    "rolora": Traffic((("B",), ("A",)), ("A", "B"), ages=False),
+    "fedex-lora": Traffic(
+        (("A", "B"),), ("A", "B", "moved"), each="the product of its B and A", ages=False
+    ),
     "flora": Traffic(
-        (("A", "B"),), ("moved",), each="the product of its B and A", mixed_ranks=True
+        (("A", "B"),), ("moved",), each="the product of its B and A", mixed_ranks=True, ages=False
     ),
     "hetlora": Traffic(
         (("A", "B"),),
@@ -58,6 +62,7 @@ METHODS: dict[str, Traffic] = {
         each="the norm of the product of its B and A",
         exact=False,
         mixed_ranks=True,
+        ages=False,
     ),
     "prefix-tuning": Traffic((("prefix",),), ("prefix",)),
 }

@@ -1,4 +1,4 @@
-"""Which rules of aggregation can work, with so many sites, so many of them hostile, and with masks."""
+"""Which rules of aggregation can work together: for hostile sites, for slow ones, and with masks."""
 
 from typing import Literal, get_args
 
@@ -40,4 +40,47 @@ def check(rule: Rule, hostile: int, cohort: int, weights: str, masked: bool) -> 
         raise ValueError(
             f"aggregation.hostile: {rule} bears {hostile} hostile sites in a round of {least} or more; "
             f"minimum_cohort is {cohort}"
+        )
+
+
+def check_flow(
+    rule: Rule,
+    weights: str,
+    sizes: tuple[int, int | None, int | None, int | None, int],
+    late: str,
+    masked: bool,
+) -> None:
+    """Raises ValueError, which says why, for a way of waiting for sites that cannot work.
+
+    `sizes`: minimum_cohort, enough, buffer, cohort and how many participants there are.
+    """
+    minimum, enough, buffer, cohort, participants = sizes
+    asked = participants if cohort is None else cohort
+    if not minimum <= asked <= participants:
+        raise ValueError(
+            f"aggregation.cohort is {asked}: it is from minimum_cohort, {minimum}, to the number of "
+            f"participants, {participants}"
+        )
+    for name, number in (("enough", enough), ("buffer", buffer)):
+        if number is not None and not minimum <= number <= asked:
+            raise ValueError(
+                f"aggregation.{name} is {number}: it is from minimum_cohort, {minimum}, to the number "
+                f"of sites that are asked, {asked}"
+            )
+    if masked and (enough is not None or buffer is not None or late != "drop"):
+        raise ValueError(
+            "aggregation.enough, buffer and late: masks cancel among the sites of one round, so an "
+            "update that comes after it cannot be added to another"
+        )
+    if buffer is None:
+        return
+    if enough is not None or late != "drop":
+        raise ValueError(
+            "aggregation.buffer: it says itself when the server steps and what becomes of late updates; "
+            "enough and late are for rounds"
+        )
+    if rule != "mean" or weights != "equal":
+        raise ValueError(
+            'aggregation.buffer: its updates are weighted by their age, so rule is "mean" and weights '
+            'are "equal"'
         )

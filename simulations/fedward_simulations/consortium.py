@@ -56,6 +56,7 @@ class Recipe:
 
     `name_length`: the head starts at the names of the labels, each row of that length (0: at zero).
     `aimed`: each A starts at principal directions of public text, not at random ones.
+    `aggregation`: more of its terms, by name.
     `unit`: who is protected; a patient or customer is named by the column `owner` of the records.
     `reserve_rounds`: how many rounds more than it plans the ε of the study pays for, for a site that
     loses one it has booked. `ranks`: those of sites whose adapters have less than the study's.
@@ -73,6 +74,7 @@ class Recipe:
     reserve_rounds: int = 0
     unit: Unit = "record"
     ranks: Mapping[str, int] = field(default_factory=dict)
+    aggregation: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -204,11 +206,14 @@ class Consortium:
             adapter=recipe.adapter,
             privacy=_privacy(recipe, epsilon, world.delta),
             training=recipe.training,
-            aggregation=AggregationTerms(
-                minimum_cohort=len(holders),
-                server_optimizer=recipe.server_optimizer,  # type: ignore[arg-type]  # validated
-                server_learning_rate=recipe.server_learning_rate,
-                server_momentum=recipe.server_momentum,
+            aggregation=AggregationTerms.model_validate(
+                {
+                    "minimum_cohort": len(holders),
+                    "server_optimizer": recipe.server_optimizer,
+                    "server_learning_rate": recipe.server_learning_rate,
+                    "server_momentum": recipe.server_momentum,
+                    **recipe.aggregation,
+                }
             ),
             participants=tuple(
                 Participant(

@@ -58,7 +58,11 @@ def run(study: Path, sites: Iterable[Path], seed: int, observer: Observer, engin
 
     Raises what the ServerApp raises.
     """
-    simulated = SimulatedSites(tuple(sites), seed)
+    run_sites(study, SimulatedSites(tuple(sites), seed), observer, engine)
+
+
+def run_sites(study: Path, simulated: SimulatedSites, observer: Observer, engine: Engine) -> None:
+    """The same, with sites that may be of another kind."""
     client = create_client_app(simulated.core_of, simulated.randomness)
     server = create_server_app(lambda _: Study(study), observer)
     if engine == "flower":

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fedward_server.fold import Fold
 from fedward_server.layout import Layout
-from fedward_server.rounds import NO_REPLY, Round
+from fedward_server.rounds import NO_REPLY, Ask, Round
 from fedward_shared import canonical, tensors
 from fedward_shared.assurances import Delivery
 from fedward_shared.charter import AggregationTerms, Participant
@@ -34,7 +34,8 @@ CHARTER = small_charter(
 
 def opened() -> Round:
     layout = Layout(SCHEMA)
-    return Round(1, CHARTER, DIGEST, 0.0, frozenset(SITES), layout, Fold(layout, 100.0, 3))
+    asked = dict.fromkeys(SITES, Ask(1, DIGEST, 0.0))
+    return Round(1, CHARTER, asked, layout, Fold(layout, 100.0, 3))
 
 
 def folded(round_: Round) -> int:

@@ -64,9 +64,8 @@ class Training:
             _no_progress,
             norms,
         )
-        change = adapters.averaging(charter.adapter.method).finished(
-            before, self._model.exchanged()
-        )
+        averaging = adapters.averaging(charter.adapter.method)
+        change = averaging.finished(before, self._model.exchanged())
         return tensors.encode(change), clipping.norms_text(norms)
 
 

@@ -17,7 +17,7 @@ _ONE = 2.0**FRACTION
 class Uniform(Protocol):
     """What `fedward_shared.privacy.randomness.Randomness` is here."""
 
-    def words(self, count: int) -> NDArray[np.uint32]:
+    def words32(self, count: int) -> NDArray[np.uint32]:
         """`count` integers of 32 random bits each."""
 
 
@@ -60,7 +60,7 @@ class Quantiser:
             np.clip(scaled, -top, top, out=scaled)
             scaled *= _ONE
             fixed = np.rint(scaled, out=scaled).astype(np.int64)
-            fixed += randomness.words(fixed.size)
+            fixed += randomness.words32(fixed.size)
             fixed >>= FRACTION
             fixed *= weight
             numbers[at] = ring.from_signed(fixed)

@@ -17,6 +17,8 @@ from rich.console import Console
 
 from fedward_shared.files import write_atomically
 from fedward_simulations.bench import (
+    accounting,
+    attacks,
     engines,
     fold,
     gate,
@@ -49,6 +51,12 @@ class Benchmark:
 
 
 BENCHMARKS: dict[str, Benchmark] = {
+    "accounting": Benchmark(
+        "ε by our accountant and by its peers, and from a ledger", accounting.run
+    ),
+    "attacks": Benchmark(
+        "Hostile sites under each rule of aggregation", attacks.run, resumable=True
+    ),
     "engines": Benchmark("The two engines of a simulation", engines.run),
     "fold": Benchmark("Adding up the replies of a round", fold.run),
     "gate": Benchmark("A message through a site's gate and past it", gate.run),

@@ -19,7 +19,7 @@ class Constant:
     def __init__(self, word: int) -> None:
         self._word = word
 
-    def words(self, count: int) -> np.ndarray:
+    def words32(self, count: int) -> np.ndarray:
         return np.full(count, self._word, dtype=np.uint32)
 
 

@@ -34,7 +34,7 @@ LOST = {"site-03": "mask"}
 class Draws:
     """Random words that are written down."""
 
-    def words(self, count: int) -> np.ndarray:
+    def words32(self, count: int) -> np.ndarray:
         return (np.arange(count) % 10 * (2**32 // 10)).astype(np.uint32)
 
 
