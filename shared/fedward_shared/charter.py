@@ -284,8 +284,8 @@ class Charter(Terms):
         terms = self.aggregation
         if not METHODS[method].ages and (terms.buffer or terms.late == "next-round"):
             raise ValueError(
-                f"aggregation.buffer, aggregation.late: under {method} an update does not fit the tensors "
-                "of a later round"
+                f"aggregation.buffer, aggregation.late: under {method} an update does not fit the "
+                "tensors of a later round"
             )
         for name, rank in ranks.items():
             if rank > self.adapter.rank:
