@@ -263,7 +263,7 @@ class Charter(Terms):
         self._check_method()
         terms = self.aggregation
         rules.check(terms.rule, terms.hostile, terms.minimum_cohort, terms.weights, False)
-        sizes = (terms.minimum_cohort, terms.enough, terms.buffer, terms.cohort, len(names))
+        sizes = (terms.minimum_cohort, terms.enough, terms.buffer, terms.cohort, len(called))
         rules.check_flow(terms.rule, terms.weights, sizes, terms.late, False)
         return self
 
