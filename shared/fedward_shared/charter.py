@@ -174,6 +174,16 @@ class TrainingTerms(Terms):
     momentum: Annotated[Decimal, Field(ge=0, lt=1)] = 0.0
     proximal: Annotated[Decimal, Field(ge=0, allow_inf_nan=False)] = 0.0
 
+    @model_validator(mode="after")
+    def _pull_does_not_overshoot(self) -> "TrainingTerms":
+        rate = max(self.learning_rate, self.head_learning_rate or 0.0)
+        if self.optimizer == "sgd" and rate * self.proximal > 1:
+            raise ValueError(
+                f"proximal: at a learning rate of {rate:g} a step is pulled past the round's start by "
+                f"more than {1 / rate:g}"
+            )
+        return self
+
     def turn(self, number: int) -> int:
         """Which of the rounds in which adapters move, from 1, round `number` is; 0 for none."""
         return max(0, number - self.head_rounds)

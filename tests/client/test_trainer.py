@@ -74,13 +74,19 @@ def clipped_sum(
     return total
 
 
-@pytest.fixture(params=["lora-xs", "ffa-lora", "lora", "prefix-tuning"])
+@pytest.fixture(params=["lora-xs", "ffa-lora", "lora"])
 def setup(
     request: pytest.FixtureRequest, tiny_bert_folder: Path, task: TaskTerms
 ) -> tuple[StudyModel, Examples]:
     return model_and_examples(tiny_bert_folder, task, adapter_terms(request.param))
 
 
+EVERY = pytest.mark.parametrize(
+    "setup", ["lora-xs", "ffa-lora", "lora", "prefix-tuning"], indirect=True
+)
+
+
+@EVERY
 def test_a_step_is_the_clipped_sum_over_the_expected_batch(
     setup: tuple[StudyModel, Examples],
 ) -> None:
@@ -93,6 +99,7 @@ def test_a_step_is_the_clipped_sum_over_the_expected_batch(
         torch.testing.assert_close(change[name], -total / PLAN.expected_batch, atol=2e-6, rtol=1e-4)
 
 
+@EVERY
 def test_one_record_moves_the_update_by_at_most_the_clipping_norm(
     setup: tuple[StudyModel, Examples],
 ) -> None:
@@ -106,6 +113,7 @@ def test_one_record_moves_the_update_by_at_most_the_clipping_norm(
     assert 0 < moved <= PLAN.clipping_norm * 1.001
 
 
+@EVERY
 def test_noise_has_the_plans_deviation_even_without_a_record(
     setup: tuple[StudyModel, Examples],
 ) -> None:
@@ -127,6 +135,7 @@ def test_a_seed_decides_everything(setup: tuple[StudyModel, Examples]) -> None:
     assert tensors.digest(first) == tensors.digest(again) != tensors.digest(other)
 
 
+@EVERY
 def test_frozen_tensors_stay(setup: tuple[StudyModel, Examples]) -> None:
     model, examples = setup
     frozen = {n: p.detach().clone() for n, p in model.named_parameters() if not p.requires_grad}
@@ -135,6 +144,7 @@ def test_frozen_tensors_stay(setup: tuple[StudyModel, Examples]) -> None:
     assert frozen
 
 
+@EVERY
 def test_head_rounds_train_the_head_alone(setup: tuple[StudyModel, Examples]) -> None:
     """And start above the whole body, with the values that the whole forward pass gives."""
     model, examples = setup
@@ -154,6 +164,7 @@ def test_head_rounds_train_the_head_alone(setup: tuple[StudyModel, Examples]) ->
     assert all(bool(tensor.count_nonzero()) for tensor in change.values())
 
 
+@EVERY
 def test_without_dp_a_step_is_the_plain_sum(setup: tuple[StudyModel, Examples]) -> None:
     model, examples = setup
     plan = TrainingPlan("none", 0.5, 0.0, 1.0, 1, 7.0, 0.3)
@@ -164,6 +175,7 @@ def test_without_dp_a_step_is_the_plain_sum(setup: tuple[StudyModel, Examples]) 
         torch.testing.assert_close(change[name], -total / 7.0, atol=1e-6, rtol=1e-4)
 
 
+@EVERY
 @pytest.mark.parametrize("optimizer_steps", [2, 3])
 @pytest.mark.parametrize("noise", [1e-6, 2.0])
 def test_the_pull_to_the_start_is_neither_clipped_nor_noised(
@@ -417,6 +429,7 @@ def clipped_sum_of_units(
     return total
 
 
+@EVERY
 @pytest.mark.parametrize(
     ("clipping_norm", "patients"), [(0.05, 6), (50.0, 6), (0.05, 3), (0.3, 15)]
 )

@@ -496,6 +496,10 @@ LORA = {"rank": 4, "target_modules": ["query"], "layers": [0]}
             r"aggregation\.server_optimizer: fedsvd turns its tensors",
         ),
         (
+            {"training": {**GOOD["training"], "learning_rate": 4.0, "proximal": 0.3}},
+            r"training: .*proximal: at a learning rate of \S+ a step is pulled past the round's start",
+        ),
+        (
             {"adapter": {"method": "prefix-tuning", **LORA}},
             r"target_modules and layers: prefix-tuning has layers alone",
         ),
