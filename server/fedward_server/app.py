@@ -158,7 +158,7 @@ class Coordination:
             TRAIN,
             str(number),
             self._requests(asked),
-            {site: nodes[site] for site in asked},
+            {site: nodes[site] for site in sorted(asked, key=lambda s: (asked[s].round, s))},
             under_way,
         )
         self.observer.round_opened(number, sorted(asked))

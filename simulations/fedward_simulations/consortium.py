@@ -222,7 +222,8 @@ class Consortium:
             ),
         )
         for site, columns in holders.items():
-            self._write_site(folder / "sites" / site, site, columns, recipe, epsilon, len(holders))
+            cohort = charter.aggregation.minimum_cohort
+            self._write_site(folder / "sites" / site, site, columns, recipe, epsilon, cohort)
         charter = bounded(charter, initial)
         charters.save(coordinator, charter, initial, self._key(COORDINATOR))
         records.write_jsonl(coordinator / EVALUATION_FILE, world.evaluation)
