@@ -59,6 +59,21 @@ def adapter() -> AdapterTerms:
     )
 
 
+def adapter_terms(method: str, rank: int = 2) -> AdapterTerms:
+    """An adapter of this method for the tiny BERT, which has two layers."""
+    if method == "head-only":
+        return AdapterTerms(method="head-only")
+    prefix = method == "prefix-tuning"
+    fields = {
+        "method": method,
+        "rank": rank,
+        "alpha": float(rank),
+        "target_modules": () if prefix else ("query", "value"),
+        "layers": (0, 1) if prefix else (1,),
+    }
+    return AdapterTerms.model_validate(fields)
+
+
 def texts(count: int, offset: int = 0) -> dict[str, list[str]]:
     """`count` records, both labels in turn, no two texts alike."""
     labels = [LABELS[i % 2] for i in range(count)]

@@ -128,7 +128,7 @@ def answer_train(core: Core, record: RecordDict, randomness: RandomnessSource = 
     granted = core.reserve(request.charter, request.request, canonical.digest(request.adapter))
     if isinstance(granted, Update):
         return granted
-    return core.clear(granted.booking, training.run(granted, randomness))
+    return core.clear(granted.booking, *training.run(granted, randomness))
 
 
 def answer_receipt(core: Core, record: RecordDict) -> Noted:

@@ -41,12 +41,13 @@ class Offer:
 @dataclass(frozen=True)
 class Grant:
     """A round is booked: the booking's number, which round it is, and the digest of the file of records
-    that it was booked for.
+    that it was booked for. `norms`: where adaptive clipping goes on (`privacy.clipping.norms_text`).
     """
 
     booking: int
     round: int
     file: str
+    norms: str = ""
 
 
 class Core(Protocol):
@@ -65,8 +66,11 @@ class Core(Protocol):
         request before, it is that one, at no cost.
         """
 
-    def clear(self, booking: int, update: bytes) -> Update:
-        """Checks the tensors that were trained for a booking and signs for them, once."""
+    def clear(self, booking: int, update: bytes, norms: str = "") -> Update:
+        """Checks the tensors that were trained for a booking and signs for them, once.
+
+        `norms` is where adaptive clipping has come to; the site keeps it for the study's next round.
+        """
 
     def note(self, note: ReceiptNote) -> Noted:
         """Keeps the coordinator's receipt for what this site has sent."""

@@ -18,7 +18,7 @@ import torch
 from fedward_client import egress
 from fedward_client.site import Site
 from fedward_client.training.trainer import train
-from fedward_shared import formats, pretrained, tasks, tensors
+from fedward_shared import adapters, formats, pretrained, tasks, tensors
 from fedward_shared.charter import Charter, TaskTerms
 from fedward_shared.privacy import accountant
 from fedward_shared.privacy.randomness import Randomness
@@ -82,9 +82,9 @@ def rehearse(
     permission = site.permit(charter)
     torch.set_num_threads(site.settings.threads)
     count = charter.participant(site.name).records
-    model = tasks.build(permission.base_model, charter.task, charter.adapter)
-    model.load(initial, "initial tensors")
-    schema = tensors.schema_of(model.exchanged())
+    own = charter.adapter_at(site.name)
+    model = tasks.build(permission.base_model, charter.task, own)
+    model.load(adapters.at_rank(initial, own.rank), "initial tensors")
     say(f"inventing {count:,} records")
     records = invented(charter.task, count, pretrained.load_tokenizer(permission.base_model))
 
@@ -100,12 +100,13 @@ def rehearse(
         started = time.perf_counter()
         examples = replace(model.prepare(records), owners=np.arange(count))
         encoding += time.perf_counter() - started
-        before = {name: tensor.clone() for name, tensor in model.exchanged().items()}
+        before = model.exchanged()
         started = time.perf_counter()
         train(model, examples, permission.plan, charter.training, _randomness, _silent)
         measured[kind] = time.perf_counter() - started
         after = model.exchanged()
-        update = {name: after[name] - before[name] for name in schema}
+        update = {name: after[name] - before[name] for name in after}
+        schema = charter.sent(tensors.schema_of(initial), site.name, number)
         bound = charter.aggregation.maximum_update_norm
         size = len(egress.clear(tensors.encode(update), schema, bound, site.name))
     head, full = measured

@@ -94,10 +94,12 @@ def verdict(charter: Charter, site: Site) -> str:
 
 
 def _dataset(charter: Charter, site: Site) -> str:
-    unit = charter.privacy.unit
+    unit, most = charter.privacy.unit, charter.privacy.records_per_unit
     text = f"{charter.dataset}, one {unit} at a time is protected"
     if unit != "record":
         text += " with all their records; the dataset's owner column says whose each is"
+    if most is not None:
+        text += f". At most {most:,} records of one {unit} enter a round, drawn anew for each"
     for party in charter.participants:
         if party.name == site.name:
             text += f". Declared for this site: {party.records:,} {unit}s"
@@ -118,17 +120,26 @@ def _what_runs(charter: Charter) -> str:
     )
 
 
-def _what_leaves(charter: Charter) -> str:
+def _noise(charter: Charter) -> str:
+    privacy = charter.privacy
+    if privacy.mechanism != "dp-sgd":
+        return "WITHOUT NOISE"
     noise = (
-        f"with Gaussian noise of {charter.privacy.noise_multiplier:g} × the clipping norm "
-        f"{charter.privacy.clipping_norm:g} in every step"
-        if charter.privacy.mechanism == "dp-sgd"
-        else "WITHOUT NOISE"
+        f"with Gaussian noise of {charter.plan(charter.participants[0].name).gradient_noise:g} × "
     )
+    if privacy.adaptive is None:
+        return f"{noise}the clipping norm {privacy.clipping_norm:g} in every step"
     return (
-        f"Each round, to {charter.coordinator.name}: the change of the trained tensors {noise}, the ε "
-        "spent, and this site's name. Or a fixed word, when the site refuses. No record, no count, no "
-        "metric"
+        f"{noise}the clipping norm in every step, which begins at {privacy.clipping_norm:g} and moves "
+        f"by noisy counts of who is clipped; with these σ = {privacy.noise_multiplier:g} is booked"
+    )
+
+
+def _what_leaves(charter: Charter) -> str:
+    return (
+        f"Each round, to {charter.coordinator.name}: the change of the trained tensors "
+        f"{_noise(charter)}, the ε spent, and this site's name. Or a fixed word, when the site refuses. "
+        "No record, no count, no metric"
     )
 
 

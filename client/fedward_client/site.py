@@ -8,6 +8,7 @@ from pathlib import Path
 from fedward_client import keys, limits, policy, population, reconciliation
 from fedward_client import settings as site_settings
 from fedward_client.charters import ApprovedCharters
+from fedward_client.clipping import ClippingNorms
 from fedward_client.keys import Secrets
 from fedward_client.ledger import Ledger, now
 from fedward_client.policy import Permission
@@ -21,6 +22,7 @@ from fedward_shared.errors import DataError, StateError
 AUDIT_FILE = "audit.jsonl"
 LEDGER_FILE = "ledger.sqlite"
 CHARTERS_FOLDER = "charters"
+CLIPPING_FOLDER = "clipping"
 
 
 class Site:
@@ -42,6 +44,7 @@ class Site:
         self.charters = ApprovedCharters(
             settings.state / CHARTERS_FOLDER, settings.name, self.key, clock
         )
+        self.clipping = ClippingNorms(settings.state / CLIPPING_FOLDER)
         self.audit = AuditLog(settings.state / AUDIT_FILE, self.key)
         self.secrets = Secrets(settings.key, self.key, self._kept_secrets)
         self._blinding = self.secrets.derive("audit head")

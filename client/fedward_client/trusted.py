@@ -18,7 +18,7 @@ from fedward_client.ledger import Booking, now
 from fedward_client.reconciliation import RESERVED
 from fedward_client.settings import SiteSettings
 from fedward_client.site import Site
-from fedward_shared import canonical, names, tensors
+from fedward_shared import canonical, tensors
 from fedward_shared.assurances import (
     Delivery,
     Objection,
@@ -38,7 +38,7 @@ from fedward_shared.messages import (
     Update,
     Welcome,
 )
-from fedward_shared.tensors import Schema, Tensors
+from fedward_shared.tensors import Tensors
 
 log = structlog.get_logger()
 
@@ -129,17 +129,19 @@ class Trusted:
                 permission.plan.event,
                 lambda made: site.log(RESERVED, study=approved.study, booking=made.as_json()),
             )
+            norms = site.clipping.read(approved)
         log.info("reserved", study=approved.study, round=asked.round, booking=booking)
-        return Grant(booking, asked.round, file)
+        return Grant(booking, asked.round, file, norms)
 
-    def clear(self, booking: int, update: bytes) -> Update:
+    def clear(self, booking: int, update: bytes, norms: str = "") -> Update:
         """As `Core` says."""
         with self._site() as site:
             booked = site.ledger.unanswered(booking)
             charter, initial = self._own(site.charters.load(booked.charter))
-            schema = exchanged_schema(charter, initial)
+            schema = charter.sent(tensors.schema_of(initial), site.name, booked.round)
             bound = charter.aggregation.maximum_update_norm
             cleared = egress.clear(update, schema, bound, site.name)
+            site.clipping.keep(charter, norms)
             site.log(
                 "cleared",
                 study=charter.study,
@@ -172,12 +174,6 @@ class Trusted:
         except (FedwardError, ValidationError):
             return Refusal(settings.name, code)
         return Refusal(settings.name, code, objection.signed(key))
-
-
-def exchanged_schema(charter: Charter, initial: Tensors) -> Schema:
-    """Names and shapes of what a round of the charter sends, from the tensors it starts with."""
-    schema = tensors.schema_of(initial)
-    return {name: schema[name] for name in names.exchanged(schema, charter.adapter.method)}
 
 
 def _keep_receipt(site: Site, charter: Charter, data: bytes) -> None:

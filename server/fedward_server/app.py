@@ -20,7 +20,7 @@ from fedward_server.gathering import Gathering
 from fedward_server.layout import Layout
 from fedward_server.rounds import NOT_CHOSEN, SITE_ERROR, Ask, Round, chosen
 from fedward_server.studies import Study, StudyLock, registered
-from fedward_shared import base_models, tasks, tensors
+from fedward_shared import base_models, names, tasks, tensors
 from fedward_shared.assurances import Receipt, RoundRequest
 from fedward_shared.errors import CohortError, FedwardError, StateError
 from fedward_shared.identity import SigningKey
@@ -29,6 +29,7 @@ from fedward_shared.report import RoundRecord
 from fedward_shared.tasks.base import StudyModel
 from fedward_shared.tasks.examples import Examples
 from fedward_shared.tasks.prepared import prepared
+from fedward_shared.tensors import Tensors
 
 STUDY_KEY = "study"
 """The run configuration has the digest of the study's charter under this key."""
@@ -100,7 +101,7 @@ class Coordination:
         base_models.check(self.study.settings.base_model, self.charter.base_model.digest)
         model = tasks.build(self.study.settings.base_model, self.charter.task, self.charter.adapter)
         model.load(self.study.initial, "initial tensors")
-        self.study.start(model.exchanged())
+        self.study.start(self._first())
         for number in range(self.study.rounds_done + 1, self.charter.training.rounds + 1):
             started = time.monotonic()
             model.enter_round(number, self.charter.training)
@@ -112,7 +113,9 @@ class Coordination:
             round_ = self._run_round(number)
             if not round_.sufficient:
                 raise CohortError(self._too_few(round_))
-            adapter, state = optimizers.step(
+            adapter, state = optimizers.advance(
+                self.charter.adapter.method,
+                self.study.initial | self.study.adapter,
                 self.study.adapter,
                 round_.mean(),
                 self.study.optimizer_state,
@@ -135,6 +138,12 @@ class Coordination:
             self.observer.round_closed(record)
         self._acknowledge()
 
+    def _first(self) -> Tensors:
+        """What the first round hands out; what is not among the study's first tensors is zero."""
+        initial = self.study.initial
+        schema = self.charter.handed_out(tensors.schema_of(initial))
+        return {name: initial.get(name, torch.zeros(shape)) for name, shape in schema.items()}
+
     def _evaluation(self, model: StudyModel) -> Examples | None:
         path = self.study.settings.evaluation
         if path is None:
@@ -146,8 +155,11 @@ class Coordination:
     def _run_round(self, number: int) -> Round:
         nodes = self.gathering.connected()
         asked, under_way = self._asked(number, nodes)
-        layout = Layout(tensors.schema_of(self.study.adapter))
-        updates = collector(self.charter, layout, self.study.folder / UPDATES_FOLDER)
+        initial, terms = tensors.schema_of(self.study.initial), self.charter.adapter
+        turn = self.charter.training.turn(number)
+        layout = Layout(names.sent(initial, terms.method, turn, terms.rank))
+        start = self.study.initial | self.study.adapter
+        updates = collector(self.charter, layout, start, self.study.folder / UPDATES_FOLDER)
         round_ = Round(number, self.charter, asked, layout, updates)
         round_.missing |= dict.fromkeys(nodes.keys() - asked.keys(), NOT_CHOSEN)
         round_.missing |= self.gathering.refused

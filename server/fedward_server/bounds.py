@@ -28,10 +28,12 @@ def update_norm(charter: Charter, initial: Schema) -> float | None:
     sums of clipped gradients and their noise, each through the optimiser; an update is as long as both.
     SGD on gradients that nobody clips has no bound.
     """
-    exchanged = names.exchanged(initial, charter.adapter.method)
+    method = charter.adapter.method
+    turns = range(len(names.METHODS[method].trains) + 1)
     sizes = {True: 0, False: 0}
-    for name in exchanged:
-        sizes[name.startswith(names.HEAD_MARK)] += math.prod(initial[name])
+    for name, shape in initial.items():
+        if any(names.trains(name, method, turn) for turn in turns):
+            sizes[name.startswith(names.HEAD_MARK)] += math.prod(shape)
     terms = charter.training
     rates = {True: terms.head_learning_rate or terms.learning_rate, False: terms.learning_rate}
     parts = [_part(charter, rates[head], size) for head, size in sizes.items() if size]

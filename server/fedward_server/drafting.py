@@ -15,6 +15,7 @@ from fedward_shared.charter import DRAFT_FILE, AdapterTerms, Charter, Participan
 from fedward_shared.errors import UsageError
 from fedward_shared.files import write_atomically
 from fedward_shared.identity import SigningKey
+from fedward_shared.names import part_of
 from fedward_shared.privacy import accountant
 from fedward_shared.tasks.classification import TextClassifier
 
@@ -42,7 +43,7 @@ labels = {labels}
 max_tokens = 64
 
 [adapter]
-method = "lora-xs"       # or ffa-lora, lora, head-only
+method = "lora-xs"       # others: docs/explanation/methods.md
 rank = 32
 alpha = 64.0
 target_modules = ["query", "key"]
@@ -50,12 +51,14 @@ layers = [{layer}]
 
 [privacy]                # for each site and the whole study
 unit = "record"          # or patient, customer: all records of one, by the owner column of the dataset
+# records_per_unit = 20  # of a patient's or customer's records at most so many enter a round
 epsilon = {epsilon}
 delta = {delta}
 clipping_norm = 1.0
 sampling_rate = {sampling_rate}
 # For {rounds} rounds of {steps} steps, and {reserve} more for a site that loses one it has booked.
 noise_multiplier = {noise}
+# adaptive_clipping = {{ quantile = 0.5 }}   # the norm follows the gradients, for 0.5 % more noise
 
 [training]
 rounds = {rounds}
@@ -196,7 +199,7 @@ def initial_tensors(
             model.aim(examples)
         if start.name_length:
             model.start_at_names(start.name_length)
-    return {name: tensor.detach() for name, tensor in model.named_tensors().items()}
+    return {n: t.detach() for n, t in model.named_tensors().items() if part_of(n) != "moved"}
 
 
 def _quoted(text: str) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fedward_shared import tensors
+from fedward_shared import names, tensors
 from fedward_shared.errors import AdapterError
 from fedward_shared.tensors import Schema, Tensors
 
@@ -47,7 +47,16 @@ class Layout:
             return np.frombuffer(data, np.float32, offset=start)
         decoded = tensors.decode(bytes(data), origin)
         tensors.check(decoded, self.schema, origin)
-        return np.concatenate([decoded[name].numpy().ravel() for name in self.schema])
+        return self.of(decoded)
+
+    def of(self, values: Tensors) -> Row:
+        """The row of tensors with this schema."""
+        return np.concatenate([values[name].numpy().ravel() for name in self.schema])
+
+    def at_rank(self, rank: int) -> "Layout":
+        """That of an update of this rank, where this one's is the study's."""
+        schema = {name: names.at_rank(name, shape, rank) for name, shape in self.schema.items()}
+        return self if schema == self.schema else Layout(schema)
 
     def named(self, row: Row) -> Tensors:
         """The tensors of a row, as views of it."""

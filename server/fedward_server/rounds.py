@@ -53,7 +53,10 @@ class Ask:
 
 @dataclass
 class Round:
-    """Round `number` of the study. `asked`: the sites that got a request, for this round or before."""
+    """Round `number` of the study. `asked`: the sites that got a request, for this round or before.
+
+    `layout` is that of an update of the study's rank.
+    """
 
     number: int
     charter: Charter
@@ -105,7 +108,8 @@ class Round:
         try:
             delivery = self._delivery(site, answer, origin)
             spent = delivery.spent
-            row = self.layout.row(answer.update, origin)
+            layout = self.layout.at_rank(self.charter.adapter_at(site).rank)
+            row = layout.row(answer.update, origin)
             self.collector.add(site, row, self._weight(site))
         except (AdapterError, StatementError) as error:
             self.missing[site] = str(error)

@@ -180,17 +180,17 @@ class Study:
         """The records of all finished rounds."""
         return [kept.record for kept in self.history if kept.record is not None]
 
-    def start(self, exchanged: Tensors) -> None:
-        """Resumes from the last checkpoint, or writes the one of round 0 with `exchanged`.
+    def start(self, first: Tensors) -> None:
+        """Resumes from the last checkpoint, or writes the one of round 0 with `first`.
 
         Raises StateError as `read` does.
         """
         self.read()
         if not self.history:
-            self.adapter = exchanged
+            self.adapter = first
             self._write(0, None, {}, {})
         try:
-            tensors.check(self.adapter, tensors.schema_of(exchanged), str(self._folder))
+            tensors.check(self.adapter, tensors.schema_of(first), str(self._folder))
         except AdapterError as error:
             raise StateError(str(error)) from error
 

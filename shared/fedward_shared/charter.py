@@ -19,14 +19,17 @@ from pydantic import (
     model_validator,
 )
 
-from fedward_shared import canonical, rules, statements, tensors
+from fedward_shared import canonical, names, rules, statements, tensors
 from fedward_shared.errors import CharterError
 from fedward_shared.files import write_atomically
 from fedward_shared.identity import KeyText, PublicKey, SigningKey
+from fedward_shared.names import METHODS
 from fedward_shared.privacy import accountant
+from fedward_shared.privacy.clipping import AdaptiveClipping
 from fedward_shared.privacy.plan import Event, TrainingPlan
 from fedward_shared.privacy.unit import Unit
 from fedward_shared.rules import Rule
+from fedward_shared.tensors import Schema
 from fedward_shared.terms import Digest, Name, Terms, describe
 
 DRAFT_FILE = "charter.toml"
@@ -65,13 +68,24 @@ class TaskTerms(Terms):
 
 
 class AdapterTerms(Terms):
-    """Which low-rank tensors are trained, and which stay as they start.
+    """Which low-rank tensors are trained, and which stay as they start (docs/explanation/methods.md).
 
     `alpha` / `rank` scales the adapter in the forward pass, and with it the adapter's share of a
-    clipped gradient.
+    clipped gradient. For `prefix-tuning`, `rank` is the number of positions before the text.
     """
 
-    method: Literal["lora-xs", "ffa-lora", "lora", "head-only"]
+    method: Literal[
+        "lora-xs",
+        "ffa-lora",
+        "fedsvd",
+        "lora",
+        "rolora",
+        "fedex-lora",
+        "flora",
+        "hetlora",
+        "prefix-tuning",
+        "head-only",
+    ]
     rank: Annotated[int, Field(ge=1, le=1024)] = 8
     alpha: Positive = 8.0
     target_modules: tuple[str, ...] = ()
@@ -79,28 +93,51 @@ class AdapterTerms(Terms):
 
     @model_validator(mode="after")
     def _targets_fit_the_method(self) -> "AdapterTerms":
-        if self.method != "head-only" and not (self.target_modules and self.layers):
+        if self.method == "prefix-tuning":
+            if self.target_modules or not self.layers:
+                raise ValueError("target_modules and layers: prefix-tuning has layers alone")
+        elif self.method != "head-only" and not (self.target_modules and self.layers):
             raise ValueError(f"target_modules and layers: {self.method} needs both")
         return self
+
+
+class AdaptiveClippingTerms(Terms):
+    """Clipping norms that follow a quantile of the gradients' lengths, from `clipping_norm` on.
+
+    The counts that this takes cost `count_share` of 1/σ²; σ stays what is booked.
+    """
+
+    quantile: Annotated[Decimal, Field(gt=0, lt=1)] = 0.5
+    learning_rate: Annotated[Decimal, Field(gt=0, le=1)] = 0.2
+    count_share: Annotated[Decimal, Field(gt=0, lt=1)] = 0.01
 
 
 class PrivacyTerms(Terms):
     """What one study may cost one privacy unit at each site, and the mechanism that costs it.
 
     `unit`: a record, or everything that a patient or customer has in the dataset, by the column that
-    each site names as `owner` of its dataset. `adapter_share`: the adapters' part of the squared
-    clipping norm where the head moves too.
+    each site names as `owner` of its dataset. `records_per_unit`: how many of one's records enter a
+    training at most, drawn anew for each; all of them if it is absent. `adapter_share`: the adapters'
+    part of the squared clipping norm where the head moves too.
     """
 
     mechanism: Literal["dp-sgd", "none"] = "dp-sgd"
     without_dp: str = ""
     unit: Unit = "record"
+    records_per_unit: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     epsilon: Positive | None = None
     delta: Annotated[Decimal, Field(gt=0, lt=1)] = 1e-5
     clipping_norm: Positive = 1.0
     adapter_share: Annotated[Decimal, Field(gt=0, lt=1)] = 0.2
     noise_multiplier: Annotated[Decimal, Field(ge=0, allow_inf_nan=False)] = 0.0
     sampling_rate: Annotated[Decimal, Field(gt=0, le=1)]
+    adaptive_clipping: AdaptiveClippingTerms | None = None
+
+    @property
+    def adaptive(self) -> AdaptiveClipping | None:
+        """`adaptive_clipping` as a training plan has it."""
+        found = self.adaptive_clipping
+        return None if found is None else AdaptiveClipping(**found.model_dump())
 
     @model_validator(mode="after")
     def _private_or_said_so(self) -> "PrivacyTerms":
@@ -108,13 +145,19 @@ class PrivacyTerms(Terms):
             raise ValueError(f'without_dp: mechanism "none" needs the words "{WITHOUT_DP}"')
         if self.mechanism == "dp-sgd" and (self.epsilon is None or self.noise_multiplier == 0):
             raise ValueError("epsilon and noise_multiplier: DP-SGD needs both above 0")
+        if self.records_per_unit is not None and self.unit == "record":
+            raise ValueError('records_per_unit: unit "record" has one record')
+        if self.mechanism == "none" and self.adaptive_clipping:
+            raise ValueError('adaptive_clipping: mechanism "none" clips nothing')
         return self
 
 
 class TrainingTerms(Terms):
     """How a site trains within a round, and how many rounds there are.
 
-    In the first `head_rounds` rounds only the head moves; the adapters join after them.
+    In the first `head_rounds` rounds only the head moves; the adapters join after them. `proximal`: how
+    strongly a site is held to where the round started, by μ/2·‖w - w₀‖² in its loss (Li et al. 2020,
+    "Federated Optimization in Heterogeneous Networks").
     """
 
     rounds: Annotated[int, Field(ge=1, le=100_000)]
@@ -124,6 +167,11 @@ class TrainingTerms(Terms):
     learning_rate: Positive
     head_learning_rate: Positive | None = None
     momentum: Annotated[Decimal, Field(ge=0, lt=1)] = 0.0
+    proximal: Annotated[Decimal, Field(ge=0, allow_inf_nan=False)] = 0.0
+
+    def turn(self, number: int) -> int:
+        """Which of the rounds in which adapters move, from 1, round `number` is; 0 for none."""
+        return max(0, number - self.head_rounds)
 
 
 class AggregationTerms(Terms):
@@ -139,7 +187,7 @@ class AggregationTerms(Terms):
     rule: Rule = "mean"
     hostile: Annotated[int, Field(ge=0, le=10_000)] = 0
     weights: Literal["equal", "declared-records"] = "equal"
-    server_optimizer: Literal["fedavg", "fedavgm", "fedadam"] = "fedavg"
+    server_optimizer: Literal["fedavg", "fedavgm", "fedadam", "fedyogi"] = "fedavg"
     server_learning_rate: Positive = 1.0
     server_momentum: Annotated[Decimal, Field(ge=0, lt=1)] = 0.0
     minimum_cohort: Annotated[int, Field(ge=1)]
@@ -165,10 +213,12 @@ class Party(Terms):
 
 class Participant(Party):
     """A site that takes part. `records` is the public, declared number of its privacy units: of
-    patients or customers, not of their records, where `privacy.unit` says so.
+    patients or customers, not of their records, where `privacy.unit` says so. `rank`: of its adapters,
+    where that is less than the study's.
     """
 
     records: Annotated[int, Field(ge=1, le=10**9)]
+    rank: Annotated[int, Field(ge=1, le=1024)] | None = None
 
 
 class Charter(Terms):
@@ -197,24 +247,56 @@ class Charter(Terms):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Charter":
-        names = [participant.name for participant in self.participants]
+        called = [participant.name for participant in self.participants]
         keys = [self.coordinator.key, *(participant.key for participant in self.participants)]
-        if len(set(names)) != len(names):
+        if len(set(called)) != len(called):
             raise ValueError("participants: one occurs twice")
         if len(set(keys)) != len(keys):
             raise ValueError("participants: two parties have the same key")
         if self.training.head_rounds and self.task.kind == "causal-lm":
             raise ValueError("training.head_rounds: a causal language model has no head")
-        if self.aggregation.minimum_cohort > len(names):
+        if self.aggregation.minimum_cohort > len(called):
             raise ValueError(
                 f"aggregation.minimum_cohort is {self.aggregation.minimum_cohort}, "
-                f"participants are {len(names)}"
+                f"participants are {len(called)}"
             )
+        self._check_method()
         terms = self.aggregation
         rules.check(terms.rule, terms.hostile, terms.minimum_cohort, terms.weights, False)
         sizes = (terms.minimum_cohort, terms.enough, terms.buffer, terms.cohort, len(names))
         rules.check_flow(terms.rule, terms.weights, sizes, terms.late, False)
         return self
+
+    def _check_method(self) -> None:
+        """Raises ValueError for what the adapter method cannot do."""
+        method = self.adapter.method
+        ranks = {p.name: p.rank for p in self.participants if p.rank is not None}
+        if ranks and not METHODS[method].mixed_ranks:
+            able = ", ".join(name for name, traffic in METHODS.items() if traffic.mixed_ranks)
+            raise ValueError(
+                f"participants.rank: {method} needs one rank for all sites; {able} can mix them"
+            )
+        if METHODS[method].each and self.aggregation.rule != "mean":
+            raise ValueError(
+                f"aggregation.rule: {self.aggregation.rule} compares updates number by number, and of "
+                f"{method} the coordinator makes {METHODS[method].each}; take the mean"
+            )
+        terms = self.aggregation
+        if not METHODS[method].ages and (terms.buffer or terms.late == "next-round"):
+            raise ValueError(
+                f"aggregation.buffer, aggregation.late: under {method} an update does not fit the tensors "
+                "of a later round"
+            )
+        for name, rank in ranks.items():
+            if rank > self.adapter.rank:
+                raise ValueError(
+                    f"participants.rank: {name} has {rank}, more than adapter.rank {self.adapter.rank}"
+                )
+        if method == "fedsvd" and self.aggregation.server_optimizer in ("fedadam", "fedyogi"):
+            raise ValueError(
+                "aggregation.server_optimizer: fedsvd turns its tensors between rounds, and the second "
+                "moments of fedadam and fedyogi belong to coordinates; take fedavg or fedavgm"
+            )
 
     @property
     def body(self) -> dict[str, Any]:
@@ -238,6 +320,21 @@ class Charter(Terms):
                 return participant
         raise CharterError(f"charter {self.study}: {site} is not among the participants")
 
+    def adapter_at(self, site: str) -> AdapterTerms:
+        """The adapter of `site`: of its own rank, and scaled as everybody's."""
+        rank = self.participant(site).rank or self.adapter.rank
+        alpha = self.adapter.alpha * rank / self.adapter.rank
+        return self.adapter.model_copy(update={"rank": rank, "alpha": alpha})
+
+    def sent(self, initial: Schema, site: str, number: int) -> Schema:
+        """What `site` sends in round `number`, of a study whose first tensors have this schema."""
+        rank = self.participant(site).rank or self.adapter.rank
+        return names.sent(initial, self.adapter.method, self.training.turn(number), rank)
+
+    def handed_out(self, initial: Schema) -> Schema:
+        """What every round hands out, to all sites alike."""
+        return names.handed_out(initial, self.adapter.method)
+
     def plan(self, site: str) -> TrainingPlan:
         """What `site` does in one round."""
         return TrainingPlan(
@@ -249,6 +346,8 @@ class Charter(Terms):
             expected_batch=self.privacy.sampling_rate * self.participant(site).records,
             adapter_share=self.privacy.adapter_share,
             unit=self.privacy.unit,
+            records_per_unit=self.privacy.records_per_unit,
+            adaptive=self.privacy.adaptive,
         )
 
     def weight(self, site: str) -> int:

@@ -59,7 +59,7 @@ class Recipe:
     `aggregation`: more of its terms, by name.
     `unit`: who is protected; a patient or customer is named by the column `owner` of the records.
     `reserve_rounds`: how many rounds more than it plans the ε of the study pays for, for a site that
-    loses one it has booked.
+    loses one it has booked. `ranks`: those of sites whose adapters have less than the study's.
     """
 
     adapter: AdapterTerms
@@ -73,6 +73,7 @@ class Recipe:
     aimed: bool = False
     reserve_rounds: int = 0
     unit: Unit = "record"
+    ranks: Mapping[str, int] = field(default_factory=dict)
     aggregation: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -216,7 +217,10 @@ class Consortium:
             ),
             participants=tuple(
                 Participant(
-                    name=site, records=units(columns, recipe.unit), key=self._key(site).public.text
+                    name=site,
+                    records=units(columns, recipe.unit),
+                    key=self._key(site).public.text,
+                    rank=recipe.ranks.get(site),
                 )
                 for site, columns in holders.items()
             ),

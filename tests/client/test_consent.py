@@ -19,6 +19,7 @@ from fedward_shared import audit, base_models, canonical, records, tensors
 from fedward_shared import charter as charters
 from fedward_shared.charter import (
     WITHOUT_DP,
+    AdaptiveClippingTerms,
     BaseModelTerms,
     Charter,
     PrivacyTerms,
@@ -224,6 +225,14 @@ def test_a_review_says_what_will_happen(site: Site, terms: Charter) -> None:
     assert terms.digest in re.sub(r"[│\s]", "", console.export_text())
 
 
+def test_a_review_says_that_the_clipping_norm_moves(site: Site, terms: Charter) -> None:
+    privacy = terms.privacy.model_copy(update={"adaptive_clipping": AdaptiveClippingTerms()})
+    moving = terms.model_copy(update={"privacy": privacy})
+    text = dict(review.sentences(moving, site))["What leaves"]
+    assert "noise of 4.02015 × the clipping norm in every step, which begins at 1" in text
+    assert "with these σ = 4 is booked" in text
+
+
 def test_a_review_shows_each_rule(
     tmp_path: Path, content: dict[str, Any], terms: Charter, source: Path
 ) -> None:
@@ -316,6 +325,9 @@ def test_a_review_says_whom_a_charter_protects(site: Site, terms: Charter) -> No
     text = dict(review.sentences(of_patients, site))
     assert "one patient at a time is protected with all their records" in text["Dataset"]
     assert text["Dataset"].endswith("Declared for this site: 100 patients")
+    privacy = privacy.model_copy(update={"records_per_unit": 20})
+    limited = terms.model_copy(update={"privacy": privacy})
+    assert "At most 20 records of one" in dict(review.sentences(limited, site))["Dataset"]
     assert "one given patient was in the data" in text["Afterwards"]
 
 

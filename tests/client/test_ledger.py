@@ -23,7 +23,7 @@ from fedward_client.ledger import START, VERSION, Booking, Ledger, Limit
 from fedward_shared.errors import BudgetExceeded, PrivacyError, StateError
 from fedward_shared.privacy import accountant
 from fedward_shared.privacy.plan import Event
-from fedward_simulations.bench import accountant as bench
+from fedward_simulations.bench import accounting as bench
 
 EVENT = Event("poisson-gaussian", 0.1, 4.0, 10)
 DELTA = 1e-5

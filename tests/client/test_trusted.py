@@ -15,27 +15,47 @@ from fedward_client import consent
 from fedward_client import settings as site_settings
 from fedward_client.core import Core, Grant
 from fedward_client.site import Site
-from fedward_client.trusted import Trusted, exchanged_schema
-from fedward_shared import adapters, base_models, canonical, records, tasks, tensors
+from fedward_client.trusted import Trusted
+from fedward_shared import base_models, canonical, records, tensors
 from fedward_shared import charter as charters
 from fedward_shared.assurances import Objection, RoundRequest
 from fedward_shared.charter import (
-    AdapterTerms,
     BaseModelTerms,
     Charter,
-    TaskTerms,
+    PrivacyTerms,
     TrainingTerms,
 )
-from fedward_shared.errors import AdapterError, CharterError, FedwardError, RefusalCode, StateError
+from fedward_shared.errors import (
+    AdapterError,
+    CharterError,
+    FedwardError,
+    PrivacyError,
+    RefusalCode,
+    StateError,
+)
 from fedward_shared.messages import Hello, Refusal
 
 ADAPTER = canonical.digest(b"a global adapter")
 CHALLENGE = "ab" * 32
 
 
+Found = Callable[..., tuple[Path, Charter]]
+
+
 @pytest.fixture
-def approved(tmp_path: Path, tiny_bert_folder: Path) -> tuple[Path, Charter]:
+def found(tmp_path: Path, tiny_bert_folder: Path) -> Found:
     """The settings of a site that has approved a charter of two rounds, over a head alone."""
+    return lambda **changes: _found(tmp_path, tiny_bert_folder, changes)
+
+
+@pytest.fixture
+def approved(found: Found) -> tuple[Path, Charter]:
+    return found()
+
+
+def _found(
+    tmp_path: Path, tiny_bert_folder: Path, changes: dict[str, object]
+) -> tuple[Path, Charter]:
     initial = {
         "head.weight": torch.zeros(2, 3),
         "head.bias": torch.zeros(2),
@@ -43,7 +63,8 @@ def approved(tmp_path: Path, tiny_bert_folder: Path) -> tuple[Path, Charter]:
     }
     model = BaseModelTerms(digest=base_models.digest(tiny_bert_folder))
     training = TrainingTerms(rounds=2, local_steps=1, learning_rate=1.0)
-    charter = small_charter(tensors.digest(initial), base_model=model, training=training)
+    changes = {"base_model": model, "training": training, **changes}
+    charter = small_charter(tensors.digest(initial), **changes)
     charters.save(tmp_path / "sent", charter, initial, COORDINATOR)
     records.write_jsonl(tmp_path / "records.jsonl", {"text": ["x"], "label": ["bone"]})
     key_of("north").save(tmp_path / "site.key")
@@ -81,6 +102,36 @@ def booked(path: Path, charter: Charter) -> int:
     file = canonical.digest((path.parent / "records.jsonl").read_bytes())
     assert granted == Grant(1, 1, file)
     return 1
+
+
+def test_the_next_round_goes_on_from_the_clipping_norms_of_the_last(
+    tmp_path: Path, found: Found
+) -> None:
+    adaptive = PrivacyTerms(
+        epsilon=2.0, noise_multiplier=6.0, sampling_rate=0.1, adaptive_clipping={}
+    )
+    path, charter = found(privacy=adaptive)
+    booked(path, charter)
+    for wrong in ("{}", '{"head":"0"}'):
+        with pytest.raises(PrivacyError, match="not the clipping norms"):
+            core(path).clear(1, update(), wrong)
+    core(path).clear(1, update(), '{"head":"0.25"}')
+    granted = core(path).reserve(charter.digest, request(charter, 2), ADAPTER)
+    assert isinstance(granted, Grant)
+    assert granted.norms == '{"head":"0.25"}'
+    (kept,) = (tmp_path / "state" / "clipping").iterdir()
+    kept.write_text('{"head":"-1.0"}')
+    with closing(Site.open(path)) as site, pytest.raises(StateError, match="goes on from"):
+        site.clipping.read(charter)
+
+
+def test_norms_are_not_kept_where_none_is_adaptive(approved: tuple[Path, Charter]) -> None:
+    path, charter = approved
+    booked(path, charter)
+    core(path).clear(1, update(), '{"head":"0.25"}')
+    granted = core(path).reserve(charter.digest, request(charter, 2), ADAPTER)
+    assert isinstance(granted, Grant)
+    assert granted.norms == ""
 
 
 def test_a_booking_lets_out_one_update(approved: tuple[Path, Charter]) -> None:
@@ -218,27 +269,6 @@ def test_a_refusal_can_be_said_when_the_log_cannot_be_written(
     (path.parent / "site.key").unlink()
     unsigned = core(path).refuse(charter.digest, CHALLENGE, RefusalCode.STATE)
     assert unsigned == Refusal("north", RefusalCode.STATE)
-
-
-@pytest.mark.parametrize("method", ["lora", "ffa-lora", "lora-xs", "head-only"])
-def test_the_schema_is_the_models_own_without_the_model(
-    tiny_bert_folder: Path, method: str
-) -> None:
-    terms = AdapterTerms(method="head-only")
-    if method != "head-only":
-        terms = AdapterTerms(
-            method=method,  # type: ignore[arg-type]
-            rank=2,
-            alpha=2.0,
-            target_modules=("query", "value"),
-            layers=(1,),
-        )
-    task = TaskTerms(kind="text-classification", labels=("bone", "heart"), max_tokens=16)
-    model = tasks.build(tiny_bert_folder, task, terms)
-    model.load(adapters.initial(model.body, 0), "initial adapter")
-    named = {name: tensor.detach() for name, tensor in model.named_tensors().items()}
-    charter = small_charter(tensors.digest(named), adapter=terms)
-    assert exchanged_schema(charter, named) == tensors.schema_of(model.exchanged())
 
 
 def test_it_is_a_core() -> None:

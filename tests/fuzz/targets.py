@@ -6,6 +6,7 @@ for them, a body that cannot be signed is nobody's fault.
 
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from flwr.proto.fab_pb2 import Fab, GetFabResponse
@@ -23,7 +24,14 @@ from fedward_client.gate.rules import ENDPOINTS, FLEET, Gate
 from fedward_shared import assurances, audit, charter, enrolment, key_change, statements, tensors
 from fedward_shared.errors import FedwardError
 from fedward_shared.identity import SigningKey
+from fedward_shared.privacy import clipping
 from fedward_shared.privacy.plan import Event
+from fedward_shared.secagg import parcels
+from fedward_shared.secagg import signed as secagg_signed
+from fedward_shared.secagg.aggregator import Aggregator
+from fedward_shared.secagg.party import Party
+from fedward_shared.secagg.ring import WIDTHS, Ring
+from fedward_shared.secagg.session import Session
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 KEY = SigningKey.from_seed(hashlib.sha256(b"university").digest())
@@ -102,9 +110,62 @@ def read_event(data: bytes) -> object:
     return Event.from_text(data.decode("utf-8", "replace")).as_text()
 
 
+def read_clipping_norms(data: bytes) -> object:
+    return clipping.norms_text(clipping.read_norms(data.decode("utf-8", "replace")))
+
+
 def read_frame(data: bytes) -> object:
     kind, fields = wire.parse(data)
     return wire.answer_of(wire.Frame(kind, fields, data))
+
+
+def read_mask_keys(data: bytes) -> object:
+    return secagg_signed.Advertisement.read(data, DIGEST, KEY.public, "university", "fuzz")
+
+
+def read_survivors(data: bytes) -> object:
+    return secagg_signed.Agreement.read(data, DIGEST, KEY.public, "university", "fuzz")
+
+
+def read_numbers(data: bytes) -> object:
+    """The first byte chooses the ring."""
+    ring = Ring(WIDTHS[data[0] % len(WIDTHS)] if data else WIDTHS[0])
+    numbers = ring.unpack(data[1:], max(0, 8 * (len(data) - 1) // ring.bits), "fuzz")
+    assert ring.pack(numbers) == data[1:]
+    return ring.to_signed(numbers)
+
+
+SITES = {name: SigningKey.from_seed(hashlib.sha256(name.encode()).digest()) for name in "abc"}
+SESSION = Session(DIGEST, 1, 1, {name: k.public for name, k in SITES.items()}, 3, 1, Ring(12), 5)
+
+
+def begun() -> tuple[Aggregator, dict[str, Party], dict[str, bytes]]:
+    """A masked round of three sites, whose envelopes are still to come."""
+    coordinator, parties = Aggregator(SESSION), {}
+    for name, key in SITES.items():
+        parties[name], said = Party.begin(SESSION, name, key)
+        coordinator.add_advertisement(name, said)
+    advertisements = coordinator.close_advertisements()
+    answers = {name: party.share(advertisements) for name, party in parties.items()}
+    return (
+        coordinator,
+        {name: party for name, (party, _) in answers.items()},
+        {name: said for name, (_, said) in answers.items()},
+    )
+
+
+COORDINATOR, PARTIES, ENVELOPES = begun()
+
+
+def at_the_aggregator(data: bytes) -> object:
+    """As envelopes for the coordinator, and as envelopes for a site that is to mask."""
+    with suppress(FedwardError):
+        COORDINATOR.add_envelopes("a", data)
+    return PARTIES["a"].mask("abc", data, Ring(12).zeros(5))
+
+
+def read_party(data: bytes) -> object:
+    return Party.from_bytes(data, SESSION).to_bytes()
 
 
 def at_the_gate(data: bytes) -> object:
@@ -128,6 +189,8 @@ TARGETS_BY_KIND: dict[str, Callable[[bytes], object]] = {
     enrolment.Enrolment.KIND: read_enrolment,
     enrolment.Admission.KIND: read_admission,
     key_change.KIND: read_key_change,
+    secagg_signed.Advertisement.KIND: read_mask_keys,
+    secagg_signed.Agreement.KIND: read_survivors,
     audit.KIND: lambda data: read_audit_line(data + b"\n"),
 }
 TARGETS: dict[str, Callable[[bytes], object]] = {
@@ -137,9 +200,16 @@ TARGETS: dict[str, Callable[[bytes], object]] = {
     "audit-line": read_audit_line,
     "witness": read_witness,
     "event": read_event,
+    "clipping-norms": read_clipping_norms,
     "frame": read_frame,
     "gate": at_the_gate,
     "bundle": bundle.check,
+    "parcel": lambda data: parcels.decode(data, "fuzz"),
+    "masked-numbers": read_numbers,
+    "envelopes": at_the_aggregator,
+    "party": read_party,
+    "signed-mask-keys": signed(secagg_signed.Advertisement.KIND),
+    "signed-survivors": signed(secagg_signed.Agreement.KIND),
     "signed-charter": signed(charter.CHARTER_KIND),
     "signed-delivery": signed(assurances.Delivery.KIND),
     "signed-decision": signed(assurances.Decision.KIND),
@@ -176,7 +246,31 @@ def seeds() -> list[bytes]:
     lines = [statements.sign(audit.KIND, entry, KEY).encode() + b"\n"]
     witness = [statements.canonical.encode({"number": 3, "digest": DIGEST})]
     event = Event("poisson-gaussian", 0.1, 1.5, 10, "patient").as_text().encode()
-    return [*good, *bodies, *lines, *witness, event, *letters(), *at_the_socket(), *requests()]
+    norms = clipping.norms_text({"head": 0.5, "adapter": 0.25}).encode()
+    return [
+        *(good + bodies + lines + witness + [event, norms]),
+        *(letters() + at_the_socket() + requests() + masked()),
+    ]
+
+
+def masked() -> list[bytes]:
+    """What crosses in a masked round, and a site's state in it."""
+    attempt = {"charter": DIGEST, "site": "a", "round": 1, "attempt": 1}
+    names = ("mask_key", "envelope_key", "commitment")
+    keys = attempt | {name: str(number) * 64 for number, name in enumerate(names)}
+    bodies = [keys, attempt | {"cohort": DIGEST, "survivors": DIGEST}]
+    box = parcels.encode(
+        {
+            sender: parcels.decode(said, "fuzz")["a"]
+            for sender, said in ENVELOPES.items()
+            if sender != "a"
+        }
+    )
+    return [
+        *(statements.canonical.encode(body) for body in bodies),
+        *(box, ENVELOPES["a"], b"\x00" + bytes(3), b"\x01" + bytes(4)),
+        PARTIES["a"].to_bytes(),
+    ]
 
 
 def at_the_socket() -> list[bytes]:

@@ -18,6 +18,7 @@ from fedward_shared import charter as charters
 from fedward_shared.charter import CHARTER_FILE, CHARTER_KIND, DRAFT_FILE, INITIAL_FILE, WITHOUT_DP
 from fedward_shared.errors import AdapterError, CharterError, StatementError
 from fedward_shared.privacy import accountant
+from fedward_shared.privacy.clipping import AdaptiveClipping
 from fedward_shared.terms import Terms
 
 VECTORS = Path(__file__).parents[1] / "vectors"
@@ -53,9 +54,17 @@ WRONG: dict[str, list[Any]] = {
     "privacy.epsilon": [0, -1, NAN, INFINITY],
     "privacy.delta": [0, 1, -1e-5, NAN],
     "privacy.clipping_norm": [0, -1, NAN, INFINITY],
+    "privacy.records_per_unit": [0, 1.5, 2**40],
     "privacy.adapter_share": [0, 1, -0.1, NAN],
     "privacy.noise_multiplier": [-1, NAN, INFINITY],
     "privacy.sampling_rate": [0, -0.1, 1.01, NAN],
+    "privacy.adaptive_clipping": [
+        True,
+        *({"quantile": value} for value in (0, 1, NAN)),
+        *({"learning_rate": value} for value in (0, -0.1, 1.01, NAN)),
+        *({"count_share": value} for value in (0, 1, NAN)),
+        {"count": 1},
+    ],
     "training.rounds": [0, -1, 100_001, 1.5],
     "training.local_steps": [0, 100_001],
     "training.head_rounds": [-1, 100_001, 2**60],
@@ -63,6 +72,7 @@ WRONG: dict[str, list[Any]] = {
     "training.learning_rate": [0, -1, NAN, INFINITY],
     "training.head_learning_rate": [0, NAN, INFINITY],
     "training.momentum": [-0.1, 1, NAN],
+    "training.proximal": [-0.1, NAN, float("inf")],
     "aggregation.rule": ["average", ""],
     "aggregation.hostile": [-1, 10_001, 0.5],
     "aggregation.weights": ["records"],
@@ -75,6 +85,7 @@ WRONG: dict[str, list[Any]] = {
     "participants": ["north", {}],
     "participants.0.name": ["", "North", "north/../south"],
     "participants.0.key": ["", "ed25519:"],
+    "participants.0.rank": [0, 1025, 1.5],
     "participants.1.records": [0, -1, 10**9 + 1, 1.5],
 }
 REQUIRED = [
@@ -103,9 +114,9 @@ REQUIRED = [
 ]
 
 
-def changed(field: str, *value: Any) -> dict[str, Any]:
-    """The good charter with another `value` at `field`, or without it."""
-    content = copy.deepcopy(GOOD)
+def changed(field: str, *value: Any, base: dict[str, Any] = GOOD) -> dict[str, Any]:
+    """The good charter, or `base`, with another `value` at `field`, or without it."""
+    content = copy.deepcopy(base)
     *way, last = [int(part) if part.isdigit() else part for part in field.split(".")]
     place: Any = content
     for part in way:
@@ -197,6 +208,7 @@ def test_every_field_is_tried() -> None:
         changed("privacy", {"mechanism": "none", "without_dp": WITHOUT_DP, "sampling_rate": 1.0}),
         {**changed("training.head_rounds"), "task": {"kind": "causal-lm"}},
         changed("adapter", {"method": "head-only"}),
+        changed("privacy.adaptive_clipping", {}),
     ],
 )
 def test_what_is_saved_is_what_is_loaded(content: dict[str, Any], tmp_path: Path) -> None:
@@ -288,6 +300,14 @@ def test_a_charter_cannot_be_changed() -> None:
         setattr(charter.privacy, "epsilon", 100.0)  # noqa: B010
 
 
+def test_at_most_so_many_records_have_to_be_of_somebody() -> None:
+    limit = {"records_per_unit": 5}
+    content = changed("privacy", {**GOOD["privacy"], **limit, "unit": "patient"})
+    assert charters.parse(content, "test").plan("south").records_per_unit == 5
+    with pytest.raises(CharterError, match=r"privacy: .*records_per_unit"):
+        charters.parse(changed("privacy", {**GOOD["privacy"], **limit}), "test")
+
+
 def test_the_plan_is_what_the_charter_says() -> None:
     charter = charters.parse(GOOD, "test")
     plan = charter.plan("south")
@@ -296,6 +316,21 @@ def test_the_plan_is_what_the_charter_says() -> None:
     assert charter.schedule == [plan.event] * 5
     with pytest.raises(CharterError, match="west is not among the participants"):
         charter.plan("west")
+
+
+def test_adaptive_clipping_does_not_change_what_is_booked() -> None:
+    """Its counts are paid for by the gradients' noise."""
+    moving = charters.parse(changed("privacy.adaptive_clipping", {"count_share": 0.19}), "test")
+    plan = moving.plan("south")
+    assert plan.adaptive == AdaptiveClipping(0.5, 0.2, 0.19)
+    assert plan.event == charters.parse(GOOD, "test").plan("south").event
+    assert plan.gradient_noise == pytest.approx(4.0 / 0.9)
+
+
+def test_without_dp_no_clipping_norm_moves() -> None:
+    terms = {"mechanism": "none", "without_dp": WITHOUT_DP, "sampling_rate": 1.0}
+    with pytest.raises(CharterError, match="clips nothing"):
+        charters.parse(changed("privacy", {**terms, "adaptive_clipping": {}}), "test")
 
 
 def test_a_study_that_costs_what_it_states_is_accepted() -> None:
@@ -351,3 +386,55 @@ def test_a_charter_expires_with_its_last_day() -> None:
 def test_two_parties_of_one_key_are_refused() -> None:
     with pytest.raises(CharterError, match="two parties have the same key"):
         charters.parse(changed("participants.1.key", GOOD["coordinator"]["key"]), "test")
+
+
+LORA = {"rank": 4, "target_modules": ["query"], "layers": [0]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"adapter": {"method": "lora", **LORA}, "participants.0.rank": 2},
+            r"participants\.rank: lora needs one rank for all sites; flora, hetlora can mix them",
+        ),
+        (
+            {"adapter": {"method": "hetlora", **LORA}, "participants.0.rank": 5},
+            r"participants\.rank: \S+ has 5, more than adapter\.rank 4",
+        ),
+        (
+            {
+                "adapter": {"method": "fedsvd", **LORA},
+                "aggregation": {"minimum_cohort": 1, "server_optimizer": "fedyogi"},
+            },
+            r"aggregation\.server_optimizer: fedsvd turns its tensors",
+        ),
+        (
+            {"adapter": {"method": "prefix-tuning", **LORA}},
+            r"target_modules and layers: prefix-tuning has layers alone",
+        ),
+        (
+            {"adapter": {"method": "prefix-tuning", "rank": 4}},
+            r"target_modules and layers: prefix-tuning has layers alone",
+        ),
+    ],
+)
+def test_what_an_adapter_method_cannot_do_is_refused(
+    changes: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    content = GOOD
+    for field, value in changes.items():
+        content = changed(field, value, base=content)
+    with pytest.raises(CharterError, match=message):
+        charters.read_draft(drafted(tmp_path, content))
+
+
+def test_a_site_of_a_lower_rank_has_its_adapter_scaled_as_everybodys() -> None:
+    content = changed("adapter", {"method": "flora", "alpha": 8.0, **LORA})
+    name = content["participants"][0]["name"]
+    charter = charters.parse(changed("participants.0.rank", 1, base=content), "test")
+    own = charter.adapter_at(name)
+    assert (own.rank, own.alpha) == (1, 2.0)
+    assert own.alpha / own.rank == charter.adapter.alpha / charter.adapter.rank
+    whole = charters.parse(content, "test")
+    assert whole.adapter_at(name) == whole.adapter

@@ -7,24 +7,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import texts
+from conftest import adapter_terms, texts
 from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoTokenizer
 
 from fedward_server.app import Observer
 from fedward_shared import canonical, release
-from fedward_shared.charter import AdapterTerms
+from fedward_shared.names import METHODS
 from fedward_shared.tasks.classification import TextClassifier
 from fedward_simulations.consortium import Consortium, Recipe, World
 
 
-@pytest.mark.parametrize("method", ["lora-xs", "ffa-lora", "lora"])
+@pytest.mark.parametrize("method", sorted(METHODS.keys() - {"head-only"}))
 def test_plain_peft_gives_the_same_logits(
     method: str, world: World, recipe: Recipe, tmp_path: Path
 ) -> None:
-    adapter = AdapterTerms.model_validate({**recipe.adapter.model_dump(), "method": method})
-    recipe = replace(recipe, adapter=adapter)
+    recipe = replace(recipe, adapter=adapter_terms(method))
     consortium = Consortium(world, Observer())
     outcome = consortium.run("study", recipe, 8.0)
     model = consortium.model(outcome)

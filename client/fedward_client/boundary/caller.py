@@ -50,9 +50,9 @@ class Caller:
         )
         return answer
 
-    def clear(self, booking: int, update: bytes) -> Update:
+    def clear(self, booking: int, update: bytes, norms: str = "") -> Update:
         """As `Core` says."""
-        answer: Update = self._call(Update, "clear", update, booking=booking)
+        answer: Update = self._call(Update, "clear", update, booking=booking, norms=norms)
         return answer
 
     def note(self, note: ReceiptNote) -> Noted:

@@ -32,7 +32,7 @@ def perform(core: Core, frame: Frame) -> Answer:
             request, adapter = frame.get("request", bytes), frame.get("adapter", str)
             return core.reserve(frame.get("charter", str), request, adapter)
         case "clear":
-            return core.clear(frame.get("booking", int), frame.blob)
+            return core.clear(frame.get("booking", int), frame.blob, frame.get("norms", str))
         case "note":
             return core.note(ReceiptNote(frame.get("charter", str), frame.get("receipt", bytes)))
         case "refuse":

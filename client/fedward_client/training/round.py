@@ -7,9 +7,10 @@ import torch
 
 from fedward_client.core import Grant, Offer
 from fedward_client.training.trainer import train
-from fedward_shared import tasks, tensors
+from fedward_shared import adapters, tasks, tensors
 from fedward_shared.charter import Charter
 from fedward_shared.errors import DataError
+from fedward_shared.privacy import clipping
 from fedward_shared.privacy.randomness import Randomness
 from fedward_shared.tasks.examples import Examples
 from fedward_shared.tasks.prepared import prepared
@@ -25,15 +26,16 @@ class Training:
         self._offer = offer
         torch.set_num_threads(offer.threads)
         charter = offer.charter
-        self._model = tasks.build(offer.base_model, charter.task, charter.adapter)
-        self._model.load(tensors.decode(offer.initial, "initial tensors"), "initial tensors")
-        self._received = tensors.decode(adapter, "global adapter")
-        schema = tensors.schema_of(self._model.exchanged())
-        tensors.check(self._received, schema, "global adapter")
-        self._model.load(self._received, "global adapter")
+        own = charter.adapter_at(offer.site)
+        self._model = tasks.build(offer.base_model, charter.task, own)
+        initial = tensors.decode(offer.initial, "initial tensors")
+        received = tensors.decode(adapter, "global adapter")
+        tensors.check(received, charter.handed_out(tensors.schema_of(initial)), "global adapter")
+        self._model.load(adapters.at_rank(initial, own.rank), "initial tensors")
+        self._model.load(adapters.at_rank(received, own.rank), "global adapter")
 
-    def run(self, granted: Grant, randomness: Callable[[str], Randomness]) -> bytes:
-        """Safetensors of what the round that was granted changed.
+    def run(self, granted: Grant, randomness: Callable[[str], Randomness]) -> tuple[bytes, str]:
+        """Safetensors of what the round that was granted changed, and the clipping norms it ended with.
 
         Raises DataError for records that cannot be used, AdapterError where training diverges.
         """
@@ -50,6 +52,8 @@ class Training:
             granted.file,
         )
         _check_classes(examples, charter, offer.data)
+        before = self._model.exchanged()
+        norms = clipping.read_norms(granted.norms)
         train(
             self._model,
             examples,
@@ -58,9 +62,11 @@ class Training:
             # A simulation seeds by this label: its studies draw alike, so that they compare in pairs.
             lambda purpose: randomness(f"{offer.site} {number} {purpose}"),
             _no_progress,
+            norms,
         )
-        trained = self._model.exchanged()
-        return tensors.encode({name: trained[name] - self._received[name] for name in trained})
+        averaging = adapters.averaging(charter.adapter.method)
+        change = averaging.finished(before, self._model.exchanged())
+        return tensors.encode(change), clipping.norms_text(norms)
 
 
 def _check_classes(examples: Examples, charter: Charter, path: Path) -> None:

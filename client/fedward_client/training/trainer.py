@@ -1,27 +1,25 @@
 """DP-SGD on one site for one round: the plan's sample of units, Opacus's clipping, the plan's noise."""
 
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from opacus import GradSampleModule
 from opacus.optimizers import DPOptimizer
 from torch import nn
 
+from fedward_client.training import aftermath, lora
+from fedward_shared import adapters
+from fedward_shared.adapters import Averaging
 from fedward_shared.charter import TrainingTerms
-from fedward_shared.errors import AdapterError
 from fedward_shared.names import HEAD_MARK
+from fedward_shared.privacy.clipping import AdaptiveClipping
 from fedward_shared.privacy.plan import TrainingPlan
 from fedward_shared.privacy.randomness import Randomness
 from fedward_shared.tasks.base import StudyModel
 from fedward_shared.tasks.examples import Examples
 from fedward_shared.tasks.units import Units
-
-# The head's input is a constant where no adapter lies below it; its gradient samples are right.
-warnings.filterwarnings("ignore", message="Full backward hook is firing")
 
 Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
@@ -37,27 +35,39 @@ def train(
     terms: TrainingTerms,
     streams: Streams,
     progress: Progress,
+    norms: dict[str, float] | None = None,
 ) -> None:
     """Trains `model` in place for one round by `plan`.
 
+    With adaptive clipping `norms` says where the norm of each part begins, the plan's if it is not
+    named; they are moved in place to where the round ends.
+
     What is sampled and clipped as one is the plan's privacy unit. Raises PrivacyError if that is not the
-    record and the examples have no owners, AdapterError if a trained tensor is not finite afterwards.
+    record and the examples have no owners, AdapterError if afterwards a tensor is not as it has to be
+    after training.
     """
     trained = _trained(model)
+    before = {name: tensor.detach().clone() for name, tensor in trained.items()}
     parts = _parts(trained, plan, terms)
-    run = _private_steps if plan.private else _plain_steps
+    for part in parts:
+        pull = _pull(part.tensors, terms.proximal, adapters.averaging(model.method))
+        part.optimizer.register_step_pre_hook(pull)
     frozen = [p for p in model.parameters() if p.requires_grad and not _among(p, trained)]
     for parameter in frozen:
         parameter.requires_grad_(False)
     try:
-        for step, _ in enumerate(run(model, examples, plan, parts, streams), start=1):
-            progress(step, plan.steps)
+        with lora.fused(model, trained, per_record=plan.private) as gradients:
+            if plan.private:
+                private = [PlanOptimizer(part, plan, streams, len(parts), norms) for part in parts]
+                run = _private_steps(model, examples, plan, private, streams, gradients)
+            else:
+                run = _plain_steps(model, examples, plan, parts, streams, gradients)
+            for step, _ in enumerate(run, start=1):
+                progress(step, plan.steps)
     finally:
         for parameter in frozen:
             parameter.requires_grad_(True)
-    for name, tensor in trained.items():
-        if not bool(torch.isfinite(tensor).all()):
-            raise AdapterError(f"{name} is not finite after training; lower the learning rate")
+    aftermath.check(model, trained, before, plan)
 
 
 def _among(parameter: nn.Parameter, trained: dict[str, nn.Parameter]) -> bool:
@@ -78,6 +88,7 @@ def _trained(model: StudyModel) -> dict[str, nn.Parameter]:
 class _Part:
     """Tensors that are clipped together, and the optimiser that moves them."""
 
+    name: str
     tensors: dict[str, nn.Parameter]
     clipping_norm: float
     optimizer: torch.optim.Optimizer
@@ -92,10 +103,10 @@ def _parts(
     head_rate = terms.head_learning_rate or terms.learning_rate
     head_norm, adapter_norm = plan.clipping_norms(bool(head), bool(adapter))
     return [
-        _Part(moved, norm, _optimizer(moved, rate, terms))
-        for moved, norm, rate in (
-            (head, head_norm, head_rate),
-            (adapter, adapter_norm, terms.learning_rate),
+        _Part(name, moved, norm, _optimizer(moved, rate, terms))
+        for name, moved, norm, rate in (
+            ("head", head, head_norm, head_rate),
+            ("adapter", adapter, adapter_norm, terms.learning_rate),
         )
         if moved
     ]
@@ -109,38 +120,60 @@ def _optimizer(
     return torch.optim.SGD(moved.values(), lr=rate, momentum=terms.momentum)
 
 
+def _pull(
+    moved: dict[str, nn.Parameter], strength: float, averaging: Averaging
+) -> Callable[..., None]:
+    """Adds to each step the gradient of strength/2·‖w - w₀‖², w₀ being what the round started from, and
+    what the adapter method adds to the loss.
+
+    Both depend on w and w₀ alone, and no record has a part in these that was not noised before: they are
+    added to the gradient that is clipped and noised already, and cost no privacy.
+    """
+    starts = [parameter.detach().clone() for parameter in moved.values()]
+
+    def pull(*_: object) -> None:
+        drift = averaging.drift(moved)
+        for (name, parameter), start in zip(moved.items(), starts, strict=True):
+            assert parameter.grad is not None
+            if strength:
+                parameter.grad.add_(parameter.detach() - start, alpha=strength)
+            if name in drift:
+                parameter.grad.add_(drift[name])
+
+    return pull
+
+
 def _private_steps(
     model: StudyModel,
     examples: Examples,
     plan: TrainingPlan,
-    parts: list[_Part],
+    private: "list[PlanOptimizer]",
     streams: Streams,
+    gradients: lora.Gradients,
 ) -> Iterator[None]:
-    hooked = GradSampleModule(model, loss_reduction="mean")
-    private = [PlanOptimizer(part, plan, streams) for part in parts]
     moved = [parameter for optimizer in private for parameter in optimizer.params]
-    layers = [m for m in model.modules() if any(p.requires_grad for p in m.parameters(False))]
-    try:
-        # Opacus watches layers in training mode only; the rest stays as it is, without dropout.
-        for layer in layers:
-            layer.training = True
-        units = examples.units(plan.unit)
-        for sampled in plan.batches(len(units), streams("sample")):
-            pieces = list(units.pieces(sampled)) or [sampled]
-            for number, piece in enumerate(pieces, start=1):
-                _unit_gradients(hooked, examples, units, piece, moved)
-                for optimizer in private:
-                    optimizer.signal_skip_step(do_skip=number < len(pieces))
-                    optimizer.step()
-                    optimizer.zero_grad()
-            yield
-    finally:
-        hooked.to_standard_module()
-        model.eval()
+    units = _units(examples, plan, streams)
+    for sampled in plan.batches(len(units), streams("sample")):
+        pieces = list(units.pieces(sampled)) or [sampled]
+        for number, piece in enumerate(pieces, start=1):
+            _unit_gradients(model, gradients, examples, units, piece, moved)
+            for optimizer in private:
+                optimizer.signal_skip_step(do_skip=number < len(pieces))
+                optimizer.step()
+                optimizer.zero_grad()
+        yield
+
+
+def _units(examples: Examples, plan: TrainingPlan, streams: Streams) -> Units:
+    units = examples.units(plan.unit)
+    if plan.records_per_unit is None:
+        return units
+    return units.at_most(plan.records_per_unit, examples.lengths, streams("records"))
 
 
 def _unit_gradients(
-    hooked: GradSampleModule,
+    model: StudyModel,
+    gradients: lora.Gradients,
     examples: Examples,
     units: Units,
     piece: np.ndarray,
@@ -154,12 +187,12 @@ def _unit_gradients(
     """
     records, places = units.records(piece)
     if len(records) == len(piece) > 0:
-        hooked(examples.batch(records)).mean().backward()
+        gradients.backward(model(examples.batch(records)))
         return
     sums = [torch.zeros(len(piece), *parameter.shape) for parameter in moved]
     place_of = dict(zip(records, places, strict=True))
     for part in examples.micro_batches(records):
-        hooked(examples.batch(part)).mean().backward()
+        gradients.backward(model(examples.batch(part)))
         rows = torch.tensor([place_of[record] for record in part])
         for parameter, total in zip(moved, sums, strict=True):
             total.index_add_(0, rows, parameter.grad_sample)
@@ -174,13 +207,14 @@ def _plain_steps(
     plan: TrainingPlan,
     parts: list[_Part],
     streams: Streams,
+    gradients: lora.Gradients,
 ) -> Iterator[None]:
-    units = examples.units(plan.unit)
+    units = _units(examples, plan, streams)
     for sampled in plan.batches(len(units), streams("sample")):
         for part in parts:
             part.optimizer.zero_grad()
         for piece in examples.micro_batches(units.records(sampled)[0]):
-            (model(examples.batch(piece)).sum() / plan.expected_batch).backward()
+            gradients.backward(model(examples.batch(piece)) / plan.expected_batch)
         for part in parts:
             part.optimizer.step()
         yield
@@ -190,24 +224,56 @@ class PlanOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no types
     """Opacus's optimiser for one part of a model, with the plan's noise from our streams.
 
     A part is clipped to a norm of its own, but every part's sum gets the noise σ·C of the whole, and
-    C² is the sum of the squares of the parts' norms: together they are one Gaussian mechanism.
+    C² is the sum of the squares of the parts' norms: together they are one Gaussian mechanism. Where a
+    part's norm moves, its noise moves with it, so that its share of the whole stays.
     """
 
-    def __init__(self, part: _Part, plan: TrainingPlan, streams: Streams) -> None:
+    def __init__(
+        self,
+        part: _Part,
+        plan: TrainingPlan,
+        streams: Streams,
+        parts: int = 1,
+        norms: dict[str, float] | None = None,
+    ) -> None:
         # The expected batch size only divides, so it need not be whole; Opacus says int.
         expected: Any = plan.expected_batch
+        self._norms = norms if norms is not None and plan.adaptive else {}
         super().__init__(
             part.optimizer,
-            noise_multiplier=plan.noise_multiplier * plan.clipping_norm / part.clipping_norm,
-            max_grad_norm=part.clipping_norm,
+            noise_multiplier=plan.gradient_noise * plan.clipping_norm / part.clipping_norm,
+            max_grad_norm=self._norms.get(part.name, part.clipping_norm),
             expected_batch_size=expected,
             loss_reduction="mean",
         )
+        self.max_grad_norm: float
+        self._part, self._plan, self._parts = part, plan, parts
         self._noises = [streams(f"noise {name}") for name in part.tensors]
+        self._count_noise = streams(f"count {part.name}")
+        self._count = 0.0
+
+    def clip_and_accumulate(self) -> None:
+        """Adds up the clipped gradients and, for adaptive clipping, who was not clipped."""
+        if self._plan.adaptive is not None:
+            lengths = [sample.flatten(1).norm(dim=1) for sample in self.grad_samples]
+            free = torch.stack(lengths).norm(dim=0) <= self.max_grad_norm
+            self._count += float((free.double() - 0.5).sum())
+        super().clip_and_accumulate()
 
     def add_noise(self) -> None:
-        """Sum of clipped gradients + σ·C·N(0, I)."""
+        """Sum of clipped gradients + σ·C·N(0, I); then the norm moves, for the next step."""
         deviation = self.noise_multiplier * self.max_grad_norm
         for parameter, stream in zip(self.params, self._noises, strict=True):
             noise = deviation * stream.normal(parameter.shape)
             parameter.grad = (parameter.summed_grad + noise).view_as(parameter)
+        if self._plan.adaptive is not None:
+            self._move(self._plan.adaptive)
+
+    def _move(self, adaptive: AdaptiveClipping) -> None:
+        deviation = adaptive.count_deviation(self._plan.noise_multiplier, self._parts)
+        count = self._count + deviation * float(self._count_noise.normal((1,)))
+        self._count = 0.0
+        self.max_grad_norm = adaptive.moved(
+            self.max_grad_norm, self._part.clipping_norm, count, self._plan.expected_batch
+        )
+        self._norms[self._part.name] = self.max_grad_norm

@@ -14,6 +14,7 @@ import numpy as np
 
 from fedward_shared import canonical
 from fedward_shared.errors import PrivacyError, StateError
+from fedward_shared.privacy.clipping import AdaptiveClipping
 from fedward_shared.privacy.unit import UNITS, Unit
 
 if TYPE_CHECKING:
@@ -129,7 +130,11 @@ class TrainingPlan:
     Head and adapters are clipped apart, so that neither crowds out the other: of the square of
     `clipping_norm` the adapters get `adapter_share` and the head the rest. A part that moves alone
     gets all of it. A unit's whole contribution is never longer than `clipping_norm`: where the unit is
-    a patient or customer, that is the sum of the gradients of all their records.
+    a patient or customer, that is the sum of the gradients of all their records, or of
+    `records_per_unit` that are drawn anew for each training.
+
+    With `adaptive` clipping these norms are where the parts begin, and `noise_multiplier` is that of the
+    gradients and of the counts that move the norms together.
     """
 
     mechanism: Literal["dp-sgd", "none"]
@@ -140,11 +145,15 @@ class TrainingPlan:
     expected_batch: float
     adapter_share: float
     unit: Unit = "record"
+    records_per_unit: int | None = None
+    adaptive: AdaptiveClipping | None = None
 
     def __post_init__(self) -> None:
         """Raises PrivacyError for numbers that describe no mechanism."""
         if not 0 < self.sampling_rate <= 1:
             raise PrivacyError(f"sampling_rate is {self.sampling_rate}, expected 0 < q ≤ 1")
+        if self.records_per_unit is not None and self.records_per_unit < 1:
+            raise PrivacyError(f"records_per_unit is {self.records_per_unit}, expected at least 1")
         if self.steps < 1:
             raise PrivacyError(f"steps is {self.steps}, expected at least 1")
         if not self.expected_batch > 0:
@@ -170,6 +179,13 @@ class TrainingPlan:
             self.clipping_norm * math.sqrt(1 - self.adapter_share),
             self.clipping_norm * math.sqrt(self.adapter_share),
         )
+
+    @property
+    def gradient_noise(self) -> float:
+        """Deviation of the noise in a part's sum of gradients, in lengths of the whole contribution."""
+        if self.adaptive is None:
+            return self.noise_multiplier
+        return self.adaptive.gradient_noise(self.noise_multiplier)
 
     @property
     def event(self) -> Event:

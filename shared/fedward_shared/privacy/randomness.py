@@ -42,10 +42,17 @@ class Randomness:
         key = HKDF(hashes.SHA256(), KEY_BYTES, b"fedward simulation", info)
         return cls(key.derive(seed.to_bytes(16, "big", signed=True)))
 
+    def words32(self, count: int) -> np.ndarray:
+        """`count` unsigned integers of 32 random bits each."""
+        return np.frombuffer(self._stream.update(bytes(4 * count)), dtype="<u4")
+
+    def words64(self, count: int) -> np.ndarray:
+        """`count` uint64 of 64 random bits each, the same on every machine."""
+        return np.frombuffer(self._stream.update(bytes(8 * count)), dtype="<u8")
+
     def uniform(self, count: int) -> np.ndarray:
         """`count` float64 in [0, 1) with 53 random bits each."""
-        words = np.frombuffer(self._stream.update(bytes(8 * count)), dtype=np.uint64)
-        return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
+        return (self.words64(count) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
     def normal(self, shape: Sequence[int]) -> torch.Tensor:
         """Standard normal float32 tensor of `shape`.

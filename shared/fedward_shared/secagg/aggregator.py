@@ -23,7 +23,9 @@ TRIES = 200
 
 @dataclass(frozen=True)
 class Sum:
-    """The survivors' vectors, added: signed integers. `liars` gave shares that do not fit."""
+    """The survivors' vectors, added: signed integers. `liars` gave shares that do not fit; several
+    that lie together may put it on another.
+    """
 
     total: NDArray[np.int32]
     survivors: tuple[str, ...]
@@ -174,18 +176,18 @@ class Aggregator:
 
     def close(self) -> Sum:
         """The sum of the survivors' vectors, without any mask. Raises RoundAbandoned, with the sum
-        still masked, where secrets cannot be had from the shares.
+        still masked, where seeds cannot be had from the shares.
         """
         found: dict[str, bytes] = {}
         liars: set[str] = set()
         for owner in self._sharers:
-            found[owner], wrong = self._secret(owner)
+            found[owner], wrong = self._seed(owner)
             liars.update(wrong)
-        for owner, secret in found.items():
+        for owner, seed in found.items():
             if owner in self._survivors:
-                self._remove_self_mask(owner, secret)
+                self._remove_self_mask(owner, seed)
             else:
-                self._remove_pair_masks(owner, secret)
+                self._remove_pair_masks(owner, seed)
         total = self._session.ring.to_signed(self._total)
         return Sum(total, self._survivors, tuple(sorted(liars)))
 
@@ -193,9 +195,9 @@ class Aggregator:
         key = masks.self_key(self.cohort.label, seed, owner)
         masks.apply(self._session.ring, self._total, key, -1)
 
-    def _remove_pair_masks(self, owner: str, secret: bytes) -> None:
+    def _remove_pair_masks(self, owner: str, seed: bytes) -> None:
         """Those that the survivors have added for a site that was lost: as that site adds them."""
-        cohort = self.cohort
+        cohort, secret = self.cohort, masks.secret_key(self._session.label, seed, owner)
         own = (owner, cohort.peers[owner].mask_key)
         for other in cohort.graph.neighbours(owner):
             if other in self._survivors:
@@ -210,7 +212,7 @@ class Aggregator:
             if share is not None:
                 yield holder, share
 
-    def _secret(self, owner: str) -> tuple[bytes, tuple[str, ...]]:
+    def _seed(self, owner: str) -> tuple[bytes, tuple[str, ...]]:
         """What the shares of `owner` stand for, and who gave a share that does not fit.
 
         Liars are looked for by leaving out one holder, then two, and so on.
@@ -219,21 +221,21 @@ class Aggregator:
         threshold = self.cohort.degree.threshold
         for wrong in islice(_suspects(list(shares), len(shares) - threshold), TRIES):
             kept = [holder for holder in shares if holder not in wrong][:threshold]
-            secret = sharing.combine(
+            seed = sharing.combine(
                 {self.cohort.point(owner, holder): shares[holder] for holder in kept}
             )
-            if self._fits(owner, secret):
-                return secret, wrong
+            if self._fits(owner, seed):
+                return seed, wrong
         raise RoundAbandoned(
-            f"round {self._session.round}: {len(shares)} shares of the secrets of {owner} do not give "
-            f"them back, {threshold} right ones are needed; nothing was learnt"
+            f"round {self._session.round}: {len(shares)} shares of the seed of {owner} do not give "
+            f"it back, {threshold} right ones are needed; nothing was learnt"
         )
 
-    def _fits(self, owner: str, secret: bytes) -> bool:
-        peer = self.cohort.peers[owner]
+    def _fits(self, owner: str, seed: bytes) -> bool:
+        peer, label = self.cohort.peers[owner], self._session.label
         if owner in self._survivors:
-            return hashlib.sha256(secret).digest() == peer.commitment
-        return masks.public_of(secret) == peer.mask_key
+            return masks.commitment(label, seed, owner) == peer.commitment
+        return masks.public_of(masks.secret_key(label, seed, owner)) == peer.mask_key
 
     def _check_header(self, site: str, header: bytes) -> None:
         expected = self.cohort.header(self._sharers)

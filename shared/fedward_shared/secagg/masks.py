@@ -19,6 +19,16 @@ def public_of(secret: bytes) -> bytes:
     return X25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
 
 
+def secret_key(label: Label, seed: bytes, site: str) -> bytes:
+    """The mask key's secret half that a site makes of a seed; whoever gets the seed back can too."""
+    return label.derive(seed, "mask-key", site)
+
+
+def commitment(label: Label, seed: bytes, site: str) -> bytes:
+    """What a site says of its self mask's seed before it shares it."""
+    return label.derive(seed, "commitment", site)
+
+
 def exchange(secret: bytes, public: bytes, whose: str) -> bytes:
     """What the owners of both keys share. Raises AggregationError for a key of small order."""
     own = X25519PrivateKey.from_private_bytes(secret)

@@ -19,44 +19,58 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from itertools import islice
+from typing import Annotated
+
+from pydantic import Field, ValidationError
 
 from fedward_shared import canonical
 from fedward_shared.errors import AdapterError, AggregationError, StateError
 from fedward_shared.identity import SigningKey
 from fedward_shared.secagg import masks, parcels, sharing
+from fedward_shared.secagg.labels import KEY_BYTES, SEED_BYTES
 from fedward_shared.secagg.ring import Numbers
-from fedward_shared.secagg.session import Cohort, Peer, Session, check_enough
-from fedward_shared.secagg.signed import Advertisement, Agreement
+from fedward_shared.secagg.session import Cohort, Kept, Key, Peer, Session, check_enough
+from fedward_shared.secagg.signed import Advertisement, Agreement, AttemptNumber
+from fedward_shared.terms import Digest, Name
 
-SECRET_BYTES = 32
+Seed = Annotated[bytes, Field(min_length=SEED_BYTES, max_length=SEED_BYTES)]
 
 
-@dataclass(frozen=True, repr=False)
-class Party:
-    """The state of `site` in one attempt. `peers` is empty before `share`, `sharers` before `mask`,
-    `survivors` before `agree`.
+class State(Kept):
+    """What a party keeps. `peers` is empty before `share`, `sharers` before `mask`, `survivors` before
+    `agree`.
 
-    `held`: by owner, the share of its seed and that of its mask key, joined. `vector`: the digest of
-    what was masked.
+    `held`: by owner, the shares of its self mask's seed and of its mask key's, joined. `vector`: the
+    digest of what was masked.
     """
 
-    session: Session
-    site: str
-    mask_secret: bytes
-    envelope_secret: bytes
-    seed: bytes
+    session: Digest
+    attempt: AttemptNumber
+    site: Name
+    mask_seed: Seed
+    self_seed: Seed
+    envelope_secret: Key
     advertisement: bytes
-    peers: Mapping[str, Peer] = field(default_factory=dict)
+    cohort: str = ""
+    peers: dict[Name, Peer] = Field(default_factory=dict)
     sent: bytes = b""
-    held: Mapping[str, bytes] = field(default_factory=dict)
-    sharers: tuple[str, ...] = ()
+    held: dict[Name, bytes] = Field(default_factory=dict)
+    sharers: tuple[Name, ...] = ()
     vector: str = ""
-    survivors: tuple[str, ...] = ()
+    survivors: tuple[Name, ...] = ()
 
-    def __repr__(self) -> str:
+    def __repr_args__(self) -> list[tuple[str, object]]:
         """Never a secret."""
-        return f"Party({self.site}, round {self.session.round}, attempt {self.session.attempt})"
+        return [("site", self.site), ("attempt", self.attempt)]
+
+
+@dataclass(frozen=True)
+class Party:
+    """A site in one attempt."""
+
+    session: Session = field(repr=False)
+    state: State
 
     @classmethod
     def begin(
@@ -77,7 +91,8 @@ class Party:
             earlier._check_next(session)
         if session.keys.get(site) != key.public:
             raise AggregationError(f"{site} is not among the participants with this key")
-        mask_secret, envelope_secret, seed = (entropy(SECRET_BYTES) for _ in range(3))
+        mask_seed, self_seed, envelope_secret = map(entropy, (SEED_BYTES, SEED_BYTES, KEY_BYTES))
+        mask_secret = masks.secret_key(session.label, mask_seed, site)
         said = Advertisement(
             charter=session.charter,
             site=site,
@@ -85,9 +100,18 @@ class Party:
             attempt=session.attempt,
             mask_key=masks.public_of(mask_secret).hex(),
             envelope_key=masks.public_of(envelope_secret).hex(),
-            commitment=hashlib.sha256(seed).hexdigest(),
+            commitment=masks.commitment(session.label, self_seed, site).hex(),
         ).signed(key)
-        return cls(session, site, mask_secret, envelope_secret, seed, said), said
+        state = State(
+            session=session.digest,
+            attempt=session.attempt,
+            site=site,
+            mask_seed=mask_seed,
+            self_seed=self_seed,
+            envelope_secret=envelope_secret,
+            advertisement=said,
+        )
+        return cls(session, state), said
 
     def share(self, advertisements: Mapping[str, bytes]) -> tuple["Party", bytes]:
         """Everybody's advertisements in; a parcel of envelopes by neighbour out.
@@ -95,28 +119,30 @@ class Party:
         Raises StatementError or AggregationError for a signature or key that is not right, this
         party's own among them changed, or other advertisements than before; RoundAbandoned for too few.
         """
-        if advertisements.get(self.site) != self.advertisement:
-            raise AggregationError(f"the advertisement of {self.site} itself was changed")
+        if advertisements.get(self.state.site) != self.state.advertisement:
+            raise AggregationError(f"the advertisement of {self.state.site} itself was changed")
         cohort = Cohort.read(self.session, advertisements)
-        if self.peers:
-            return self, self._again(cohort.peers == self.peers, self.sent, "advertisements")
-        closed, threshold = cohort.graph.closed(self.site), cohort.degree.threshold
+        if self.state.peers:
+            return self, self._again(
+                cohort.peers == self.state.peers, self.state.sent, "advertisements"
+            )
+        closed, threshold = cohort.graph.closed(self.state.site), cohort.degree.threshold
         shares = {
             holder: of_seed + of_key
             for holder, of_seed, of_key in zip(
                 closed,
-                sharing.split(self.seed, threshold, len(closed)),
-                sharing.split(self.mask_secret, threshold, len(closed)),
+                sharing.split(self.state.self_seed, threshold, len(closed)),
+                sharing.split(self.state.mask_seed, threshold, len(closed)),
                 strict=True,
             )
         }
-        held = {self.site: shares.pop(self.site)}
+        held = {self.state.site: shares.pop(self.state.site)}
         sent = parcels.encode(
             {
                 holder: sharing.seal(
                     cohort.label,
-                    self.envelope_secret,
-                    self.site,
+                    self.state.envelope_secret,
+                    self.state.site,
                     holder,
                     cohort.peers[holder].envelope_key,
                     text,
@@ -124,7 +150,9 @@ class Party:
                 for holder, text in shares.items()
             }
         )
-        return replace(self, peers=cohort.peers, held=held, sent=sent), sent
+        return self._with(
+            cohort=cohort.label.cohort, peers=dict(cohort.peers), held=held, sent=sent
+        ), sent
 
     def mask(
         self, sharers: Sequence[str], envelopes: bytes, vector: Numbers
@@ -140,24 +168,24 @@ class Party:
         self._check_vector(vector)
         cohort.check_sharers(sharers)
         received = parcels.decode(envelopes, "envelopes")
-        partners = [one for one in cohort.graph.neighbours(self.site) if one in sharers]
-        if self.site not in sharers or list(received) != partners:
-            raise AggregationError(f"envelopes for {self.site}: not those of its neighbours")
+        partners = [one for one in cohort.graph.neighbours(self.state.site) if one in sharers]
+        if self.state.site not in sharers or list(received) != partners:
+            raise AggregationError(f"envelopes for {self.state.site}: not those of its neighbours")
         said = canonical.digest(
             canonical.encode([list(sharers), canonical.digest(envelopes)])
             + hashlib.sha256(vector.data).digest()
         )
-        if self.vector:
-            self._again(said == self.vector, b"", "envelopes or another vector")
+        if self.state.vector:
+            self._again(said == self.state.vector, b"", "envelopes or another vector")
         opened = self._open(received)
         if len(opened) + 1 < cohort.degree.threshold:
             raise AggregationError(
-                f"{len(opened)} envelopes open for {self.site}: too few to finish"
+                f"{len(opened)} envelopes open for {self.state.site}: too few to finish"
             )
         self._apply(vector, partners)
-        masked = cohort.header(sharers) + self.session.ring.pack(vector)
-        held = {self.site: self.held[self.site], **opened}
-        return replace(self, held=held, sharers=tuple(sharers), vector=said), masked
+        masked = self.session.ring.pack(vector, cohort.header(sharers))
+        held = {self.state.site: self.state.held[self.state.site], **opened}
+        return self._with(held=held, sharers=tuple(sharers), vector=said), masked
 
     def agree(self, survivors: Sequence[str], key: SigningKey) -> tuple["Party", bytes]:
         """This party's signature under the set of survivors, in order of name.
@@ -166,76 +194,78 @@ class Party:
         that differs from one it has signed; RoundAbandoned for too few.
         """
         cohort = self._cohort
-        if not self.vector:
-            raise AggregationError(f"{self.site} has masked nothing in this attempt")
-        cohort.check_survivors(survivors, self.sharers)
-        if self.site not in survivors:
+        if not self.state.vector:
+            raise AggregationError(f"{self.state.site} has masked nothing in this attempt")
+        cohort.check_survivors(survivors, self.state.sharers)
+        if self.state.site not in survivors:
             raise AggregationError(
-                f"survivors: {self.site} has sent a vector and is not among them"
+                f"survivors: {self.state.site} has sent a vector and is not among them"
             )
-        if self.survivors:
-            self._again(tuple(survivors) == self.survivors, b"", "set of survivors")
+        if self.state.survivors:
+            self._again(tuple(survivors) == self.state.survivors, b"", "set of survivors")
         said = Agreement(
             charter=self.session.charter,
-            site=self.site,
+            site=self.state.site,
             round=self.session.round,
             attempt=self.session.attempt,
             cohort=cohort.label.cohort,
-            survivors=cohort.survivors_digest(self.sharers, survivors),
+            survivors=cohort.survivors_digest(self.state.sharers, survivors),
         )
-        return replace(self, survivors=tuple(survivors)), said.signed(key)
+        return self._with(survivors=tuple(survivors)), said.signed(key)
 
     def reveal(self, agreements: Mapping[str, bytes]) -> tuple["Party", bytes]:
         """The parcel of shares, by owner, once enough survivors have signed what this party signed.
 
-        Raises StatementError or AggregationError for a signature that is not right or under another
-        set; RoundAbandoned for too few.
+        As many as the minimum are looked at: more would prove no more. Raises StatementError or
+        AggregationError for a signature that is not right or under another set; RoundAbandoned for
+        too few.
         """
-        if not self.survivors:
-            raise AggregationError(f"{self.site} has agreed to no set of survivors")
+        if not self.state.survivors:
+            raise AggregationError(f"{self.state.site} has agreed to no set of survivors")
         cohort = self._cohort
-        expected = cohort.survivors_digest(self.sharers, self.survivors)
-        for site, data in agreements.items():
+        expected = cohort.survivors_digest(self.state.sharers, self.state.survivors)
+        check_enough(self.session, len(agreements), "signed who survived")
+        for site, data in islice(agreements.items(), self.session.minimum):
             said = self.session.read_agreement(site, data)
-            if site not in self.survivors or said.survivors != expected:
+            if site not in self.state.survivors or said.survivors != expected:
                 raise AggregationError(f"{site} has signed another set of survivors")
             if said.cohort != cohort.label.cohort:
                 raise AggregationError(f"{site} was shown another cohort")
-        check_enough(self.session, len(agreements), "signed who survived")
         shares = {
             owner: text[: sharing.SHARE_BYTES]
-            if owner in self.survivors
+            if owner in self.state.survivors
             else text[sharing.SHARE_BYTES :]
-            for owner, text in self.held.items()
+            for owner, text in self.state.held.items()
         }
         return self, parcels.encode(shares)
 
     def _check_next(self, session: Session) -> None:
         if session.attempt <= self.session.attempt:
             raise AggregationError(
-                f"attempt {session.attempt} at round {session.round}: {self.site} is at attempt "
+                f"attempt {session.attempt} at round {session.round}: {self.state.site} is at attempt "
                 f"{self.session.attempt} already"
             )
-        if self.survivors:
+        if self.state.survivors:
             raise AggregationError(
-                f"{self.site} has agreed to the survivors of round {session.round} already"
+                f"{self.state.site} has agreed to the survivors of round {session.round} already"
             )
 
     @property
     def unreadable(self) -> list[str]:
         """The neighbours whose envelopes did not open; known after `mask`."""
-        near = self._cohort.graph.neighbours(self.site)
-        return [one for one in near if one in self.sharers and one not in self.held]
+        near = self._cohort.graph.neighbours(self.state.site)
+        return [one for one in near if one in self.state.sharers and one not in self.state.held]
 
     @cached_property
     def _cohort(self) -> Cohort:
-        if not self.peers:
-            raise AggregationError(f"{self.site} has shared nothing in this attempt")
-        return Cohort.of(self.session, self.peers)
+        if not self.state.peers:
+            raise AggregationError(f"{self.state.site} has shared nothing in this attempt")
+        label = replace(self.session.label, cohort=self.state.cohort)
+        return Cohort(self.session, self.state.peers, label)
 
     def _again(self, same: bool, answer: bytes, what: str) -> bytes:
         if not same:
-            raise AggregationError(f"{self.site} has answered already, to other {what}")
+            raise AggregationError(f"{self.state.site} has answered already, to other {what}")
         return answer
 
     def _check_vector(self, vector: Numbers) -> None:
@@ -251,7 +281,7 @@ class Party:
             key = cohort.peers[sender].envelope_key
             try:
                 opened[sender] = sharing.unseal(
-                    cohort.label, self.envelope_secret, sender, self.site, key, data
+                    cohort.label, self.state.envelope_secret, sender, self.state.site, key, data
                 )
             except AggregationError:
                 continue
@@ -259,33 +289,19 @@ class Party:
 
     def _apply(self, vector: Numbers, partners: Sequence[str]) -> None:
         cohort, ring = self._cohort, self.session.ring
-        own = (self.site, cohort.peers[self.site].mask_key)
-        masks.apply(ring, vector, masks.self_key(cohort.label, self.seed, self.site), 1)
+        own = (self.state.site, cohort.peers[self.state.site].mask_key)
+        secret = masks.secret_key(self.session.label, self.state.mask_seed, self.state.site)
+        masks.apply(
+            ring, vector, masks.self_key(cohort.label, self.state.self_seed, self.state.site), 1
+        )
         for other in partners:
             theirs = (other, cohort.peers[other].mask_key)
-            key = masks.pair_key(cohort.label, self.mask_secret, own, theirs)
-            masks.apply(ring, vector, key, masks.pair_sign(self.site, other))
+            key = masks.pair_key(cohort.label, secret, own, theirs)
+            masks.apply(ring, vector, key, masks.pair_sign(self.state.site, other))
 
     def to_bytes(self) -> bytes:
-        """Canonical JSON, with the secrets in it."""
-        return canonical.encode(
-            {
-                "session": self.session.digest,
-                "attempt": self.session.attempt,
-                "site": self.site,
-                "secrets": [self.mask_secret.hex(), self.envelope_secret.hex(), self.seed.hex()],
-                "advertisement": self.advertisement.hex(),
-                "peers": {
-                    site: (peer.mask_key + peer.envelope_key + peer.commitment).hex()
-                    for site, peer in self.peers.items()
-                },
-                "sent": self.sent.hex(),
-                "held": {owner: text.hex() for owner, text in self.held.items()},
-                "sharers": list(self.sharers),
-                "vector": self.vector,
-                "survivors": list(self.survivors),
-            }
-        )
+        """JSON, with the secrets in it."""
+        return self.state.model_dump_json().encode()
 
     @classmethod
     def from_bytes(cls, data: bytes, session: Session) -> "Party":
@@ -294,33 +310,15 @@ class Party:
         Raises StateError for bytes that are none, or of another round or charter.
         """
         try:
-            content = canonical.decode(data)
-            session = replace(session, attempt=content["attempt"])
-            if content["session"] != session.digest:
-                raise StateError("the state of a masked round: of another round")
-            party = cls._from_json(content, session)
-            same = party.to_bytes() == data
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise StateError("the state of a masked round: not what was written") from error
-        if not same:
-            raise StateError("the state of a masked round: not what was written")
-        return party
+            state = State.model_validate_json(data)
+        except ValidationError:
+            # Not chained: pydantic's error shows what it was given, and so secrets.
+            raise StateError("the state of a masked round: not what was written") from None
+        if state.attempt != session.attempt:
+            session = replace(session, attempt=state.attempt)
+        if state.session != session.digest:
+            raise StateError("the state of a masked round: of another round")
+        return cls(session, state)
 
-    @classmethod
-    def _from_json(cls, content: Any, session: Session) -> "Party":
-        mask_secret, envelope_secret, seed = map(bytes.fromhex, content["secrets"])
-        peers = {site: bytes.fromhex(text) for site, text in content["peers"].items()}
-        return cls(
-            session,
-            content["site"],
-            mask_secret,
-            envelope_secret,
-            seed,
-            bytes.fromhex(content["advertisement"]),
-            {site: Peer(raw[:32], raw[32:64], raw[64:]) for site, raw in peers.items()},
-            bytes.fromhex(content["sent"]),
-            {owner: bytes.fromhex(text) for owner, text in content["held"].items()},
-            tuple(content["sharers"]),
-            content["vector"],
-            tuple(content["survivors"]),
-        )
+    def _with(self, **changes: object) -> "Party":
+        return replace(self, state=self.state.model_copy(update=changes))

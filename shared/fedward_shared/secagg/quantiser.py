@@ -9,12 +9,16 @@ from numpy.typing import NDArray
 from fedward_shared.errors import AdapterError, CharterError
 from fedward_shared.secagg.ring import Numbers, Ring, chunks, largest
 
+FRACTION = 32
+"""Bits behind the point while a number is rounded, as many as a draw has."""
+_ONE = 2.0**FRACTION
+
 
 class Uniform(Protocol):
     """What `fedward_shared.privacy.randomness.Randomness` is here."""
 
-    def uniform(self, count: int) -> NDArray[np.float64]:
-        """`count` numbers in [0, 1)."""
+    def words32(self, count: int) -> NDArray[np.uint32]:
+        """`count` integers of 32 random bits each."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class Quantiser:
         """The numbers of the ring for the coordinates `values` (one axis), times `weight`.
 
         Rounding is stochastic: up with the probability of the part that is cut off, so that the
-        mean is the value itself. Raises AdapterError for NaN or infinity.
+        mean is the value itself, to 2^-33 of a step. Raises AdapterError for NaN or infinity.
         """
         top = largest(self.precision)
         numbers = ring.zeros(values.size)
@@ -54,11 +58,12 @@ class Quantiser:
                 raise AdapterError("an update that is to be masked holds NaN or infinity")
             scaled *= top / self.bound
             np.clip(scaled, -top, top, out=scaled)
-            scaled += randomness.uniform(scaled.size)
-            np.floor(scaled, out=scaled)
-            # top + u, u just below 1, is rounded to top + 1 in floating point.
-            np.minimum(scaled, top, out=scaled)
-            numbers[at] = ring.from_signed(scaled.astype(np.int64) * weight)
+            scaled *= _ONE
+            fixed = np.rint(scaled, out=scaled).astype(np.int64)
+            fixed += randomness.words32(fixed.size)
+            fixed >>= FRACTION
+            fixed *= weight
+            numbers[at] = ring.from_signed(fixed)
         return numbers
 
     def dequantise(self, total: NDArray[np.int32], total_weight: int) -> NDArray[np.float32]:

@@ -60,18 +60,13 @@ class Ring:
         signed: NDArray[np.int32] = numbers.view(f"<i{self.bits // 8}").astype(np.int32)
         return signed
 
-    def pack(self, numbers: Numbers) -> bytes:
-        """The numbers as bytes: little-endian; of 12 bits, two in three bytes, a half byte of zeros
-        after an odd last one.
+    def pack(self, numbers: Numbers, header: bytes = b"") -> bytes:
+        """`header`, then the numbers: little-endian; of 12 bits, two in three bytes, a half byte of
+        zeros after an odd last one.
         """
         if self.bits != 12:
-            return numbers.tobytes()
-        packed = bytearray(self.packed_bytes(numbers.size))
-        for at in chunks(numbers.size):
-            part = _pack_12(numbers[at])
-            start = at.start * 3 // 2
-            packed[start : start + len(part)] = part
-        return bytes(packed)
+            return b"".join([header, numbers.data])
+        return b"".join([header, *(_pack_12(numbers[at]) for at in chunks(numbers.size))])
 
     def unpack(self, data: bytes | memoryview, count: int, origin: str) -> Numbers:
         """The `count` numbers in `data`; a view of it where the width allows.

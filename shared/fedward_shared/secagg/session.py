@@ -1,18 +1,29 @@
 """What all parties of an attempt know beforehand, and what both halves check of the others' messages."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
 
 from fedward_shared import canonical
 from fedward_shared.errors import AggregationError, RoundAbandoned
 from fedward_shared.identity import PublicKey
 from fedward_shared.secagg.graph import Degree, Graph, check_terms, degree_for
-from fedward_shared.secagg.labels import Label
+from fedward_shared.secagg.labels import KEY_BYTES, Label
 from fedward_shared.secagg.ring import Ring
 from fedward_shared.secagg.signed import Advertisement, Agreement, OfAttempt
+from fedward_shared.terms import Terms
 
 HEADER_BYTES = 40
+Key = Annotated[bytes, Field(min_length=KEY_BYTES, max_length=KEY_BYTES)]
+
+
+class Kept(Terms):
+    """What is written with its bytes in hexadecimal."""
+
+    model_config = ConfigDict(ser_json_bytes="hex", val_json_bytes="hex")
 
 
 @dataclass(frozen=True)
@@ -44,6 +55,11 @@ class Session:
         said = [self.charter, self.round, self.attempt, keys, terms]
         return canonical.digest(canonical.encode(said))
 
+    @property
+    def label(self) -> Label:
+        """Of the attempt before its cohort is known."""
+        return Label(self.charter, self.round, self.attempt, self.digest)
+
     def read_advertisement(self, site: str, data: bytes) -> Advertisement:
         """What `site` has signed. Raises StatementError, or AggregationError for another attempt."""
         said = Advertisement.read(*self._read_as(site, data, "keys")).by(site, f"keys of {site}")
@@ -69,13 +85,12 @@ class Session:
             )
 
 
-@dataclass(frozen=True)
-class Peer:
+class Peer(Kept):
     """A party's advertised public keys and commitment, as they were signed."""
 
-    mask_key: bytes
-    envelope_key: bytes
-    commitment: bytes
+    mask_key: Key
+    envelope_key: Key
+    commitment: Key
 
 
 @dataclass(frozen=True)
@@ -101,7 +116,11 @@ class Cohort:
         return cls.of(
             session,
             {
-                site: Peer(*map(bytes.fromhex, (one.mask_key, one.envelope_key, one.commitment)))
+                site: Peer(
+                    mask_key=bytes.fromhex(one.mask_key),
+                    envelope_key=bytes.fromhex(one.envelope_key),
+                    commitment=bytes.fromhex(one.commitment),
+                )
                 for site, one in said.items()
             },
         )
@@ -112,13 +131,9 @@ class Cohort:
         keys = [key for peer in peers.values() for key in (peer.mask_key, peer.envelope_key)]
         if len(set(keys)) != len(keys):
             raise AggregationError("two of the advertised keys are the same")
-        members = [
-            [site, peer.mask_key.hex(), peer.envelope_key.hex(), peer.commitment.hex()]
-            for site, peer in sorted(peers.items())
-        ]
+        members = [[site, peer.model_dump(mode="json")] for site, peer in sorted(peers.items())]
         digest = canonical.digest(canonical.encode([session.digest, members]))
-        label = Label(session.charter, session.round, session.attempt, digest)
-        return cls(session, dict(sorted(peers.items())), label)
+        return cls(session, dict(sorted(peers.items())), replace(session.label, cohort=digest))
 
     @cached_property
     def degree(self) -> Degree:

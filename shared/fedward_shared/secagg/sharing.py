@@ -1,7 +1,4 @@
-"""Shamir's secret sharing of 32-byte secrets, and the envelopes in which shares travel.
-
-The sharing is pycryptodome's, over GF(2^128): a secret is two halves of 16 bytes, shared apart.
-"""
+"""Shamir's secret sharing of 16-byte seeds, and the envelopes in which shares travel."""
 
 import os
 
@@ -10,38 +7,29 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from fedward_shared.errors import AggregationError
-from fedward_shared.secagg.labels import Label
+from fedward_shared.secagg.labels import SEED_BYTES, Label
 from fedward_shared.secagg.masks import exchange
 
-HALF = 16
-SHARE_BYTES = 2 * HALF
+SHARE_BYTES = SEED_BYTES
 NONCE_BYTES = 12
 ENVELOPE_BYTES = NONCE_BYTES + 2 * SHARE_BYTES + 16
-"""A nonce, one share of either secret, and the tag."""
+"""A nonce, one share of either seed, and the tag."""
 
 
-def split(secret: bytes, threshold: int, count: int) -> list[bytes]:
-    """`count` shares of 32 bytes, of which any `threshold` give the secret, and fewer tell nothing.
+def split(seed: bytes, threshold: int, count: int) -> list[bytes]:
+    """`count` shares, of which any `threshold` give the seed, and fewer tell nothing.
 
     Share i stands for the point i + 1.
     """
-    halves = (
-        Shamir.split(threshold, count, secret[at : at + HALF], ssss=False) for at in (0, HALF)
-    )
-    return [first + second for (_, first), (_, second) in zip(*halves, strict=True)]
+    return [share for _, share in Shamir.split(threshold, count, seed, ssss=False)]
 
 
 def combine(shares: dict[int, bytes]) -> bytes:
-    """The secret that exactly a threshold of shares (by their point) stands for.
+    """The seed that exactly a threshold of shares (by their point) stands for.
 
     Where one share is wrong, the result is: compare it with what its owner committed itself to.
     """
-    return b"".join(
-        Shamir.combine(
-            [(point, share[at : at + HALF]) for point, share in shares.items()], ssss=False
-        )
-        for at in (0, HALF)
-    )
+    return Shamir.combine(list(shares.items()), ssss=False)
 
 
 def seal(label: Label, secret: bytes, sender: str, receiver: str, key: bytes, text: bytes) -> bytes:

@@ -40,6 +40,7 @@ class StudyModel(nn.Module, ABC):
     ) -> None:
         super().__init__()
         self.task = task
+        self.method = adapter.method
         self.has_adapter = adapter.method != "head-only"
         self.head_only = not self.has_adapter
         """Whether the whole body is frozen, so that `prepare` runs all of it."""
@@ -61,37 +62,59 @@ class StudyModel(nn.Module, ABC):
         name = type(base).__name__
         if self.first_layer and len(set(getattr(base.config, "layer_types", None) or [])) > 1:
             raise ModelError(f"{name}: layers of several kinds; adapter.layers has to begin at 0")
-        ids_BT = torch.arange(PROBE_TOKENS)[None, :] % base.config.vocab_size
+        ids_BT = self._probe_ids()
         mask_BT = torch.ones_like(ids_BT, dtype=torch.bool)
         try:
             entered = self.upper(StudyModel.lower(self, ids_BT, mask_BT), mask_BT)[0]
         except (KeyError, RuntimeError) as error:
             raise ModelError(f"{name}: its layers cannot be entered from outside") from error
-        whole = self.body(input_ids=ids_BT, attention_mask=mask_BT.long(), use_cache=False)[0]
-        if not torch.allclose(entered, whole, atol=PROBE_TOLERANCE, rtol=PROBE_TOLERANCE):
+        if not torch.allclose(entered, self.probe(), atol=PROBE_TOLERANCE, rtol=PROBE_TOLERANCE):
             raise ModelError(
                 f"{name}: entered at layer {self.first_layer} it computes other values"
             )
+
+    def _probe_ids(self) -> torch.Tensor:
+        config: Any = self.body.config
+        ids_BT: torch.Tensor = torch.arange(PROBE_TOKENS)[None, :] % config.vocab_size
+        return ids_BT
+
+    @torch.no_grad()
+    def probe(self) -> torch.Tensor:
+        """What the whole body makes of a text that is nobody's, [1, T, D] or [1, T, V]."""
+        ids_BT = self._probe_ids()
+        output: torch.Tensor = self.body(
+            input_ids=ids_BT, attention_mask=torch.ones_like(ids_BT), use_cache=False
+        )[0]
+        return output
 
     @property
     def layers(self) -> "_Layers":
         """The body's transformer layers.
 
-        Looked up and not kept: a second path to them would make Opacus hook each layer twice, and
-        double the adapter's gradient samples.
+        Looked up and not kept: a second path to them would give each of their tensors two names.
         """
         return next(module for module in self.body.modules() if isinstance(module, _Layers))
 
     def enter_round(self, number: int, training: TrainingTerms) -> None:
-        """In the first `head_rounds` rounds the adapter is as frozen as the base model."""
-        self.head_only = not self.has_adapter or number <= training.head_rounds
+        """Lets the tensors train that do so in round `number`. In the first `head_rounds` the adapter is
+        as frozen as the base model."""
+        turn = training.turn(number)
+        self.head_only = not self.has_adapter or not turn
+        adapters.train(self.body, self.method, turn or 1)
 
     def frozen_digest(self) -> str:
-        """Digest of the adapter that `prepare` runs over; empty for one that changes nothing."""
-        adapter = adapters.adapter_parameters(self.body) if self.head_only else {}
-        if not any(names.starts_at_zero(n) and bool(t.any()) for n, t in adapter.items()):
+        """Digest of what `prepare` runs over besides the base model; empty if that changes nothing.
+
+        A prefix shifts the positions of the text even where it trains, so its length is told.
+        """
+        own = {n: t for n, t in self.named_tensors().items() if names.part_of(n) != "head"}
+        if not self.head_only:
+            lengths = [len(t) for n, t in own.items() if names.part_of(n) == "prefix"]
+            return f"after {lengths[0]}" if lengths else ""
+        acting = [t for n, t in own.items() if names.part_of(n) in ("B", "prefix", "moved")]
+        if not any(bool(tensor.any()) for tensor in acting):
             return ""
-        return tensors.digest({name: tensor.detach() for name, tensor in adapter.items()})
+        return tensors.digest({name: tensor.detach() for name, tensor in own.items()})
 
     @torch.no_grad()
     def aim(self, examples: Examples) -> None:
@@ -116,18 +139,18 @@ class StudyModel(nn.Module, ABC):
 
     def named_tensors(self) -> dict[str, torch.Tensor]:
         """Every tensor that belongs to the study and not to the base model."""
-        return {**adapters.adapter_parameters(self.body), **self.head_tensors()}
+        return {**adapters.adapter_tensors(self.body), **self.head_tensors()}
 
     def head_tensors(self) -> dict[str, torch.Tensor]:
         """The head's tensors; none where the base model has all that the task needs."""
         return {}
 
     def exchanged(self) -> Tensors:
-        """A copy of the tensors that train: what a round sends in both directions."""
+        """A copy of the tensors that train in this round: a site sends what it has changed of them."""
         return {
             name: tensor.detach().clone()
             for name, tensor in self.named_tensors().items()
-            if tensor.requires_grad
+            if tensor.requires_grad and (names.part_of(name) == "head" or not self.head_only)
         }
 
     def load(self, values: Tensors, origin: str) -> None:
@@ -138,6 +161,7 @@ class StudyModel(nn.Module, ABC):
         with torch.no_grad():
             for name, value in values.items():
                 own[name].copy_(value)
+        adapters.settle(self.body)
 
     # Records
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fedward_shared.privacy.randomness import Randomness
+
 MICRO_BATCH_TOKENS = 2048
 """Padded positions of a micro-batch."""
 
@@ -30,6 +32,20 @@ class Units:
 
     def __len__(self) -> int:
         return len(self.longest_U)
+
+    def at_most(self, limit: int, lengths_N: np.ndarray, randomness: Randomness) -> "Units":
+        """The same units with at most `limit` records each, every one of a unit's with equal chance.
+
+        What a unit keeps depends on its own records and on the draw, never on another unit: who is
+        neighbour to whom, and what one unit can move, stay as they are.
+        """
+        sizes = np.diff(self.starts)
+        owners_N = np.repeat(np.arange(len(self)), sizes)
+        drawn_N = np.lexsort((randomness.uniform(len(owners_N)), owners_N))
+        kept = np.sort(drawn_N[np.arange(len(owners_N)) - self.starts[:-1][owners_N] < limit])
+        records = self.records_N[kept]
+        starts = np.concatenate([[0], np.cumsum(np.minimum(sizes, limit))])
+        return Units(records, starts, np.maximum.reduceat(lengths_N[records], starts[:-1]))
 
     def records(self, units: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The records of `units`, one unit after the other, and for each of them its unit's place."""

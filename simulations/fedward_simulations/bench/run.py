@@ -16,7 +16,17 @@ from typing import Any
 from rich.console import Console
 
 from fedward_shared.files import write_atomically
-from fedward_simulations.bench import attacks, engines, fold, gate, registration
+from fedward_simulations.bench import (
+    accounting,
+    attacks,
+    engines,
+    fold,
+    gate,
+    masking,
+    masking_scale,
+    methods,
+    registration,
+)
 from fedward_simulations.bench.rows import Row, table
 
 RESULT_FILE = "result.json"
@@ -41,12 +51,18 @@ class Benchmark:
 
 
 BENCHMARKS: dict[str, Benchmark] = {
+    "accounting": Benchmark(
+        "ε by our accountant and by its peers, and from a ledger", accounting.run
+    ),
     "attacks": Benchmark(
         "Hostile sites under each rule of aggregation", attacks.run, resumable=True
     ),
     "engines": Benchmark("The two engines of a simulation", engines.run),
     "fold": Benchmark("Adding up the replies of a round", fold.run),
     "gate": Benchmark("A message through a site's gate and past it", gate.run),
+    "masking": Benchmark("What masking costs a site", masking.run),
+    "masking-scale": Benchmark("How masking grows", masking_scale.run),
+    "methods": Benchmark("Adapter methods beside each other", methods.run, resumable=True),
     "registration": Benchmark("Registering a dataset at a site", registration.run),
 }
 

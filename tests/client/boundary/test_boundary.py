@@ -57,8 +57,8 @@ class Said:
     def reserve(self, charter: str, request: bytes, adapter: str) -> object:
         return self._say("reserve", charter, request, adapter)
 
-    def clear(self, booking: int, update: bytes) -> object:
-        return self._say("clear", booking, update)
+    def clear(self, booking: int, update: bytes, norms: str) -> object:
+        return self._say("clear", booking, update, norms)
 
     def note(self, note: ReceiptNote) -> object:
         return self._say("note", note)
@@ -98,11 +98,11 @@ def test_every_call_arrives_as_it_was_made_and_so_does_every_answer(at: Counter)
     assert at.caller.greet(Hello(DIGEST, "ab")) == welcome
     at.said.answer = OFFER
     assert at.caller.offer(DIGEST, b"receipt") == OFFER
-    at.said.answer = Grant(7, 3, DIGEST)
-    assert at.caller.reserve(DIGEST, b"request", DIGEST) == Grant(7, 3, DIGEST)
+    at.said.answer = grant = Grant(7, 3, DIGEST, '{"head":"0.5"}')
+    assert at.caller.reserve(DIGEST, b"request", DIGEST) == grant
     at.said.answer = update
     assert at.caller.reserve(DIGEST, b"request", DIGEST) == update
-    assert at.caller.clear(7, update.update) == update
+    assert at.caller.clear(7, update.update, '{"head":"0.4"}') == update
     at.said.answer = Noted("north")
     assert at.caller.note(ReceiptNote(DIGEST, b"\x80")) == Noted("north")
     at.said.answer = refusal = Refusal("north", RefusalCode.BUDGET, b"objection")
@@ -112,7 +112,7 @@ def test_every_call_arrives_as_it_was_made_and_so_does_every_answer(at: Counter)
         ("offer", DIGEST, b"receipt"),
         ("reserve", DIGEST, b"request", DIGEST),
         ("reserve", DIGEST, b"request", DIGEST),
-        ("clear", 7, update.update),
+        ("clear", 7, update.update, '{"head":"0.4"}'),
         ("note", ReceiptNote(DIGEST, b"\x80")),
         ("refuse", DIGEST, "00", RefusalCode.BUDGET),
     ]
@@ -120,7 +120,7 @@ def test_every_call_arrives_as_it_was_made_and_so_does_every_answer(at: Counter)
     assert at.answered == [
         welcome,
         OFFER,
-        Grant(7, 3, DIGEST),
+        grant,
         update,
         update,
         Noted("north"),

@@ -48,6 +48,7 @@ def test_samples_may_be_empty() -> None:
         {"expected_batch": 0.0},
         {"adapter_share": 0.0},
         {"adapter_share": 1.0},
+        {"records_per_unit": 0},
     ],
 )
 def test_numbers_that_describe_no_mechanism_are_refused(change: dict[str, float]) -> None:

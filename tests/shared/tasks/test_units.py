@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedward_shared.errors import PrivacyError
+from fedward_shared.privacy.randomness import Randomness
 from fedward_shared.tasks.examples import Examples
 from fedward_shared.tasks.units import MICRO_BATCH_TOKENS, Units
 
@@ -77,3 +78,31 @@ def test_without_owners_there_are_records_alone() -> None:
     for unit in ("patient", "customer"):
         with pytest.raises(PrivacyError, match=f"one {unit} at a time"):
             examples.units(unit)
+
+
+@given(owned(), st.integers(1, 6), st.integers(0, 1000))
+def test_of_each_unit_at_most_so_many_records_are_kept(
+    data: tuple[np.ndarray, np.ndarray], limit: int, seed: int
+) -> None:
+    lengths, owners = data
+    units = Units.of(lengths, owners)
+    fewer = units.at_most(limit, lengths, Randomness.from_seed(seed, "records"))
+    assert len(fewer) == len(units)
+    for unit in range(len(units)):
+        (all_of_it, _), (kept, _) = (u.records(np.array([unit])) for u in (units, fewer))
+        assert len(kept) == min(limit, len(all_of_it))
+        assert set(kept) <= set(all_of_it)
+        assert list(kept) == sorted(kept)
+        assert fewer.longest_U[unit] == lengths[kept].max()
+
+
+def test_every_record_of_a_unit_is_kept_as_often_as_another() -> None:
+    owners_N = np.array([0] * 5 + [1] * 2)
+    units = Units.of(np.ones(7, dtype=np.int64), owners_N)
+    randomness = Randomness.from_seed(0, "records")
+    kept = np.zeros(7)
+    for _ in range(4000):
+        kept[units.at_most(2, np.ones(7, dtype=np.int64), randomness).records_N] += 1
+    assert (kept[5:] == 4000).all()
+    # Four standard deviations of a share of 2/5 in 4,000 draws.
+    assert np.abs(kept[:5] / 4000 - 0.4).max() < 4 * np.sqrt(0.4 * 0.6 / 4000)

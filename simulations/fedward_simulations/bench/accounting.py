@@ -2,8 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -14,11 +13,15 @@ from opacus.accountants import RDPAccountant
 from fedward_client.ledger import START, Booking, Ledger, Limit
 from fedward_shared.privacy import accountant
 from fedward_shared.privacy.plan import Event
+from fedward_simulations.bench.rows import Row
 
 DELTA = 1e-5
 RUNS = 5
 EVENTS = 1000
 NEW_BOOKINGS = 50
+RENYI_BOUND = 0.90
+PLD_BOUND = 1.01
+WARM_MILLISECONDS = 50.0
 
 
 def dp_sgd(rate: float, noise: float, steps: int) -> Event:
@@ -53,38 +56,39 @@ STUDIES: dict[str, tuple[Event, int]] = {
 """Six studies at one account, and how many bookings each has."""
 
 
-def run(folder: Path) -> list[str]:
-    """A Markdown table of ε, then what the real ledger takes; times are medians."""
-    return [*_compared(), "", *_ledger(folder / "ledger.sqlite")]
+def run(folder: Path) -> list[Row]:
+    """ε and seconds of each plan beside the peers', then what the real ledger takes; medians.
+
+    Raises AssertionError for an ε below dp-accounting's, which would claim what is not so.
+    """
+    return [*_compared(), *_ledger(folder / "ledger.sqlite")]
 
 
-def _compared() -> list[str]:
-    lines = [
-        "| plan | fedward ε | seconds | Opacus RDP ε | ratio | dp-accounting ε | seconds | above it |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+def _compared() -> Iterator[Row]:
     for name, events in PLANS.items():
-        ours, our_time = _timed(_cold_epsilon, events)
-        pld, pld_time = _timed(_pld, events)
+        (ours, seconds), (pld, pld_seconds) = _in_turns(_cold_epsilon, _pld, events=events)
+        assert ours >= pld, f"{name}: ε = {ours} is below dp-accounting's {pld}"
         renyi = _renyi(events)
-        against = "none" if renyi is None else f"{renyi:.4f}"
-        ratio = "" if renyi is None else f"{ours / renyi:.3f}"
-        lines.append(
-            f"| {name} | {ours:.4f} | {our_time:.3f} | {against} | {ratio} | {pld:.4f} | "
-            f"{pld_time:.3f} | {100 * (ours / pld - 1):.3f} % |"
+        if renyi is not None:
+            yield Row(name, ours, renyi, "Opacus RDP", "ε", bound=RENYI_BOUND)
+        yield Row(name, ours, pld, "dp-accounting PLD", "ε", bound=PLD_BOUND)
+        yield Row(
+            f"{name}: of an accountant that kept nothing", seconds, pld_seconds, "dp-accounting PLD"
         )
-    return lines
 
 
-def _timed(
-    compute: Callable[[Sequence[Event]], float], events: Sequence[Event]
-) -> tuple[float, float]:
-    seconds = []
+def _in_turns(
+    *ways: Callable[[Sequence[Event]], float], events: Sequence[Event]
+) -> list[tuple[float, float]]:
+    """What each of `ways` gives, and its median seconds."""
+    values = [0.0 for _ in ways]
+    seconds: list[list[float]] = [[] for _ in ways]
     for _ in range(RUNS):
-        started = time.perf_counter()
-        value = compute(events)
-        seconds.append(time.perf_counter() - started)
-    return value, statistics.median(seconds)
+        for number, way in enumerate(ways):
+            started = time.perf_counter()
+            values[number] = way(events)
+            seconds[number].append(time.perf_counter() - started)
+    return [(value, statistics.median(taken)) for value, taken in zip(values, seconds, strict=True)]
 
 
 def _cold_epsilon(events: Sequence[Event]) -> float:
@@ -114,43 +118,35 @@ def _renyi(events: Sequence[Event]) -> float | None:
     return float(peer.get_epsilon(DELTA))
 
 
-@dataclass(frozen=True)
-class _Times:
-    """Milliseconds of several calls, by the clock and of computing."""
-
-    calls: list[tuple[float, float]]
-
-    def __str__(self) -> str:
-        clock, computing = zip(*self.calls, strict=True)
-        return (
-            f"{statistics.median(clock):7.1f} ms (at most {max(clock):.1f}), of that "
-            f"{statistics.median(computing):.1f} ms of computing"
-        )
-
-
-def _ledger(path: Path) -> list[str]:
+def _ledger(path: Path) -> list[Row]:
+    """Of a ledger of 1,000 bookings, six studies and six mechanisms."""
     filled(path)
     ledger = Ledger(path)
     try:
+        spending = "what was spent, asked"
         return [
-            f"a ledger of {EVENTS:,} bookings, six studies, six mechanisms",
-            f"opened and checked                   {_of(lambda: Ledger(path).close())}",
-            f"spending, nothing kept               {_of(lambda: _cold_spending(ledger))}",
-            f"spending, warm                       {_of(lambda: ledger.spending('records'))}",
+            _row("the ledger opened, its chain checked", _of(lambda: Ledger(path).close())),
+            _row(f"{spending} the first time in a process", _of(lambda: _cold_spending(ledger))),
+            _row(f"{spending} again", _of(lambda: ledger.spending("records")), WARM_MILLISECONDS),
             *_booking(ledger),
         ]
     finally:
         ledger.close()
 
 
-def _of(call: Callable[[], object]) -> _Times:
-    return _Times([_timed_once(call) for _ in range(RUNS)])
+def _row(name: str, milliseconds: Sequence[float], at_most: float | None = None) -> Row:
+    peer_name, bound = ("", None) if at_most is None else ("at most", 1.0)
+    return Row(name, statistics.median(milliseconds), at_most, peer_name, "ms", bound)
 
 
-def _timed_once(call: Callable[[], object]) -> tuple[float, float]:
-    clock, computing = time.perf_counter(), time.process_time()
+def _of(call: Callable[[], object]) -> list[float]:
+    return [_timed_once(call) for _ in range(RUNS)]
+
+
+def _timed_once(call: Callable[[], object]) -> float:
+    started = time.perf_counter()
     call()
-    return 1000 * (time.perf_counter() - clock), 1000 * (time.process_time() - computing)
+    return 1000 * (time.perf_counter() - started)
 
 
 def _cold_spending(ledger: Ledger) -> None:
@@ -158,7 +154,7 @@ def _cold_spending(ledger: Ledger) -> None:
     ledger.spending("records")
 
 
-def _booking(ledger: Ledger) -> list[str]:
+def _booking(ledger: Ledger) -> list[Row]:
     """One new booking after the other, each of another study than the last, and what is spent then."""
     account = Limit("records", "site.toml", 50.0, DELTA)
     reserved, said = [], []
@@ -170,8 +166,8 @@ def _booking(ledger: Ledger) -> list[str]:
         reserved.append(_timed_once(partial(ledger.reserve, *asked)))
         said.append(_timed_once(partial(ledger.spending, account.name)))
     return [
-        f"reserve, {NEW_BOOKINGS} new bookings             {_Times(reserved)}",
-        f"spending after each of these         {_Times(said)}",
+        _row(f"a new booking reserved ({NEW_BOOKINGS}, of every study in turn)", reserved),
+        _row("what was spent, after each of these", said, WARM_MILLISECONDS),
     ]
 
 

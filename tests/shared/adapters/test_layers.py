@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import BertConfig, BertModel, MixtralConfig, MixtralForCausalLM, PreTrainedModel
 
 from fedward_shared import adapters, pretrained, tensors
 from fedward_shared.charter import AdapterTerms
@@ -53,13 +54,13 @@ def test_lora_xs_trains_the_core_alone(tiny_bert_folder: Path) -> None:
 def test_head_only_attaches_nothing(tiny_bert_folder: Path) -> None:
     model = attached(tiny_bert_folder, AdapterTerms(method="head-only"))
     assert not trained(model)
-    assert not adapters.adapter_parameters(model)
+    assert not adapters.adapter_tensors(model)
     assert adapters.initial(model, 0) == {}
 
 
 def test_only_the_layers_and_modules_named_get_an_adapter(tiny_bert_folder: Path) -> None:
     model = attached(tiny_bert_folder, terms(modules=("query",), layers=(1,)))
-    names = set(adapters.adapter_parameters(model))
+    names = set(adapters.adapter_tensors(model))
     place = "base_model.model.encoder.layer.1.attention.self.query"
     assert names == {f"{place}.lora_A.weight", f"{place}.lora_B.weight"}
 
@@ -112,7 +113,7 @@ def test_alpha_over_rank_scales_what_the_adapter_adds(tiny_bert_folder: Path) ->
     for alpha in (0.0001, 4.0, 8.0):
         wanted = terms(modules=("query",), layers=(0,)).model_copy(update={"alpha": alpha})
         model = attached(tiny_bert_folder, wanted)
-        own = adapters.adapter_parameters(model)
+        own = adapters.adapter_tensors(model)
         start = adapters.initial(model, 0)
         with torch.no_grad():
             for name, parameter in own.items():
@@ -151,3 +152,46 @@ def test_a_rank_beyond_the_width_is_refused(method: str, tiny_bert_folder: Path)
     attached(tiny_bert_folder, terms(method, rank=32))
     with pytest.raises(CharterError, match=r"adapter\.rank is 33, .*query has 32 inputs"):
         attached(tiny_bert_folder, terms(method, rank=33))
+
+
+def mixtral() -> PreTrainedModel:
+    config = MixtralConfig(
+        vocab_size=30,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        num_local_experts=4,
+    )
+    return MixtralForCausalLM(config)
+
+
+def bert() -> PreTrainedModel:
+    config = BertConfig(
+        vocab_size=30,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+    )
+    return BertModel(config)
+
+
+@pytest.mark.parametrize(
+    ("base", "module"),
+    [(mixtral(), "w2"), (mixtral(), "gate"), (mixtral(), "experts"), (bert(), "LayerNorm")],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_what_is_no_linear_layer_is_refused(base: PreTrainedModel, module: str) -> None:
+    """The experts of a mixture and its router among them."""
+    terms = AdapterTerms(method="ffa-lora", rank=2, target_modules=(module,), layers=(0,))
+    with pytest.raises(CharterError, match=r"adapter\.target_modules"):
+        adapters.attach(base, terms)
+
+
+def test_the_attention_of_a_mixture_is_adapted() -> None:
+    terms = AdapterTerms(
+        method="lora", rank=2, target_modules=("q_proj", "k_proj", "v_proj", "o_proj"), layers=(0,)
+    )
+    assert len(adapters.adapter_tensors(adapters.attach(mixtral(), terms))) == 8
