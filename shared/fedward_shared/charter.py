@@ -263,7 +263,7 @@ class Charter(Terms):
         self._check_method()
         terms = self.aggregation
         rules.check(terms.rule, terms.hostile, terms.minimum_cohort, terms.weights, False)
-        sizes = (terms.minimum_cohort, terms.enough, terms.buffer, terms.cohort, len(names))
+        sizes = (terms.minimum_cohort, terms.enough, terms.buffer, terms.cohort, len(called))
         rules.check_flow(terms.rule, terms.weights, sizes, terms.late, False)
         return self
 
@@ -284,8 +284,8 @@ class Charter(Terms):
         terms = self.aggregation
         if not METHODS[method].ages and (terms.buffer or terms.late == "next-round"):
             raise ValueError(
-                f"aggregation.buffer, aggregation.late: under {method} an update does not fit the tensors "
-                "of a later round"
+                f"aggregation.buffer, aggregation.late: under {method} an update does not fit the "
+                "tensors of a later round"
             )
         for name, rank in ranks.items():
             if rank > self.adapter.rank:

@@ -134,7 +134,7 @@ class Hostile(Trusted):
         self._change = change
         self._generator = torch.Generator().manual_seed(seed)
 
-    def clear(self, booking: int, update: bytes) -> Update:
+    def clear(self, booking: int, update: bytes, norms: str = "") -> Update:
         """As `Core` says, of the changed update: cut to the bound, beyond which nobody would take it."""
         with self._site() as site:
             booked = site.ledger.unanswered(booking)
@@ -143,7 +143,8 @@ class Hostile(Trusted):
         changed = self._change(tensors.decode(update, "update"), self._generator)
         most = 0.99 * charter.aggregation.maximum_update_norm
         scale = min(1.0, most / tensors.norm(changed))
-        return super().clear(booking, tensors.encode({n: scale * t for n, t in changed.items()}))
+        cut = {name: scale * tensor for name, tensor in changed.items()}
+        return super().clear(booking, tensors.encode(cut), norms)
 
 
 @dataclass(frozen=True)
