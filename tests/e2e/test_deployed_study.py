@@ -109,7 +109,7 @@ def test_a_study_survives_the_kill_of_its_superlink_and_of_its_serverapp(
             check_masked(path)
             path.write_text(path.read_text().replace('"required"', '"optional"'))
 
-        # The same sites in a second study without masks; its ServerApp is killed after its first round.
+        # The same sites in a second study, without masks; its ServerApp is killed after the first round.
         second, same_sites = consortium.prepare("killed-app", recipe, EPSILON)
         for old, new in zip(settings, same_sites, strict=True):
             new.rename(new.with_suffix(".own"))
