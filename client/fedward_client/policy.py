@@ -202,6 +202,7 @@ def _minimum_cohort(case: Case) -> str:
 
 
 def _collusion(case: Case) -> str:
+    masks = case.charter.secure_aggregation
     asked, colluding = case.charter.aggregation.minimum_cohort, case.settings.collusion
     if not colluding:
         return "nobody is supposed to work together with the coordinator"
@@ -211,10 +212,20 @@ def _collusion(case: Case) -> str:
             f"says collusion = {colluding}, which asks for {colluding + HONEST}: those who know "
             f"{colluding} of the updates would know this site's",
         )
+    if masks is not None and masks.colluding < colluding:
+        raise case.refuse(
+            f"secure_aggregation.colluding is {masks.colluding}",
+            f"says collusion = {colluding}: the masks hold against no more than the charter says",
+        )
     return f"{asked - colluding} sites or more remain beside {colluding} that work together"
 
 
 def _secure_aggregation(case: Case) -> str:
+    if case.charter.secure_aggregation is not None:
+        return (
+            "masked: the coordinator sees sums of updates, of "
+            f"{case.charter.aggregation.minimum_cohort} sites or more"
+        )
     if case.settings.secure_aggregation == "required":
         raise case.refuse("updates are not masked", 'says secure_aggregation = "required"')
     return "not required: the coordinator sees this site's update by itself"

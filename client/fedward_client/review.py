@@ -51,6 +51,7 @@ def sentences(charter: Charter, site: Site) -> list[tuple[str, str]]:
         ("Dataset", _dataset(charter, site)),
         ("What runs", _what_runs(charter)),
         ("What leaves", _what_leaves(charter)),
+        ("Who sees it", _who_sees_it(charter)),
         ("What it costs", _cost(charter, site)),
         ("Afterwards", _afterwards(charter)),
         ("Digest", charter.digest),
@@ -136,10 +137,24 @@ def _noise(charter: Charter) -> str:
 
 
 def _what_leaves(charter: Charter) -> str:
+    masked = ", under masks" if charter.secure_aggregation else ""
     return (
         f"Each round, to {charter.coordinator.name}: the change of the trained tensors "
-        f"{_noise(charter)}, the ε spent, and this site's name. Or a fixed word, when the site refuses. "
-        "No record, no count, no metric"
+        f"{_noise(charter)}{masked}, the ε spent, and this site's name. Or a fixed word, when the site "
+        "refuses. No record, no count, no metric"
+    )
+
+
+def _who_sees_it(charter: Charter) -> str:
+    masks, coordinator = charter.secure_aggregation, charter.coordinator.name
+    if masks is None:
+        return f"{coordinator} sees this site's change of the tensors by itself: it is not masked"
+    minimum, others = charter.aggregation.minimum_cohort, len(charter.participants) - 1
+    return (
+        f"Masked: {coordinator} gets the sum over {minimum} sites or more and cannot see this site's "
+        f"part, even if {masks.colluding} of the {others} others work together with it; of fewer sites "
+        "it learns nothing. The keys of the masks are the sites' own, signed, and made for each round. "
+        f"Numbers are rounded to {masks.precision} bits"
     )
 
 

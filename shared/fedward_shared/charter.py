@@ -27,8 +27,11 @@ from fedward_shared.names import METHODS
 from fedward_shared.privacy import accountant
 from fedward_shared.privacy.clipping import AdaptiveClipping
 from fedward_shared.privacy.plan import Event, TrainingPlan
+from fedward_shared.privacy.reach import reach
 from fedward_shared.privacy.unit import Unit
 from fedward_shared.rules import Rule
+from fedward_shared.secagg import graph
+from fedward_shared.secagg.ring import ring_for
 from fedward_shared.tensors import Schema
 from fedward_shared.terms import Digest, Name, Terms, describe
 
@@ -199,6 +202,19 @@ class AggregationTerms(Terms):
     maximum_update_norm: Annotated[Decimal, Field(ge=1e-6, le=1e6, allow_inf_nan=False)] = 100.0
 
 
+class SecureAggregationTerms(Terms):
+    """Masks: the coordinator gets sums of updates, of `aggregation.minimum_cohort` sites or more.
+
+    `precision`: bits of a coordinate, sign included. `colluding`: how many participants may work
+    together with the coordinator. `bound`: what a coordinate of an update is cut off at, on either side
+    of 0; without it, what the training terms say that one can reach.
+    """
+
+    precision: Annotated[int, Field(ge=2, le=24)] = 12
+    colluding: Annotated[int, Field(ge=0, le=10**4)] = 1
+    bound: Positive | None = None
+
+
 class Party(Terms):
     """An institution, and the key that its signatures are checked with."""
 
@@ -243,6 +259,7 @@ class Charter(Terms):
     privacy: PrivacyTerms
     training: TrainingTerms
     aggregation: AggregationTerms
+    secure_aggregation: SecureAggregationTerms | None = None
     participants: tuple[Participant, ...]
 
     @model_validator(mode="after")
@@ -262,9 +279,10 @@ class Charter(Terms):
             )
         self._check_method()
         terms = self.aggregation
-        rules.check(terms.rule, terms.hostile, terms.minimum_cohort, terms.weights, False)
+        masked = self.secure_aggregation is not None
+        rules.check(terms.rule, terms.hostile, terms.minimum_cohort, terms.weights, masked)
         sizes = (terms.minimum_cohort, terms.enough, terms.buffer, terms.cohort, len(called))
-        rules.check_flow(terms.rule, terms.weights, sizes, terms.late, False)
+        rules.check_flow(terms.rule, terms.weights, sizes, terms.late, masked)
         return self
 
     def _check_method(self) -> None:
@@ -280,6 +298,11 @@ class Charter(Terms):
             raise ValueError(
                 f"aggregation.rule: {self.aggregation.rule} compares updates number by number, and of "
                 f"{method} the coordinator makes {METHODS[method].each}; take the mean"
+            )
+        if METHODS[method].each and self.secure_aggregation is not None:
+            raise ValueError(
+                f"secure_aggregation: under {method} the coordinator has to know "
+                f"{METHODS[method].each} of every site, and of masked updates it sees only the sum"
             )
         terms = self.aggregation
         if not METHODS[method].ages and (terms.buffer or terms.late == "next-round"):
@@ -297,6 +320,29 @@ class Charter(Terms):
                 "aggregation.server_optimizer: fedsvd turns its tensors between rounds, and the second "
                 "moments of fedadam and fedyogi belong to coordinates; take fedavg or fedavgm"
             )
+
+    @model_validator(mode="after")
+    def _masks_can_work(self) -> "Charter":
+        masks = self.secure_aggregation
+        if masks is None:
+            return self
+        try:
+            graph.check_terms(
+                len(self.participants), self.aggregation.minimum_cohort, masks.colluding
+            )
+            ring_for(self.total_weight, masks.precision)
+        except CharterError as error:
+            raise ValueError(f"secure_aggregation: {error}") from error
+        if masks.bound is None and self.privacy.mechanism == "none":
+            raise ValueError(
+                "secure_aggregation.bound: nothing is clipped without DP, so it has to be stated"
+            )
+        if masks.bound is None and self.training.optimizer != "sgd":
+            raise ValueError(
+                f"secure_aggregation.bound: {self.training.optimizer} divides by what it has seen, so "
+                "the bound of a coordinate has to be stated"
+            )
+        return self
 
     @property
     def body(self) -> dict[str, Any]:
@@ -361,6 +407,26 @@ class Charter(Terms):
     def total_weight(self) -> int:
         """Of all participants."""
         return sum(self.weight(participant.name) for participant in self.participants)
+
+    def coordinate_bounds(self, number: int) -> tuple[float, float]:
+        """What coordinates of head and adapters are cut off at in the updates of round `number`.
+
+        Only where there are `secure_aggregation` terms.
+        """
+        masks, training = self.secure_aggregation, self.training
+        assert masks is not None
+        if masks.bound is not None:
+            return masks.bound, masks.bound
+        smallest = min(self.participants, key=lambda participant: participant.records)
+        plan = self.plan(smallest.name)
+        adapters_move = self.adapter.method != "head-only" and number > training.head_rounds
+        norms = plan.clipping_norms(self.task.kind == "text-classification", adapters_move)
+        rates = training.head_learning_rate or training.learning_rate, training.learning_rate
+        head, adapter = (
+            reach(plan, norm, rate, training.momentum)
+            for norm, rate in zip(norms, rates, strict=True)
+        )
+        return head, adapter
 
     @property
     def schedule(self) -> list[Event]:

@@ -15,8 +15,8 @@ import torch
 from fedward_client import consent
 from fedward_client.settings import SETTINGS_FILE
 from fedward_client.site import Site
-from fedward_server.app import Observer
 from fedward_server.drafting import bounded, initial_tensors
+from fedward_server.observer import Observer
 from fedward_server.studies import STUDY_FILE, StartSettings, Study
 from fedward_shared import base_models, records, tasks, tensors
 from fedward_shared import charter as charters
@@ -29,6 +29,7 @@ from fedward_shared.charter import (
     Participant,
     Party,
     PrivacyTerms,
+    SecureAggregationTerms,
     TaskTerms,
     TrainingTerms,
 )
@@ -75,6 +76,7 @@ class Recipe:
     unit: Unit = "record"
     ranks: Mapping[str, int] = field(default_factory=dict)
     aggregation: Mapping[str, object] = field(default_factory=dict)
+    masks: SecureAggregationTerms | None = None
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ class World:
     """Who holds what: the facts that every study of a scenario shares.
 
     `public` is text that belongs to nobody; feature statistics and A come from it. `folder` receives one
-    folder for each study.
+    folder for each study. The last `dropping` sites drop out in the middle of each masked round.
     """
 
     folder: Path
@@ -96,6 +98,7 @@ class World:
     seed: int
     threads: int
     engine: Engine
+    dropping: int = 0
 
 
 @dataclass(frozen=True)
@@ -147,7 +150,8 @@ class Consortium:
         study = Study(coordinator)
         study.read()
         if not study.is_complete:
-            federation.run(coordinator, settings, self.world.seed, self.observer, self.world.engine)
+            world, dropping = self.world, self.world.dropping if recipe.masks else 0
+            federation.run(coordinator, settings, world.seed, self.observer, world.engine, dropping)
             study.read()
         spent = [e for e in study.records[-1].epsilon.values() if e is not None]
         return Outcome(
@@ -215,6 +219,7 @@ class Consortium:
                     **recipe.aggregation,
                 }
             ),
+            secure_aggregation=recipe.masks,
             participants=tuple(
                 Participant(
                     name=site,
@@ -278,6 +283,7 @@ class Consortium:
             "base_models": [str(world.base_model.resolve())],
             "threads": world.threads,
             "minimum_cohort": cohort,
+            "secure_aggregation": "required" if recipe.masks else "optional",
             "without_dp": WITHOUT_DP if epsilon is None else "",
             "keep_prepared": world.engine == "flower",
             "datasets": {

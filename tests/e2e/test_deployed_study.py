@@ -12,7 +12,7 @@ from conftest import texts
 from e2e.federation import BUNDLE, Federation
 
 from fedward_client.site import Site
-from fedward_server.app import Observer
+from fedward_server.observer import Observer
 from fedward_server.studies import STUDIES_VARIABLE, Study, register
 from fedward_shared import tensors
 from fedward_shared.privacy import accountant

@@ -92,6 +92,12 @@ WRONG: dict[str, list[Any]] = {
     "participants.0.rank": [0, 1025, 1.5],
     "participants.1.records": [0, -1, 10**9 + 1, 1.5],
 }
+WRONG_MASKS: dict[str, list[Any]] = {
+    "precision": [1, 25, 1.5],
+    "colluding": [-1, 10**4 + 1, 1.5],
+    "bound": [0, -1, NAN, INFINITY],
+    "neighbours": [4],
+}
 REQUIRED = [
     "study",
     "purpose",
@@ -179,6 +185,63 @@ def test_a_wrong_value_is_named_with_file_and_field(field: str, value: Any, tmp_
     assert str(caught.value).startswith(f"{path}: {field}")
 
 
+OPEN = {"mechanism": "none", "without_dp": WITHOUT_DP, "sampling_rate": 1.0}
+
+
+def masked(minimum: int = 3, **terms: Any) -> dict[str, Any]:
+    """The good charter, with masks and four participants."""
+    parties = [{"name": n, "key": key_of(n).public.text, "records": 800} for n in ("east", "west")]
+    return {
+        **GOOD,
+        "secure_aggregation": terms,
+        "aggregation": {**GOOD["aggregation"], "minimum_cohort": minimum},
+        "participants": [*GOOD["participants"], *parties],
+    }
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [(field, value) for field, values in WRONG_MASKS.items() for value in values],
+)
+def test_a_wrong_term_of_the_masks_is_named(field: str, value: Any) -> None:
+    with pytest.raises(CharterError, match=f"^test: secure_aggregation.{field}: "):
+        charters.parse(masked(**{field: value}), "test")
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        (masked(2), "a minimum of 2 survivors of 4 parties"),
+        (masked(3, colluding=2), "a minimum of 3 survivors of 4 parties"),
+        (masked(4, colluding=3), "the sum would show the update of the one honest site"),
+        (masked(3, precision=24), "the sum does not fit in 32 bits"),
+        (
+            {
+                **masked(3),
+                "privacy": {"mechanism": "none", "without_dp": WITHOUT_DP, "sampling_rate": 1.0},
+            },
+            "secure_aggregation.bound: nothing is clipped without DP",
+        ),
+        (
+            {**masked(3), "training": {**GOOD["training"], "optimizer": "adam"}},
+            "secure_aggregation.bound: adam divides by what it has seen",
+        ),
+    ],
+)
+def test_masks_that_cannot_work_are_refused_with_the_reason(
+    content: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(CharterError) as caught:
+        charters.parse(content, "test")
+    assert named in str(caught.value)
+
+
+def test_a_stated_bound_makes_masks_possible_where_none_can_be_derived() -> None:
+    training = {**GOOD["training"], "optimizer": "adam"}
+    charter = charters.parse({**masked(3, bound=0.5), "training": training}, "test")
+    assert charter.coordinate_bounds(1) == (0.5, 0.5)
+
+
 @pytest.mark.parametrize("field", REQUIRED)
 def test_a_field_that_is_missing_is_named(field: str, tmp_path: Path) -> None:
     path = drafted(tmp_path, changed(field))
@@ -201,7 +264,11 @@ def test_every_field_is_tried() -> None:
     }
     fields = {section + name for section, terms in sections.items() for name in terms.model_fields}
     tried = {".".join(p for p in field.split(".") if not p.isdigit()) for field in WRONG}
-    assert fields - tried - set(REQUIRED) == {"privacy.without_dp"}
+    left = fields - tried - set(REQUIRED)
+    assert left == {"privacy.without_dp", "secure_aggregation"}
+    assert charters.SecureAggregationTerms.model_fields.keys() == WRONG_MASKS.keys() - {
+        "neighbours"
+    }
 
 
 @pytest.mark.parametrize(
@@ -209,10 +276,11 @@ def test_every_field_is_tried() -> None:
     [
         GOOD,
         changed("training.head_learning_rate"),
-        changed("privacy", {"mechanism": "none", "without_dp": WITHOUT_DP, "sampling_rate": 1.0}),
+        changed("privacy", OPEN),
         {**changed("training.head_rounds"), "task": {"kind": "causal-lm"}},
         changed("adapter", {"method": "head-only"}),
         changed("privacy.adaptive_clipping", {}),
+        masked(3, precision=10),
     ],
 )
 def test_what_is_saved_is_what_is_loaded(content: dict[str, Any], tmp_path: Path) -> None:

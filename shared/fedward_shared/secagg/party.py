@@ -25,13 +25,14 @@ from typing import Annotated
 from pydantic import Field, ValidationError
 
 from fedward_shared import canonical
+from fedward_shared.assurances import AttemptNumber
 from fedward_shared.errors import AdapterError, AggregationError, StateError
 from fedward_shared.identity import SigningKey
 from fedward_shared.secagg import masks, parcels, sharing
 from fedward_shared.secagg.labels import KEY_BYTES, SEED_BYTES
 from fedward_shared.secagg.ring import Numbers
 from fedward_shared.secagg.session import Cohort, Kept, Key, Peer, Session, check_enough
-from fedward_shared.secagg.signed import Advertisement, Agreement, AttemptNumber
+from fedward_shared.secagg.signed import Advertisement, Agreement
 from fedward_shared.terms import Digest, Name
 
 Seed = Annotated[bytes, Field(min_length=SEED_BYTES, max_length=SEED_BYTES)]

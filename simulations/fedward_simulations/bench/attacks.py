@@ -28,11 +28,11 @@ from flwr.app import Context
 from fedward_client import settings as site_settings
 from fedward_client.core import Core
 from fedward_client.trusted import Trusted
-from fedward_server.app import Observer
+from fedward_server.observer import Observer
 from fedward_server.studies import Study
 from fedward_shared import records, tasks, tensors
 from fedward_shared.files import write_atomically
-from fedward_shared.messages import Update
+from fedward_shared.messages import UNSHARED, Sharing, Update
 from fedward_shared.rules import RULES, Rule
 from fedward_shared.tasks.base import Columns
 from fedward_shared.tasks.prepared import prepared
@@ -135,7 +135,9 @@ class Hostile(Trusted):
         self._change = change
         self._generator = torch.Generator().manual_seed(seed)
 
-    def clear(self, booking: int, update: bytes, norms: str = "") -> Update:
+    def clear(
+        self, booking: int, update: bytes, norms: str = "", sharing: Sharing = UNSHARED
+    ) -> Update:
         """As `Core` says, of the changed update: cut to the bound, beyond which nobody would take it."""
         with self._site() as site:
             booked = site.ledger.unanswered(booking)
@@ -144,8 +146,8 @@ class Hostile(Trusted):
         changed = self._change(tensors.decode(update, "update"), self._generator)
         most = 0.99 * charter.aggregation.maximum_update_norm
         scale = min(1.0, most / tensors.norm(changed))
-        cut = {name: scale * tensor for name, tensor in changed.items()}
-        return super().clear(booking, tensors.encode(cut), norms)
+        scaled = tensors.encode({name: scale * tensor for name, tensor in changed.items()})
+        return super().clear(booking, scaled, norms, sharing)
 
 
 @dataclass(frozen=True)

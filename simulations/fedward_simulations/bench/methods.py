@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from fedward_server.app import Observer
+from fedward_server.observer import Observer
 from fedward_shared.files import write_atomically
 from fedward_shared.names import METHODS
 from fedward_simulations.bench.method_tasks import RATE_OF, TASKS, Task

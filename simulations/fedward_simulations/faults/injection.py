@@ -18,7 +18,7 @@ from fedward_client.ledger import Booking, Ledger, Limit
 from fedward_client.reconciliation import Witness
 from fedward_client.training import round as training
 from fedward_server import app, asking, gathering, studies
-from fedward_server.app import Observer
+from fedward_server.observer import Observer
 from fedward_shared.audit import AuditLog, Head
 from fedward_shared.privacy.plan import Event
 from fedward_shared.report import RoundRecord

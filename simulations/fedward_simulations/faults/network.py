@@ -18,6 +18,7 @@ from fedward_shared.messages import (
     HELLO,
     RECEIPT,
     TRAIN,
+    MaskAnswer,
     Noted,
     Refusal,
     Update,
@@ -197,3 +198,5 @@ class FaultyGrid(InProcessGrid):
                 return Crossing(site, f"refused: {answer.code.value}", 0, b"", barred)
             case Noted():
                 return Crossing(site, "noted", 0, b"", barred)
+            case MaskAnswer():
+                return Crossing(site, answer.stage, 0, answer.parcel, barred)
