@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from fedward_shared import canonical, names, rules, statements, tensors
-from fedward_shared.errors import CharterError
+from fedward_shared.errors import CharterError, PrivacyError
 from fedward_shared.files import write_atomically
 from fedward_shared.identity import KeyText, PublicKey, SigningKey
 from fedward_shared.names import METHODS
@@ -121,7 +121,8 @@ class PrivacyTerms(Terms):
     `unit`: a record, or everything that a patient or customer has in the dataset, by the column that
     each site names as `owner` of its dataset. `records_per_unit`: how many of one's records enter a
     training at most, drawn anew for each; all of them if it is absent. `adapter_share`: the adapters'
-    part of the squared clipping norm where the head moves too.
+    part of the squared clipping norm where the head moves too. `bands`: over how many steps of a round
+    noise is correlated; 1 for noise that is independent.
     """
 
     mechanism: Literal["dp-sgd", "none"] = "dp-sgd"
@@ -135,6 +136,7 @@ class PrivacyTerms(Terms):
     noise_multiplier: Annotated[Decimal, Field(ge=0, allow_inf_nan=False)] = 0.0
     sampling_rate: Annotated[Decimal, Field(gt=0, le=1)]
     adaptive_clipping: AdaptiveClippingTerms | None = None
+    bands: Annotated[int, Field(ge=1, le=256)] = 1
 
     @property
     def adaptive(self) -> AdaptiveClipping | None:
@@ -171,6 +173,16 @@ class TrainingTerms(Terms):
     head_learning_rate: Positive | None = None
     momentum: Annotated[Decimal, Field(ge=0, lt=1)] = 0.0
     proximal: Annotated[Decimal, Field(ge=0, allow_inf_nan=False)] = 0.0
+
+    @model_validator(mode="after")
+    def _pull_does_not_overshoot(self) -> "TrainingTerms":
+        rate = max(self.learning_rate, self.head_learning_rate or 0.0)
+        if self.optimizer == "sgd" and rate * self.proximal > 1:
+            raise ValueError(
+                f"proximal: at a learning rate of {rate:g} a step is pulled past the round's start by "
+                f"more than {1 / rate:g}"
+            )
+        return self
 
     def turn(self, number: int) -> int:
         """Which of the rounds in which adapters move, from 1, round `number` is; 0 for none."""
@@ -277,6 +289,7 @@ class Charter(Terms):
                 f"aggregation.minimum_cohort is {self.aggregation.minimum_cohort}, "
                 f"participants are {len(called)}"
             )
+        self._check_plan()
         self._check_method()
         terms = self.aggregation
         masked = self.secure_aggregation is not None
@@ -284,6 +297,13 @@ class Charter(Terms):
         sizes = (terms.minimum_cohort, terms.enough, terms.buffer, terms.cohort, len(called))
         rules.check_flow(terms.rule, terms.weights, sizes, terms.late, masked)
         return self
+
+    def _check_plan(self) -> None:
+        """Raises ValueError for terms of privacy and training that cannot be had together."""
+        try:
+            self.plan(self.participants[0].name)
+        except PrivacyError as error:
+            raise ValueError(f"privacy.{error}") from error
 
     def _check_method(self) -> None:
         """Raises ValueError for what the adapter method cannot do."""
@@ -394,6 +414,7 @@ class Charter(Terms):
             unit=self.privacy.unit,
             records_per_unit=self.privacy.records_per_unit,
             adaptive=self.privacy.adaptive,
+            bands=self.privacy.bands,
         )
 
     def weight(self, site: str) -> int:

@@ -180,7 +180,7 @@ def test_a_campaign_with_a_violation_ends_with_an_error_that_names_it(
 # The harness can fail
 
 
-def test_the_oracle_and_fedwards_accountant_agree(templates: dict[int, Path]) -> None:
+def test_the_oracle_and_fedwards_accountant_agree(templates: consortium.Templates) -> None:
     noise = 1.2
     for trainings in (1, 3, 5):
         event = Event("poisson-gaussian", consortium.SAMPLING_RATE, noise, consortium.LOCAL_STEPS)

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from conftest import small_charter
+from conftest import adapter_terms, small_charter
 
 from fedward_server.bounds import update_norm
 from fedward_shared.charter import WITHOUT_DP, Charter, PrivacyTerms, TrainingTerms
@@ -49,3 +49,16 @@ def test_adam_is_bounded_without_dp_and_sgd_is_not() -> None:
 def test_it_is_a_number_that_people_can_read() -> None:
     bound = update_norm(charter(DP, learning_rate=0.1234567), SCHEMA)
     assert len(repr(bound)) <= 4
+
+
+def test_what_hetlora_drops_is_not_bounded_by_a_rounds_steps() -> None:
+    participants = charter(DP).participants
+    for method, bounded in (("lora", True), ("hetlora", False)):
+        terms = small_charter(
+            DIGEST,
+            privacy=DP,
+            adapter=adapter_terms(method),
+            training=charter(DP).training,
+            participants=participants,
+        )
+        assert (update_norm(terms, SCHEMA) is not None) == bounded

@@ -19,6 +19,7 @@ from fedward_shared.charter import CHARTER_FILE, CHARTER_KIND, DRAFT_FILE, INITI
 from fedward_shared.errors import AdapterError, CharterError, StatementError
 from fedward_shared.privacy import accountant
 from fedward_shared.privacy.clipping import AdaptiveClipping
+from fedward_shared.privacy.plan import Event
 from fedward_shared.terms import Terms
 
 VECTORS = Path(__file__).parents[1] / "vectors"
@@ -65,6 +66,7 @@ WRONG: dict[str, list[Any]] = {
         *({"count_share": value} for value in (0, 1, NAN)),
         {"count": 1},
     ],
+    "privacy.bands": [0, -1, 257, 1.5],
     "training.rounds": [0, -1, 100_001, 1.5],
     "training.local_steps": [0, 100_001],
     "training.head_rounds": [-1, 100_001, 2**60],
@@ -399,6 +401,18 @@ def test_adaptive_clipping_does_not_change_what_is_booked() -> None:
     assert plan.gradient_noise == pytest.approx(4.0 / 0.9)
 
 
+def test_with_bands_fewer_steps_are_booked_at_a_higher_rate() -> None:
+    banded = charters.parse(changed("privacy.bands", 5), "test")
+    assert banded.schedule == [Event("poisson-gaussian", 0.5, 4.0, 2)] * 5
+    assert banded.plan("south").expected_batch == 80.0
+
+
+@pytest.mark.parametrize("bands", [3, 20])
+def test_bands_that_no_round_can_have_are_refused(bands: int) -> None:
+    with pytest.raises(CharterError, match=rf"privacy\.bands is {bands}, expected a divisor"):
+        charters.parse(changed("privacy.bands", bands), "test")
+
+
 def test_without_dp_no_clipping_norm_moves() -> None:
     terms = {"mechanism": "none", "without_dp": WITHOUT_DP, "sampling_rate": 1.0}
     with pytest.raises(CharterError, match="clips nothing"):
@@ -480,6 +494,10 @@ LORA = {"rank": 4, "target_modules": ["query"], "layers": [0]}
                 "aggregation": {"minimum_cohort": 1, "server_optimizer": "fedyogi"},
             },
             r"aggregation\.server_optimizer: fedsvd turns its tensors",
+        ),
+        (
+            {"training": {**GOOD["training"], "learning_rate": 4.0, "proximal": 0.3}},
+            r"training: .*proximal: at a learning rate of \S+ a step is pulled past the round's start",
         ),
         (
             {"adapter": {"method": "prefix-tuning", **LORA}},

@@ -78,10 +78,12 @@ def test_no_round_sends_more_than_what_trains_in_it(
 
 
 def test_fedsvd_is_ffa_lora_where_coordinates_do_not_matter(world: World, recipe: Recipe) -> None:
-    """Plain SGD and a mean see the product alone, which the turn leaves as it is."""
+    """Plain SGD and a mean see the product alone, which the turn leaves as it is; the fold's grid does
+    not turn with it."""
     found = {}
     for method in ("ffa-lora", "fedsvd"):
-        outcome = Consortium(world, Observer()).run(method, recipe_of(recipe, method), None)
+        wanted = recipe_of(recipe, method, learning_rate=5.0)
+        outcome = Consortium(world, Observer()).run(method, wanted, None)
         values = outcome.study.initial | outcome.study.adapter
         found[method] = {
             a: values[a.replace(names.A_MARK, names.B_MARK)] @ values[a]
@@ -89,8 +91,7 @@ def test_fedsvd_is_ffa_lora_where_coordinates_do_not_matter(world: World, recipe
             if names.A_MARK in a
         }
     for name, product in found["ffa-lora"].items():
-        assert bool(product.any())
-        torch.testing.assert_close(found["fedsvd"][name], product, atol=1e-6, rtol=1e-4)
+        assert float((found["fedsvd"][name] - product).norm()) < 0.02 * float(product.norm())
 
 
 def test_held_to_the_start_sites_change_less(world: World, recipe: Recipe) -> None:

@@ -10,11 +10,13 @@ from opacus.optimizers import DPOptimizer
 from torch import nn
 
 from fedward_client.training import aftermath, lora
+from fedward_client.training.noise import StepNoise
 from fedward_shared import adapters
 from fedward_shared.adapters import Averaging
 from fedward_shared.charter import TrainingTerms
 from fedward_shared.names import HEAD_MARK
 from fedward_shared.privacy.clipping import AdaptiveClipping
+from fedward_shared.privacy.matrix import BandedNoise
 from fedward_shared.privacy.plan import TrainingPlan
 from fedward_shared.privacy.randomness import Randomness
 from fedward_shared.tasks.base import StudyModel
@@ -58,7 +60,9 @@ def train(
     try:
         with lora.fused(model, trained, per_record=plan.private) as gradients:
             if plan.private:
-                private = [PlanOptimizer(part, plan, streams, len(parts), norms) for part in parts]
+                private = [
+                    PlanOptimizer(part, plan, terms, streams, len(parts), norms) for part in parts
+                ]
                 run = _private_steps(model, examples, plan, private, streams, gradients)
             else:
                 run = _plain_steps(model, examples, plan, parts, streams, gradients)
@@ -220,6 +224,12 @@ def _plain_steps(
         yield
 
 
+def _correlated(plan: TrainingPlan, terms: TrainingTerms) -> BandedNoise | None:
+    if plan.bands == 1:
+        return None
+    return BandedNoise(plan.bands, plan.steps, terms.rounds, terms.momentum)
+
+
 class PlanOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no types
     """Opacus's optimiser for one part of a model, with the plan's noise from our streams.
 
@@ -232,8 +242,9 @@ class PlanOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no types
         self,
         part: _Part,
         plan: TrainingPlan,
+        terms: TrainingTerms,
         streams: Streams,
-        parts: int = 1,
+        parts: int,
         norms: dict[str, float] | None = None,
     ) -> None:
         # The expected batch size only divides, so it need not be whole; Opacus says int.
@@ -248,8 +259,12 @@ class PlanOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no types
         )
         self.max_grad_norm: float
         self._part, self._plan, self._parts = part, plan, parts
-        self._noises = [streams(f"noise {name}") for name in part.tensors]
-        self._count_noise = streams(f"count {part.name}")
+        self._noise = StepNoise(
+            [streams(f"noise {name}") for name in part.tensors],
+            [parameter.shape for parameter in self.params],
+            _correlated(plan, terms),
+        )
+        self._count_noise = streams(f"count {part.name}") if plan.adaptive else None
         self._count = 0.0
 
     def clip_and_accumulate(self) -> None:
@@ -263,15 +278,14 @@ class PlanOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no types
     def add_noise(self) -> None:
         """Sum of clipped gradients + σ·C·N(0, I); then the norm moves, for the next step."""
         deviation = self.noise_multiplier * self.max_grad_norm
-        for parameter, stream in zip(self.params, self._noises, strict=True):
-            noise = deviation * stream.normal(parameter.shape)
-            parameter.grad = (parameter.summed_grad + noise).view_as(parameter)
-        if self._plan.adaptive is not None:
-            self._move(self._plan.adaptive)
+        for parameter, noise in zip(self.params, self._noise.draw(), strict=True):
+            parameter.grad = (parameter.summed_grad + deviation * noise).view_as(parameter)
+        if self._plan.adaptive is not None and self._count_noise is not None:
+            self._move(self._plan.adaptive, self._count_noise)
 
-    def _move(self, adaptive: AdaptiveClipping) -> None:
+    def _move(self, adaptive: AdaptiveClipping, stream: Randomness) -> None:
         deviation = adaptive.count_deviation(self._plan.noise_multiplier, self._parts)
-        count = self._count + deviation * float(self._count_noise.normal((1,)))
+        count = self._count + deviation * float(stream.normal((1,)))
         self._count = 0.0
         self.max_grad_norm = adaptive.moved(
             self.max_grad_norm, self._part.clipping_norm, count, self._plan.expected_batch

@@ -141,13 +141,13 @@ def _parts(site: MaskedSite) -> _Parts:
     total, state = known.ring.zeros(known.count), site.shared[0].state
     threshold, holders = cohort.degree.threshold, len(cohort.graph.closed(name))
     shares = sharing.split(state.self_seed, threshold, holders)[:threshold]
-    secret = masks.secret_key(known.label, state.mask_seed, name)
+    private = masks.mask_key(known.label, state.mask_seed, name)
     pair = (name, cohort.graph.neighbours(name)[0])
     own, theirs = ((one, cohort.peers[one].mask_key) for one in pair)
     coordinator, senders = _waiting(site), iter(site.sites)
 
     def apply_pair() -> None:
-        masks.apply(known.ring, total, masks.pair_key(cohort.label, secret, own, theirs), -1)
+        masks.apply(known.ring, total, masks.pair_key(cohort.label, private, own, theirs), -1)
 
     calls: dict[str, Callable[[], object]] = {
         "advertisement": lambda: known.read_advertisement(name, site.advertisements[name]),

@@ -44,9 +44,10 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Of its file."""
+        """Of its file and its study, whose name has no points."""
         budget = "without-dp" if self.epsilon is None else f"epsilon-{self.epsilon:g}"
-        return f"{self.task}-{self.method}-{budget}-seed-{self.seed}-rate-{self.rate:g}"
+        name = f"{self.task}-{self.method}-{budget}-seed-{self.seed}-rate-{self.rate:g}"
+        return name.replace(".", "_")
 
 
 @dataclass(frozen=True)
