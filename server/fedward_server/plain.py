@@ -62,7 +62,7 @@ class PlainRounds:
         round_.missing |= self._gathering.refused
         if len(asked) < self._charter.aggregation.minimum_cohort:
             raise CohortError(_too_few(round_))
-        targets = {site: nodes[site] for site in asked}
+        targets = {s: nodes[s] for s in sorted(asked, key=lambda s: (asked[s].round, s))}
         records = self._records(asked)
         asking = Asking(self._sender, TRAIN, str(number), records, targets, under_way)
         self._observer.round_opened(number, sorted(asked))

@@ -174,6 +174,16 @@ class TrainingTerms(Terms):
     momentum: Annotated[Decimal, Field(ge=0, lt=1)] = 0.0
     proximal: Annotated[Decimal, Field(ge=0, allow_inf_nan=False)] = 0.0
 
+    @model_validator(mode="after")
+    def _pull_does_not_overshoot(self) -> "TrainingTerms":
+        rate = max(self.learning_rate, self.head_learning_rate or 0.0)
+        if self.optimizer == "sgd" and rate * self.proximal > 1:
+            raise ValueError(
+                f"proximal: at a learning rate of {rate:g} a step is pulled past the round's start by "
+                f"more than {1 / rate:g}"
+            )
+        return self
+
     def turn(self, number: int) -> int:
         """Which of the rounds in which adapters move, from 1, round `number` is; 0 for none."""
         return max(0, number - self.head_rounds)
@@ -345,25 +355,28 @@ class Charter(Terms):
             ring_for(self.masked_weight, masks.precision)
         except CharterError as error:
             raise ValueError(f"secure_aggregation: {error}") from error
-        if masks.bound is None and self.privacy.mechanism == "none":
-            raise ValueError(
-                "secure_aggregation.bound: nothing is clipped without DP, so it has to be stated"
-            )
-        if masks.bound is None and self.privacy.adaptive_clipping is not None:
-            raise ValueError(
-                "secure_aggregation.bound: the clipping norm moves, so it has to be stated"
-            )
         if masks.noise == "distributed" and self.training.optimizer != "sgd":
             raise ValueError(
                 f"secure_aggregation.noise: {self.training.optimizer} divides by what it has seen, "
                 "which nothing has made private; take sgd"
             )
-        if masks.bound is None and self.training.optimizer != "sgd":
-            raise ValueError(
-                f"secure_aggregation.bound: {self.training.optimizer} divides by what it has seen, so "
-                "the bound of a coordinate has to be stated"
-            )
+        if masks.bound is None and (reason := self._no_bound()):
+            raise ValueError(f"secure_aggregation.bound: {reason}, so it has to be stated")
         return self
+
+    def _no_bound(self) -> str:
+        """Why the bound of a coordinate cannot be derived, empty if it can (`privacy.reach`)."""
+        privacy, terms = self.privacy, self.training
+        rate = max(terms.learning_rate, terms.head_learning_rate or 0.0)
+        if privacy.mechanism == "none":
+            return "nothing is clipped without DP"
+        if privacy.adaptive_clipping is not None:
+            return "adaptive clipping moves the clipping norm"
+        if terms.optimizer != "sgd":
+            return f"{terms.optimizer} divides by what it has seen"
+        if terms.proximal and (terms.momentum or terms.proximal * rate > 1):
+            return "a proximal term may overshoot with momentum, or with such a learning rate"
+        return ""
 
     @property
     def body(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from conftest import adapter_terms, texts
 
+from fedward_client.training import aftermath
 from fedward_client.training.trainer import train
 from fedward_shared import adapters, tasks, tensors
 from fedward_shared.charter import AdapterTerms, TaskTerms, TrainingTerms
@@ -73,13 +74,19 @@ def clipped_sum(
     return total
 
 
-@pytest.fixture(params=["lora-xs", "ffa-lora", "lora", "prefix-tuning"])
+@pytest.fixture(params=["lora-xs", "ffa-lora", "lora"])
 def setup(
     request: pytest.FixtureRequest, tiny_bert_folder: Path, task: TaskTerms
 ) -> tuple[StudyModel, Examples]:
     return model_and_examples(tiny_bert_folder, task, adapter_terms(request.param))
 
 
+EVERY = pytest.mark.parametrize(
+    "setup", ["lora-xs", "ffa-lora", "lora", "prefix-tuning"], indirect=True
+)
+
+
+@EVERY
 def test_a_step_is_the_clipped_sum_over_the_expected_batch(
     setup: tuple[StudyModel, Examples],
 ) -> None:
@@ -92,6 +99,7 @@ def test_a_step_is_the_clipped_sum_over_the_expected_batch(
         torch.testing.assert_close(change[name], -total / PLAN.expected_batch, atol=2e-6, rtol=1e-4)
 
 
+@EVERY
 def test_one_record_moves_the_update_by_at_most_the_clipping_norm(
     setup: tuple[StudyModel, Examples],
 ) -> None:
@@ -105,6 +113,7 @@ def test_one_record_moves_the_update_by_at_most_the_clipping_norm(
     assert 0 < moved <= PLAN.clipping_norm * 1.001
 
 
+@EVERY
 def test_noise_has_the_plans_deviation_even_without_a_record(
     setup: tuple[StudyModel, Examples],
 ) -> None:
@@ -126,6 +135,7 @@ def test_a_seed_decides_everything(setup: tuple[StudyModel, Examples]) -> None:
     assert tensors.digest(first) == tensors.digest(again) != tensors.digest(other)
 
 
+@EVERY
 def test_frozen_tensors_stay(setup: tuple[StudyModel, Examples]) -> None:
     model, examples = setup
     frozen = {n: p.detach().clone() for n, p in model.named_parameters() if not p.requires_grad}
@@ -134,6 +144,7 @@ def test_frozen_tensors_stay(setup: tuple[StudyModel, Examples]) -> None:
     assert frozen
 
 
+@EVERY
 def test_head_rounds_train_the_head_alone(setup: tuple[StudyModel, Examples]) -> None:
     """And start above the whole body, with the values that the whole forward pass gives."""
     model, examples = setup
@@ -153,6 +164,7 @@ def test_head_rounds_train_the_head_alone(setup: tuple[StudyModel, Examples]) ->
     assert all(bool(tensor.count_nonzero()) for tensor in change.values())
 
 
+@EVERY
 def test_without_dp_a_step_is_the_plain_sum(setup: tuple[StudyModel, Examples]) -> None:
     model, examples = setup
     plan = TrainingPlan("none", 0.5, 0.0, 1.0, 1, 7.0, 0.3)
@@ -163,6 +175,7 @@ def test_without_dp_a_step_is_the_plain_sum(setup: tuple[StudyModel, Examples]) 
         torch.testing.assert_close(change[name], -total / 7.0, atol=1e-6, rtol=1e-4)
 
 
+@EVERY
 @pytest.mark.parametrize("optimizer_steps", [2, 3])
 @pytest.mark.parametrize("noise", [1e-6, 2.0])
 def test_the_pull_to_the_start_is_neither_clipped_nor_noised(
@@ -197,7 +210,7 @@ def last_step_alone(
         for _ in range(steps - 1):
             if purpose == "sample":
                 stream.uniform(len(examples))
-            else:
+            elif purpose.startswith("noise "):
                 stream.normal(model.named_tensors()[purpose.removeprefix("noise ")].shape)
         return stream
 
@@ -237,9 +250,10 @@ def ended(
 
 
 def test_adaptive_norms_find_the_median_length_of_each_part(
-    setup: tuple[StudyModel, Examples],
+    setup: tuple[StudyModel, Examples], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without noise to speak of, and a learning rate at which the model hardly moves."""
+    """Without noise to speak of, and a learning rate at which the model stays as it is."""
+    monkeypatch.setattr(aftermath, "check", lambda *_: None)  # which would refuse that
     model, examples = setup
     trained = {n: t for n, t in model.named_tensors().items() if t.requires_grad}
     lengths: dict[str, list[float]] = {"head": [], "adapter": []}
@@ -252,7 +266,7 @@ def test_adaptive_norms_find_the_median_length_of_each_part(
     plan = replace(
         PLAN, noise_multiplier=1e-6, sampling_rate=1.0, expected_batch=20.0, adaptive=ADAPTIVE
     )
-    still = TERMS.model_copy(update={"learning_rate": 1e-3})
+    still = TERMS.model_copy(update={"learning_rate": 1e-12})
     norms = {"head": 10.0, "adapter": 1e-3}
     streams = partial(Randomness.from_seed, 0)
     train(model, examples, replace(plan, steps=60), still, streams, lambda _a, _b: None, norms)
@@ -415,6 +429,7 @@ def clipped_sum_of_units(
     return total
 
 
+@EVERY
 @pytest.mark.parametrize(
     ("clipping_norm", "patients"), [(0.05, 6), (50.0, 6), (0.05, 3), (0.3, 15)]
 )
@@ -640,6 +655,8 @@ def test_nothing_leaves_that_inference_does_not_read(
 ) -> None:
     """What opacus#820 saw: all went well, and whoever loaded the adapter had nothing."""
     model, examples = setup
+    if model.method == "prefix-tuning" and corrupt is not _other_tensor:
+        pytest.skip("peft neither merges nor switches off a prefix")
     streams = partial(Randomness.from_seed, 0)
     with pytest.raises(AdapterError, match=named):
         train(model, examples, PLAN, TERMS, streams, lambda _a, _b: corrupt(model))

@@ -82,6 +82,10 @@ WRONG: dict[str, list[Any]] = {
     "aggregation.server_learning_rate": [0, NAN, INFINITY],
     "aggregation.server_momentum": [-0.1, 1, NAN],
     "aggregation.minimum_cohort": [0, -1, 1.5],
+    "aggregation.cohort": [0, -1, 1.5],
+    "aggregation.enough": [0, -1, 1.5],
+    "aggregation.late": ["", "keep"],
+    "aggregation.buffer": [0, -1, 1.5],
     "aggregation.round_deadline_seconds": [0, -1, NAN, INFINITY],
     "aggregation.maximum_update_norm": [0, -1, 1e-7, 1.1e6, NAN, INFINITY],
     "participants": ["north", {}],
@@ -219,6 +223,14 @@ def test_a_wrong_term_of_the_masks_is_named(field: str, value: Any) -> None:
                 "privacy": {"mechanism": "none", "without_dp": WITHOUT_DP, "sampling_rate": 1.0},
             },
             "secure_aggregation.bound: nothing is clipped without DP",
+        ),
+        (
+            {**masked(3), "privacy": {**GOOD["privacy"], "adaptive_clipping": {}}},
+            "secure_aggregation.bound: adaptive clipping moves the clipping norm",
+        ),
+        (
+            {**masked(3), "training": {**GOOD["training"], "proximal": 1.0}},
+            "secure_aggregation.bound: a proximal term may overshoot",
         ),
         (
             {**masked(3), "training": {**GOOD["training"], "optimizer": "adam"}},
@@ -490,6 +502,10 @@ LORA = {"rank": 4, "target_modules": ["query"], "layers": [0]}
                 "aggregation": {"minimum_cohort": 1, "server_optimizer": "fedyogi"},
             },
             r"aggregation\.server_optimizer: fedsvd turns its tensors",
+        ),
+        (
+            {"training": {**GOOD["training"], "learning_rate": 4.0, "proximal": 0.3}},
+            r"training: .*proximal: at a learning rate of \S+ a step is pulled past the round's start",
         ),
         (
             {"adapter": {"method": "prefix-tuning", **LORA}},

@@ -17,6 +17,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 KEY_BYTES = 32
 GAUSSIANS_PER_DRAW = 4
+AT_ONCE = 4096
+"""Normal numbers computed in one piece, which stays in a processor's cache."""
 
 
 class Randomness:
@@ -62,8 +64,30 @@ class Randomness:
         2021, "Secure Random Sampling in Differential Privacy", the same count as Opacus's).
         """
         count = int(np.prod(shape, dtype=np.int64))
-        radius = np.sqrt(-2.0 * np.log1p(-self.uniform(count * GAUSSIANS_PER_DRAW)))
-        angle = 2.0 * np.pi * self.uniform(count * GAUSSIANS_PER_DRAW)
-        draws = (radius * np.cos(angle)).reshape(GAUSSIANS_PER_DRAW, count)
-        normal = draws.sum(axis=0) / np.sqrt(GAUSSIANS_PER_DRAW)
-        return torch.from_numpy(normal.astype(np.float32)).reshape(tuple(shape))
+        normal_N = np.empty(count, dtype=np.float32)
+        for start in range(0, count, AT_ONCE):
+            piece_N = normal_N[start : start + AT_ONCE]
+            piece_N[:] = self._sums(len(piece_N))
+        return torch.from_numpy(normal_N).reshape(tuple(shape))
+
+    def _sums(self, count: int) -> np.ndarray:
+        """`count` sums of four draws, over two: cosines for one half of them, sines for the other.
+
+        A point with two normal coordinates has a radius and an angle, and so gives two draws. They never
+        enter the same sum, where they would be one draw more and not two. Cosine and sine are those of
+        twice an angle of which the tangent t is known, (1 - t²) / (1 + t²) and 2t / (1 + t²), which
+        costs a quarter of both.
+        """
+        half = -(-count // 2)
+        uniform_2KH = self.uniform(2 * GAUSSIANS_PER_DRAW * half).reshape(
+            2, GAUSSIANS_PER_DRAW, half
+        )
+        radius_KH = np.sqrt(-2.0 * np.log1p(-uniform_2KH[0]))
+        tangent_KH = np.tan(np.pi * uniform_2KH[1])
+        square_KH = tangent_KH * tangent_KH
+        radius_KH /= 1.0 + square_KH
+        cosines_H = (radius_KH * (1.0 - square_KH)).sum(axis=0)
+        sines_H = (radius_KH * tangent_KH).sum(axis=0) * 2.0
+        sums: np.ndarray = np.concatenate([cosines_H, sines_H])[:count]
+        sums /= GAUSSIANS_PER_DRAW**0.5
+        return sums

@@ -1,8 +1,9 @@
 """Sampling and noise come from one key stream."""
 
+import pytest
 import torch
 
-from fedward_shared.privacy.randomness import Randomness
+from fedward_shared.privacy.randomness import AT_ONCE, Randomness
 
 GOLDEN = [0.856436055135, 0.776264965874, 0.949622578992]
 
@@ -29,3 +30,32 @@ def test_normal_numbers_have_the_moments_of_a_normal_distribution() -> None:
     assert abs(draws.var() - 1) < 0.015
     assert abs((draws**4).mean() - 3) < 0.1
     assert abs(torch.corrcoef(draws[:2])[0, 1]) < 0.15
+
+
+def test_normal_numbers_have_the_normal_distribution() -> None:
+    draws = Randomness.from_seed(3, "normal").normal((10 * AT_ONCE + 7,)).double()
+    count = len(draws)
+    below = torch.special.ndtr(draws.sort().values)
+    steps = torch.arange(count + 1, dtype=torch.float64) / count
+    distance = max(float((below - steps[:-1]).max()), float((steps[1:] - below).max()))
+    # Kolmogorov's distance exceeds 1.95 / √N once in a thousand times, and this seed is fixed.
+    assert distance < 1.95 / count**0.5
+
+
+def test_the_two_coordinates_of_a_point_are_independent() -> None:
+    """Of one piece, the numbers of the second half are made of the radii of the first."""
+    pieces = Randomness.from_seed(4, "normal").normal((100, AT_ONCE)).double()
+    first, second = pieces.chunk(2, dim=1)
+    bound = 4 / first.numel() ** 0.5
+    for left, right in ((first, second), (first**2 - 1, second**2 - 1), (first, second**2 - 1)):
+        scale = left.std() * right.std()
+        assert abs(float((left * right).mean() / scale)) < bound
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, AT_ONCE - 1, AT_ONCE, AT_ONCE + 1])
+def test_normal_numbers_of_any_count_are_all_different(count: int) -> None:
+    draws = Randomness.from_seed(5, "normal").normal((count,))
+    assert draws.shape == (count,)
+    assert bool(torch.isfinite(draws).all())
+    # Of single precision there are few enough numbers that some fall together.
+    assert len(draws.unique()) > 0.99 * count - 1
