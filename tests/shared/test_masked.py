@@ -225,6 +225,6 @@ def test_where_the_clipping_norm_moves_the_bound_has_to_be_stated() -> None:
     moving = PrivacyTerms(
         epsilon=2.0, noise_multiplier=6.0, sampling_rate=0.1, adaptive_clipping={}
     )
-    with pytest.raises(ValueError, match="the clipping norm moves"):
+    with pytest.raises(ValueError, match="moves the clipping norm"):
         charter(privacy=moving)
     assert charter(privacy=moving, secure_aggregation=SecureAggregationTerms(bound=1.0))
