@@ -15,8 +15,8 @@ from fedward_shared.privacy.plan import CORRELATED_STEPS, Event
 from fedward_shared.privacy.unit import Unit
 
 POINTS = 8
-BANDS = (2, 5, 8, 10, 16)
-"""How many bands of correlated noise are tried."""
+BANDS = (5, 16)
+"""At most so many bands of correlated noise are tried: the gain hardly grows beyond."""
 WORTH = 0.97
 """Less error than this part of that of independent noise is worth a line."""
 USEFUL_EPSILON = 50.0
@@ -73,11 +73,16 @@ class Plan:
 
     @property
     def steps_apart(self) -> list[int]:
-        """Over how many steps of a round noise could be correlated."""
+        """Over how many steps of a round noise could be correlated: few, and many."""
         if self.local_steps > CORRELATED_STEPS or self.epsilon > USEFUL_EPSILON:
             return []
-        fit = [b for b in BANDS if self.local_steps % b == 0]
-        return [b for b in fit if b * self.sampling_rate <= 1]
+        fit = [
+            b
+            for b in range(2, max(BANDS) + 1)
+            if self.local_steps % b == 0 and b * self.sampling_rate <= 1
+        ]
+        chosen = {max((b for b in fit if b <= most), default=1) for most in BANDS}
+        return sorted(chosen - {1})
 
     def error_with(self, bands: int) -> float:
         """Error of the model at the same ε with correlated noise, in parts of that with independent."""
