@@ -19,6 +19,8 @@ from fedward_shared.files import write_atomically
 from fedward_simulations.bench import (
     accounting,
     attacks,
+    correlated,
+    distributed,
     engines,
     fold,
     gate,
@@ -60,6 +62,16 @@ BENCHMARKS: dict[str, Benchmark] = {
     ),
     "bytes": Benchmark(
         "Bytes of a site's round, and what they cost in accuracy", traffic.run, resumable=True
+    ),
+    "correlated-noise": Benchmark(
+        "Noise correlated over a round's steps, and independent noise",
+        correlated.run,
+        resumable=True,
+    ),
+    "distributed-noise": Benchmark(
+        "Noise that sites make together, and noise of each by itself",
+        distributed.run,
+        resumable=True,
     ),
     "engines": Benchmark("The two engines of a simulation", engines.run),
     "fold": Benchmark("Adding up the replies of a round", fold.run),
