@@ -128,5 +128,5 @@ def _noise(charter: Charter, adapter: tensors.Tensors) -> float:
         return 0.0
     shares = MaskedTerms(charter, 1, tensors.schema_of(adapter)).noise
     if shares is None:
-        return charter.privacy.noise_multiplier / SITES**0.5
-    return shares.deviation / shares.scale / SITES**0.5
+        return float(charter.privacy.noise_multiplier / SITES**0.5)
+    return float(shares.deviation / shares.scale / SITES**0.5)
