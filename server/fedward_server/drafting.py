@@ -61,6 +61,7 @@ clipping_norm = 1.0
 sampling_rate = {sampling_rate}
 # For {rounds} rounds of {steps} steps, and {reserve} more for a site that loses one it has booked.
 noise_multiplier = {noise}
+# bands = 5              # correlated noise; `fedward plan` says where it helps, and with which σ
 # adaptive_clipping = {{ quantile = 0.5 }}   # the norm follows the gradients, for 0.5 % more noise
 
 [training]

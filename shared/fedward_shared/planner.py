@@ -84,15 +84,17 @@ class Plan:
         chosen = {max((b for b in fit if b <= most), default=1) for most in BANDS}
         return sorted(chosen - {1})
 
-    def error_with(self, bands: int) -> float:
-        """Error of the model at the same ε with correlated noise, in parts of that with independent."""
+    def correlated(self, bands: int) -> tuple[float, float]:
+        """Error of the model at the same ε with correlated noise, in parts of that with independent,
+        and the noise multiplier that this takes.
+        """
         from fedward_shared.privacy.matrix import BandedNoise
 
         rate, steps = bands * self.sampling_rate, self.steps // bands
         cost = (rate, steps, self.epsilon, self.delta)
         noise = accountant.noise_for(*cost, near=self.noise, tolerance=0.01)
         of_each = (BandedNoise(b, self.local_steps, self.rounds).error for b in (bands, 1))
-        return noise * next(of_each) / (self.noise * next(of_each))
+        return noise * next(of_each) / (self.noise * next(of_each)), noise
 
     def needed_noise(self) -> float:
         """The σ that the wanted ε needs. Raises PrivacyError if no noise gives it."""
@@ -160,14 +162,15 @@ def sentences(found: Plan) -> list[tuple[str, str]]:
 def _options(found: Plan) -> list[tuple[str, str]]:
     """Terms of a charter that would make more of the same ε."""
     told = []
-    errors = {bands: found.error_with(bands) for bands in found.steps_apart}
-    best = min(errors, key=errors.__getitem__, default=None)
-    if best is not None and errors[best] < WORTH:
+    tried = {bands: found.correlated(bands) for bands in found.steps_apart}
+    best = min(tried, key=tried.__getitem__, default=0)
+    if best and tried[best][0] < WORTH:
+        part, noise = tried[best]
         told.append(
             (
                 "correlated noise",
-                f"privacy.bands = {best} leaves {errors[best]:.2f} of the noise in the model, at the "
-                "same ε",
+                f"privacy.bands = {best} with σ = {noise:.4g} leaves {part:.2f} of the noise in the "
+                "model, at the same ε",
             )
         )
     if found.local_steps == 1:

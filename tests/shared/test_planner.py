@@ -95,7 +95,7 @@ def test_correlated_noise_is_named_where_it_leaves_less_in_the_model() -> None:
     large = planner.plan(50_000, 500, 2, 1e-6, rounds=20, epsilon=3.0)
     assert large.local_steps == 10
     line = told(large)["correlated noise"]
-    bands, part = re.match(r"privacy\.bands = (\d+) leaves (0\.\d\d)", line).groups()  # type: ignore[union-attr]
+    bands, part = re.match(r"privacy\.bands = (\d+) with σ = \S+ leaves (0\.\d\d)", line).groups()  # type: ignore[union-attr]
     # By hand: both plans at the same ε, each with the error of its strategy.
     noise = accountant.noise_for(0.01 * int(bands), 200 // int(bands), large.epsilon, 1e-6)
     ratio = noise * BandedNoise(int(bands), 10, 20).error / BandedNoise(1, 10, 20).error
