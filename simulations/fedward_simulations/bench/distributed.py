@@ -25,11 +25,8 @@ RECORDS, EVALUATION, ROUNDS, SAMPLING_RATE = 500, 2000, 20, 0.3
 EPSILON = 1.0
 RATES = (2.0, 6.0, 18.0)
 TUNING_SEED, SEEDS = 10, (0, 1, 2)
-MASKS = {
-    "local": SecureAggregationTerms(precision=16, colluding=COLLUDING),
-    "distributed": SecureAggregationTerms(precision=16, colluding=COLLUDING, noise="distributed"),
-}
-WITHOUT_DP = "none"
+LOCAL, DISTRIBUTED, WITHOUT_DP = "local", "distributed", "none"
+MASKS = SecureAggregationTerms(precision=16, colluding=COLLUDING, noise="distributed")
 
 
 @dataclass(frozen=True)
@@ -44,15 +41,15 @@ class Measured:
 
 def run(folder: Path) -> list[Row]:
     """A row of noise, and one of errors on texts that nobody trained on, mean over the seeds."""
-    found = {kind: _measured(folder, kind) for kind in (*MASKS, WITHOUT_DP)}
+    found = {kind: _measured(folder, kind) for kind in (LOCAL, DISTRIBUTED, WITHOUT_DP)}
     means = {kind: statistics.fmean(m.error for m in of) for kind, of in found.items()}
-    kept = (means["local"] - means["distributed"]) / (means["local"] - means[WITHOUT_DP])
+    kept = (means[LOCAL] - means[DISTRIBUTED]) / (means[LOCAL] - means[WITHOUT_DP])
     setting = f"ε = {EPSILON:g}, {SITES} sites × {RECORDS:,} records"
     return [
         Row(
             f"noise in the mean of {SITES} sites, ε = {EPSILON:g}",
-            found["distributed"][0].noise,
-            found["local"][0].noise,
+            found[DISTRIBUTED][0].noise,
+            found[LOCAL][0].noise,
             "noise at each site",
             "clipping norms",
             bound=1.0,
@@ -60,14 +57,14 @@ def run(folder: Path) -> list[Row]:
         *(
             Row(
                 f"error rate of the linear head, {setting}, mean of {len(SEEDS)} seeds",
-                means["distributed"],
+                means[DISTRIBUTED],
                 means[peer],
                 name,
                 "",
                 bound,
             )
             for peer, name, bound in (
-                ("local", "noise at each site", 1.0),
+                (LOCAL, "noise at each site", 1.0),
                 (WITHOUT_DP, "without DP", None),
             )
         ),
@@ -118,7 +115,7 @@ def _recipe(kind: str, rate: float) -> Recipe:
         training=TrainingTerms(rounds=ROUNDS, local_steps=1, learning_rate=rate),
         sampling_rate=SAMPLING_RATE,
         aggregation={"minimum_cohort": MINIMUM},
-        masks=MASKS.get(kind),
+        masks=MASKS if kind == DISTRIBUTED else None,
     )
 
 
@@ -126,7 +123,8 @@ def _noise(charter: Charter, adapter: tensors.Tensors) -> float:
     """By the terms: of local noise σ / √n, of shares √n of them, in units of the ring."""
     if charter.privacy.mechanism == "none":
         return 0.0
-    shares = MaskedTerms(charter, 1, tensors.schema_of(adapter)).noise
-    if shares is None:
+    if charter.secure_aggregation is None:
         return float(charter.privacy.noise_multiplier / SITES**0.5)
+    shares = MaskedTerms(charter, 1, tensors.schema_of(adapter)).noise
+    assert shares is not None
     return float(shares.deviation / shares.scale / SITES**0.5)
