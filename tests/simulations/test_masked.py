@@ -102,23 +102,35 @@ def test_two_of_eight_drop_out_and_the_six_have_the_adapter_of_an_unmasked_run(
     assert uneven(np.sum(encoded, axis=0, dtype=np.uint16)) > CHI_SQUARE
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_a_site_may_be_lost_in_any_stage(
-    stage: str, four: World, masked: Recipe, meddle: Meddle, tmp_path: Path
-) -> None:
-    meddle(refuses(["west"], stage, 1))
-    outcome = run(four, masked)
-    [record] = outcome.records
-    counted = FOUR if stage in ("survivors", "reveal") else FOUR[:3]
-    assert record.cohort == list(counted)
-    assert record.dropped == {"west": stage}
-    assert record.missing == ({} if "west" in counted else {"west": f"{stage}: refused: state"})
-    meddle(undisturbed)
-    plain = run(replace(four, folder=tmp_path / "plain"), replace(masked, masks=None), len(counted))
-    assert 0 < closeness(outcome, plain) < 1.001
+def test_a_site_may_be_lost_in_any_stage(four: World, masked: Recipe, meddle: Meddle) -> None:
+    """In each round of one study in another one."""
+    training = masked.training.model_copy(update={"rounds": len(STAGES)})
+
+    def lost(site: str, stage: str, _count: int, message: Message, reply: Reply) -> Message:
+        number = int(message.metadata.group_id or 1)
+        return refuses(["west"], STAGES[number - 1], 1)(site, stage, 0, message, reply)
+
+    meddle(lost)
+    outcome = run(four, replace(masked, training=training))
+    for record, stage in zip(outcome.records, STAGES, strict=True):
+        counted = stage in ("survivors", "reveal")
+        assert record.cohort == list(FOUR if counted else FOUR[:3])
+        assert record.dropped == {"west": stage}
+        assert record.missing == ({} if counted else {"west": f"{stage}: refused: state"})
     left = [path for file in outcome.sites for path in (file.parent / "run" / FOLDER).glob("*")]
     kept = {path.suffix for path in left if "west" not in path.parts}
     assert kept == {".answer"}, "secrets outlived the round"
+
+
+@pytest.mark.parametrize(("stage", "counted"), [("training", 3), ("reveal", 4)])
+def test_the_sum_is_that_of_the_survivors(
+    stage: str, counted: int, four: World, masked: Recipe, meddle: Meddle, tmp_path: Path
+) -> None:
+    meddle(refuses(["west"], stage, 1))
+    outcome = run(four, masked)
+    meddle(undisturbed)
+    plain = run(replace(four, folder=tmp_path / "plain"), replace(masked, masks=None), counted)
+    assert 0 < closeness(outcome, plain) < 1.001
 
 
 def test_an_attempt_that_failed_is_made_again_and_costs_nothing(
@@ -191,7 +203,7 @@ def test_before_anybody_trains_too_few_sites_cost_nothing(
     assert bookings(sites) == [0, 0, 0, 0]
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", ["keys", "training", "survivors", "reveal"])
 def test_a_coordinator_that_is_stopped_goes_on_with_another_attempt_or_round(
     stage: str, four: World, masked: Recipe, meddle: Meddle
 ) -> None:
