@@ -2,7 +2,8 @@
 
 What an adapted layer reads is most often the output of a norm, an activation or a gate. Their own
 backward passes keep what went in, so that keeping what came out, for the gradient of A, would be to keep
-all that twice. It is made again when it is needed: cheap, since each of its numbers depends on few others.
+all that twice. It is made again when it is needed: that is cheap, as each of its numbers depends on
+few others.
 """
 
 from collections.abc import Callable
@@ -14,8 +15,9 @@ import torch.nn.functional as F
 
 
 def remaking(x: torch.Tensor) -> Callable[[], torch.Tensor] | None:
-    """How to make x again, to rounding, as long as the backward pass has not come below it; None for what
-    was made otherwise than by a norm, an activation or products of such.
+    """How to make x again, to rounding, as long as the backward pass has not come below it.
+
+    None for what was made otherwise than by a norm, an activation or products of such.
     """
     node = x.grad_fn
     return partial(_remade, node) if x.output_nr == 0 and _can_be_remade(node) else None
