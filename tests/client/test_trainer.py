@@ -386,6 +386,45 @@ def test_a_step_with_bands_is_still_the_clipped_sum_of_its_own_part(
         torch.testing.assert_close(tensor, total, atol=2e-7, rtol=2e-2)
 
 
+# Noise that is added later, under the masks
+
+
+def test_with_distributed_noise_the_change_is_the_clipped_sum_and_nothing_else(
+    setup: tuple[StudyModel, Examples],
+) -> None:
+    model, examples = setup
+    plan = replace(PLAN, noise_multiplier=5.0, noise="distributed")
+    (sample,) = plan.batches(len(examples), Randomness.from_seed(0, "sample"))
+    expected = clipped_sum(model, examples, sample, plan.clipping_norms(head=True, adapter=True))
+    terms = TERMS.model_copy(update={"learning_rate": 0.25})
+    streams = partial(Randomness.from_seed, 0)
+    exact = train(model, examples, plan, terms, streams, lambda _a, _b: None)
+    for name, total in expected.items():
+        moved = -0.25 * total / plan.expected_batch
+        torch.testing.assert_close(exact[name], moved, atol=1e-7, rtol=1e-4)
+
+
+def test_with_distributed_noise_nobody_in_the_sample_is_no_reason_to_refuse(
+    setup: tuple[StudyModel, Examples],
+) -> None:
+    """The refusal would say so: no noise covers it."""
+    model, examples = setup
+    plan = replace(PLAN, sampling_rate=1e-12, noise="distributed")
+    streams = partial(Randomness.from_seed, 0)
+    exact = train(model, examples, plan, TERMS, streams, lambda _a, _b: None)
+    assert exact
+    assert not any(bool(change.count_nonzero()) for change in exact.values())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"steps": 2}, {"mechanism": "none"}, {"adaptive": ADAPTIVE}, {"bands": 2, "steps": 2}],
+)
+def test_distributed_noise_is_for_one_private_step(change: dict[str, object]) -> None:
+    with pytest.raises(PrivacyError):
+        replace(PLAN, **{"noise": "distributed", **change})
+
+
 # Patients: many records are one unit.
 
 PATIENTS = replace(PLAN, unit="patient")
