@@ -15,7 +15,7 @@ from fedward_shared.charter import Charter
 from fedward_shared.names import HEAD_MARK
 from fedward_shared.privacy.discrete import Words
 from fedward_shared.privacy.distributed import DistributedNoise, calibrated
-from fedward_shared.secagg.quantiser import Quantiser, Uniform
+from fedward_shared.secagg.quantiser import Quantiser, Uniform, dequantise
 from fedward_shared.secagg.ring import Numbers, Ring, largest, ring_for
 from fedward_shared.secagg.session import Session
 from fedward_shared.tensors import Schema, Tensors
@@ -138,7 +138,7 @@ class MaskedTerms:
         """The weighted mean update of `sites` that the sum of their vectors, `total`, stands for."""
         weight, mean, start = sum(self.charter.weight(site) for site in sites), {}, 0
         for name, size in self.sizes.items():
-            part = total[start : start + size] * (self.step(name) / weight)
-            mean[name] = torch.from_numpy(part.astype(np.float32)).reshape(self.schema[name])
+            part = dequantise(total[start : start + size], self.step(name) / weight)
+            mean[name] = torch.from_numpy(part).reshape(self.schema[name])
             start += size
         return mean

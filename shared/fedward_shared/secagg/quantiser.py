@@ -66,9 +66,12 @@ class Quantiser:
             numbers[at] = ring.from_signed(fixed)
         return numbers
 
-    def dequantise(self, total: NDArray[np.int32], total_weight: int) -> NDArray[np.float32]:
-        """The weighted mean that a sum of integers stands for."""
-        mean = np.empty(total.size, dtype=np.float32)
-        for at in chunks(total.size):
-            mean[at] = total[at] * (self.step / total_weight)
-        return mean
+
+def dequantise(total: NDArray[np.int32], step: float) -> NDArray[np.float32]:
+    """What a sum of integers stands for, `step` being what 1 is in it: a quantiser's step over the sum of
+    the weights gives the weighted mean.
+    """
+    values = np.empty(total.size, dtype=np.float32)
+    for at in chunks(total.size):
+        values[at] = total[at] * step
+    return values
