@@ -230,7 +230,7 @@ def test_a_wrong_term_of_the_masks_is_named(field: str, value: Any) -> None:
             "secure_aggregation.bound: adaptive clipping moves the clipping norm",
         ),
         (
-            {**masked(3), "training": {**GOOD["training"], "proximal": 1.0}},
+            {**masked(3), "training": {**GOOD["training"], "proximal": 0.1}},
             "secure_aggregation.bound: a proximal term may overshoot",
         ),
         (
