@@ -197,8 +197,8 @@ def masks_in_words(charter: Charter) -> list[str]:
     degree = degree_for(count, minimum, masks.colluding).degree
     said = [
         f"masked: sums over {minimum} of {count} sites or more, {masks.colluding} of which may work "
-        f"with you; {degree} neighbours a site; {masks.precision} bits a coordinate, {ring.bits} as it "
-        "is sent"
+        f"with you; {degree} neighbours a site; {masks.precision} bits a coordinate, {ring.bits} on "
+        "the wire"
     ]
     last_of_head = charter.training.head_rounds
     for number in [1, last_of_head + 1] if 0 < last_of_head < charter.training.rounds else [1]:

@@ -59,7 +59,9 @@ def test_a_round_waits_for_no_fewer_than_its_minimum_and_no_more_than_it_asks(
 
 def test_masks_have_no_use_for_late_updates_and_weights_by_age_none_for_others() -> None:
     plain, enough, buffer = (3, None, None, 6, 9), (3, 4, None, 6, 9), (3, None, 4, 6, 9)
-    rules.check_flow("mean", "equal", plain, "drop", masked=True)
+    rules.check_flow("mean", "equal", (3, None, None, None, 9), "drop", masked=True)
+    with pytest.raises(ValueError, match="a masked round asks all"):
+        rules.check_flow("mean", "equal", plain, "drop", masked=True)
     rules.check_flow("median", "equal", enough, "next-round", masked=False)
     rules.check_flow("mean", "equal", buffer, "drop", masked=False)
     for sizes, late in ((enough, "drop"), (buffer, "drop"), (plain, "next-round")):
