@@ -68,8 +68,9 @@ class Quantiser:
 
 
 def dequantise(total: NDArray[np.int32], step: float) -> NDArray[np.float32]:
-    """What a sum of integers stands for, `step` being what 1 is in it: a quantiser's step over the sum of
-    the weights gives the weighted mean.
+    """What a sum of integers stands for, where 1 stands for `step`.
+
+    With a quantiser's step over the sum of the weights that is the weighted mean.
     """
     values = np.empty(total.size, dtype=np.float32)
     for at in chunks(total.size):
