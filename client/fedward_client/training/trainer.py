@@ -10,6 +10,7 @@ from opacus.optimizers import DPOptimizer
 from torch import nn
 
 from fedward_client.training import aftermath, lora
+from fedward_client.training.gradients import Gradients
 from fedward_shared import adapters
 from fedward_shared.adapters import Averaging
 from fedward_shared.charter import TrainingTerms
@@ -149,7 +150,7 @@ def _private_steps(
     plan: TrainingPlan,
     private: "list[PlanOptimizer]",
     streams: Streams,
-    gradients: lora.Gradients,
+    gradients: Gradients,
 ) -> Iterator[None]:
     moved = [parameter for optimizer in private for parameter in optimizer.params]
     units = _units(examples, plan, streams)
@@ -173,7 +174,7 @@ def _units(examples: Examples, plan: TrainingPlan, streams: Streams) -> Units:
 
 def _unit_gradients(
     model: StudyModel,
-    gradients: lora.Gradients,
+    gradients: Gradients,
     examples: Examples,
     units: Units,
     piece: np.ndarray,
@@ -207,7 +208,7 @@ def _plain_steps(
     plan: TrainingPlan,
     parts: list[Part],
     streams: Streams,
-    gradients: lora.Gradients,
+    gradients: Gradients,
 ) -> Iterator[None]:
     units = _units(examples, plan, streams)
     for sampled in plan.batches(len(units), streams("sample")):

@@ -19,6 +19,8 @@ from fedward_shared.files import write_atomically
 from fedward_simulations.bench import (
     accounting,
     attacks,
+    dp_memory,
+    dp_step,
     engines,
     fold,
     gate,
@@ -57,6 +59,8 @@ BENCHMARKS: dict[str, Benchmark] = {
     "attacks": Benchmark(
         "Hostile sites under each rule of aggregation", attacks.run, resumable=True
     ),
+    "dp-memory": Benchmark("Peak memory of a step of DP-SGD", dp_memory.run),
+    "dp-step": Benchmark("A step of DP-SGD", dp_step.run),
     "engines": Benchmark("The two engines of a simulation", engines.run),
     "fold": Benchmark("Adding up the replies of a round", fold.run),
     "gate": Benchmark("A message through a site's gate and past it", gate.run),
