@@ -29,6 +29,8 @@ from fedward_simulations.data import base_models
 THREADS = 2
 LENGTHS = (32, 128, 512)
 BATCH_TOKENS = 2048
+TOKENS = range(5, 1000)
+"""Ids that are drawn from."""
 LABELS = 22
 RATE = 1e-3
 
@@ -118,7 +120,7 @@ def batch_of(length: int, records: int | None = None) -> Batch:
     count = records or BATCH_TOKENS // length
     generator = torch.Generator().manual_seed(length)
     return (
-        torch.randint(5, 1000, (count, length), generator=generator),
+        torch.randint(TOKENS.start, TOKENS.stop, (count, length), generator=generator),
         torch.randint(0, LABELS, (count,), generator=generator),
     )
 
