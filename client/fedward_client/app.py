@@ -22,9 +22,12 @@ from fedward_shared import canonical
 from fedward_shared.errors import FedwardError, RefusalCode
 from fedward_shared.messages import (
     HELLO,
+    MASKS,
     RECEIPT,
     TRAIN,
     Hello,
+    MaskAnswer,
+    MaskRequest,
     Noted,
     ReceiptNote,
     Refusal,
@@ -45,7 +48,7 @@ RandomnessSource = Callable[[str], "Randomness"]
 
 log = structlog.get_logger()
 
-Answer = Welcome | Update | Refusal | Noted
+Answer = Welcome | Update | MaskAnswer | Refusal | Noted
 
 
 def from_os(_label: str) -> "Randomness":
@@ -73,6 +76,10 @@ def create_app(
             core_of(context),
             lambda core, record: answer_train(core, record, randomness),
         )
+
+    @client.query(MASKS.partition(".")[2])
+    def masks(message: Message, context: Context) -> Message:
+        return _reply(message, core_of(context), answer_masks)
 
     @client.query(RECEIPT.partition(".")[2])
     def receipt(message: Message, context: Context) -> Message:
@@ -125,10 +132,17 @@ def answer_train(core: Core, record: RecordDict, randomness: RandomnessSource = 
 
     request = TrainRequest.from_record(record)
     training = Training(core.offer(request.charter, request.receipt), request.adapter)
-    granted = core.reserve(request.charter, request.request, canonical.digest(request.adapter))
+    adapter, sharing = canonical.digest(request.adapter), request.sharing
+    granted = core.reserve(request.charter, request.request, adapter, sharing)
     if isinstance(granted, Update):
         return granted
-    return core.clear(granted.booking, *training.run(granted, randomness))
+    cleared, norms = training.run(granted, randomness)
+    return core.clear(granted.booking, cleared, norms, sharing)
+
+
+def answer_masks(core: Core, record: RecordDict) -> MaskAnswer:
+    """A stage of a masked round in which nothing is trained."""
+    return core.mask(MaskRequest.from_record(record))
 
 
 def answer_receipt(core: Core, record: RecordDict) -> Noted:

@@ -12,7 +12,18 @@ from typing import Protocol
 
 from fedward_shared.charter import Charter
 from fedward_shared.errors import RefusalCode
-from fedward_shared.messages import Hello, Noted, ReceiptNote, Refusal, Update, Welcome
+from fedward_shared.messages import (
+    UNSHARED,
+    Hello,
+    MaskAnswer,
+    MaskRequest,
+    Noted,
+    ReceiptNote,
+    Refusal,
+    Sharing,
+    Update,
+    Welcome,
+)
 from fedward_shared.records import LeftOut
 
 
@@ -59,15 +70,23 @@ class Core(Protocol):
     def offer(self, charter: str, receipt: bytes) -> Offer:
         """What a round of the charter takes. Books nothing; keeps the receipt, if there is one."""
 
-    def reserve(self, charter: str, request: bytes, adapter: str) -> Grant | Update:
+    def mask(self, asked: MaskRequest) -> MaskAnswer:
+        """What the site says in a stage of a masked round; the same as often as it is asked the same."""
+
+    def reserve(
+        self, charter: str, request: bytes, adapter: str, sharing: Sharing = UNSHARED
+    ) -> Grant | Update:
         """Books the round that the coordinator's signed `request` asks for.
 
-        `adapter` is the digest of the adapter that came with it. Where an update was made for the same
-        request before, it is that one, at no cost.
+        `adapter` is the digest of the adapter that came with it, `sharing` what came of the others'
+        secrets. Where an update was made for the same request before, it is that one, at no cost.
         """
 
-    def clear(self, booking: int, update: bytes, norms: str = "") -> Update:
-        """Checks the tensors that were trained for a booking and signs for them, once.
+    def clear(
+        self, booking: int, update: bytes, norms: str = "", sharing: Sharing = UNSHARED
+    ) -> Update:
+        """Checks the tensors that were trained for a booking, masks them where the charter has masks,
+        and signs for what leaves, once.
 
         `norms` is where adaptive clipping has come to; the site keeps it for the study's next round.
         """

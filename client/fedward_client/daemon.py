@@ -21,7 +21,7 @@ from pathlib import Path
 import structlog
 from prometheus_client import CollectorRegistry
 
-from fedward_client import memberships, readiness, worker
+from fedward_client import memberships, readiness, vault, worker
 from fedward_client import settings as site_settings
 from fedward_client.gate.proxy import Counters
 from fedward_client.health import Health
@@ -36,6 +36,9 @@ from fedward_shared.errors import FedwardError, StateError, UsageError
 LOCK_FILE = "daemon.lock"
 RENEWAL = timedelta(hours=6)
 """How often certificates are looked at."""
+
+SWEEP_SECONDS = 60.0
+"""How often secrets of masked rounds are looked at, whether they have expired."""
 
 log = structlog.get_logger()
 
@@ -115,7 +118,7 @@ class Daemon:
         servers = [asyncio.create_task(post.serve()) for post in self.posts]
         health_server = server(self.health.app())
         servers.append(asyncio.create_task(health_server.serve(sockets=[self.health.open()])))
-        renewing = asyncio.create_task(self._renew())
+        standing = [asyncio.create_task(each) for each in (self._renew(), self._sweep())]
         working = asyncio.create_task(self.worker.run()) if self.worker else None
         readiness.tell()
         log.info("site is up", site=self.settings.name, health=self.health.address)
@@ -126,7 +129,8 @@ class Daemon:
             await working
             for mark in marks:
                 end_marked(mark)  # of a worker that was killed just now
-        renewing.cancel()
+        for task in standing:
+            task.cancel()
         for each in (*(post.server for post in self.posts), health_server):
             each.should_exit = True
         await asyncio.gather(*servers)
@@ -146,6 +150,15 @@ class Daemon:
                 except FedwardError as error:
                     log.error("certificate not renewed", coordinator=name, reason=str(error))
             await asyncio.sleep(RENEWAL.total_seconds())
+
+    async def _sweep(self) -> None:
+        """Erases what is kept of masked rounds that were never finished."""
+        while True:
+            try:
+                vault.sweep(self.settings.runtime, now())
+            except OSError as error:
+                log.error("expired secrets cannot be erased", reason=str(error))
+            await asyncio.sleep(SWEEP_SECONDS)
 
 
 def _relay(line: str) -> None:

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from fedward_client.ledger import shown
+from fedward_client.masking import MASKED
 from fedward_client.reconciliation import REGISTERED, RESERVED
 from fedward_client.site import Site
 from fedward_shared import audit, pages
@@ -115,12 +116,18 @@ def _departures(entries: Sequence[Entry]) -> list[Departure]:
             round=int(e.details["round"]),
             at=e.at,
             bytes=int(e.details["bytes"]),
-            digest=str(e.details["update"]),
-            receipted=e.details["update"] in receipted,
+            digest=digest,
+            receipted=digest in receipted,
         )
         for e in entries
-        if e.event == "cleared"
+        if (digest := _departed(e))
     ]
+
+
+def _departed(entry: Entry) -> str:
+    """The digest of the update that left, as it was or masked; empty for any other entry."""
+    name = {"cleared": "update", MASKED: "answer"}.get(entry.event)
+    return str(entry.details[name]) if name else ""
 
 
 def _version(name: str, folder: Path) -> str:

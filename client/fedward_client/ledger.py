@@ -348,12 +348,21 @@ class Ledger:
 
     def unanswered(self, number: int) -> Booking:
         """The booking with this number, for which nothing has left yet. Raises StateError."""
-        row = self._db.execute(
-            f"{SELECT} WHERE number = ? AND closed_at IS NULL", (number,)
-        ).fetchone()
-        if row is None:
+        found = self._booking_where("number = ? AND closed_at IS NULL", number)
+        if found is None:
             raise StateError(f"{self.path}: no open booking {number}; each lets out one update")
-        return _booking(row)
+        return found
+
+    def booking(self, number: int) -> Booking:
+        """The booking with this number. Raises StateError."""
+        found = self._booking_where("number = ?", number)
+        if found is None:
+            raise StateError(f"{self.path}: no booking {number}")
+        return found
+
+    def _booking_where(self, condition: str, number: int) -> Booking | None:
+        row = self._db.execute(f"{SELECT} WHERE {condition}", (number,)).fetchone()
+        return None if row is None else _booking(row)
 
     def last_round(self, charter: str) -> int:
         """The highest round of the study that was ever booked, 0 for none."""

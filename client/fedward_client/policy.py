@@ -202,6 +202,7 @@ def _minimum_cohort(case: Case) -> str:
 
 
 def _collusion(case: Case) -> str:
+    masks = case.charter.secure_aggregation
     asked, colluding = case.charter.aggregation.minimum_cohort, case.settings.collusion
     if not colluding:
         return "nobody is supposed to work together with the coordinator"
@@ -211,13 +212,41 @@ def _collusion(case: Case) -> str:
             f"says collusion = {colluding}, which asks for {colluding + HONEST}: those who know "
             f"{colluding} of the updates would know this site's",
         )
+    if masks is not None and masks.colluding < colluding:
+        raise case.refuse(
+            f"secure_aggregation.colluding is {masks.colluding}",
+            f"says collusion = {colluding}: the masks hold against no more than the charter says",
+        )
     return f"{asked - colluding} sites or more remain beside {colluding} that work together"
 
 
 def _secure_aggregation(case: Case) -> str:
+    if case.charter.secure_aggregation is not None:
+        return (
+            "masked: the coordinator sees sums of updates, of "
+            f"{case.charter.aggregation.minimum_cohort} sites or more"
+        )
     if case.settings.secure_aggregation == "required":
         raise case.refuse("updates are not masked", 'says secure_aggregation = "required"')
     return "not required: the coordinator sees this site's update by itself"
+
+
+def _distributed_noise(case: Case) -> str:
+    charter, masks = case.charter, case.charter.secure_aggregation
+    if masks is None or not charter.distributed_noise:
+        return "the noise of this site is enough by itself"
+    others = charter.aggregation.minimum_cohort - masks.colluding - 1
+    if case.settings.distributed_noise != "accepted":
+        raise case.refuse(
+            'secure_aggregation.noise is "distributed"',
+            f'says distributed_noise = "{case.settings.distributed_noise}": ε would hold only if '
+            f"{others} of the other sites of a round add their share of the noise",
+            PrivacyError,
+        )
+    return (
+        f"ε holds only if {others} of the other sites of a round add their share of the noise and keep "
+        "it to themselves"
+    )
 
 
 def _without_dp(case: Case) -> str:
@@ -291,6 +320,7 @@ RULES: tuple[tuple[str, Callable[[Case], str]], ...] = (
     ("minimum_cohort", _minimum_cohort),
     ("collusion", _collusion),
     ("secure_aggregation", _secure_aggregation),
+    ("distributed_noise", _distributed_noise),
     ("without_dp", _without_dp),
     ("datasets.{}.delta", _delta),
     ("datasets.{}.owner", _owner),

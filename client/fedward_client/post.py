@@ -25,7 +25,7 @@ from fedward_client.trusted import Trusted
 from fedward_client.worker import Handover
 from fedward_shared.errors import FedwardError, RefusalCode, UsageError
 from fedward_shared.files import write_atomically
-from fedward_shared.messages import Noted, Refusal, Update, Welcome, question
+from fedward_shared.messages import MaskAnswer, Noted, Refusal, Update, Welcome, question
 
 log = structlog.get_logger()
 
@@ -104,7 +104,7 @@ class Post:
 
     def _answered(self, answer: Answer) -> None:
         """What the trusted side has answered may pass the gate as a reply's content."""
-        if isinstance(answer, Welcome | Update | Refusal | Noted):
+        if isinstance(answer, Welcome | Update | MaskAnswer | Refusal | Noted):
             self.gate.clear(answer.to_record())
 
     def hand_over(self) -> Handover:

@@ -12,9 +12,10 @@ from datetime import datetime
 import structlog
 from pydantic import ValidationError
 
-from fedward_client import egress, keys, objections, policy
+from fedward_client import egress, keys, limits, objections, policy
 from fedward_client.core import Grant, Offer
 from fedward_client.ledger import Booking, now
+from fedward_client.masking import Masks
 from fedward_client.reconciliation import RESERVED
 from fedward_client.settings import SiteSettings
 from fedward_client.site import Site
@@ -29,15 +30,21 @@ from fedward_shared.assurances import (
 )
 from fedward_shared.charter import Charter
 from fedward_shared.errors import CharterError, FedwardError, RefusalCode, StateError
+from fedward_shared.masked import Draws
 from fedward_shared.messages import (
+    UNSHARED,
     Hello,
+    MaskAnswer,
+    MaskRequest,
     MessageError,
     Noted,
     ReceiptNote,
     Refusal,
+    Sharing,
     Update,
     Welcome,
 )
+from fedward_shared.privacy.randomness import Randomness
 from fedward_shared.tensors import Tensors
 
 log = structlog.get_logger()
@@ -47,6 +54,7 @@ class Trusted:
     """The `core.Core` of the site whose settings `settings` reads.
 
     With a `coordinator`, for the studies of that one alone: in deployment each has a worker of its own.
+    `randomness` rounds what is masked: a simulation's comes from its seed, as that of its training does.
     """
 
     def __init__(
@@ -54,10 +62,12 @@ class Trusted:
         settings: Callable[[], SiteSettings],
         clock: Callable[[], datetime] = now,
         coordinator: str | None = None,
+        randomness: Callable[[str], Draws] = lambda _: Randomness.from_os(),
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._coordinator = coordinator
+        self._randomness = randomness
 
     @contextmanager
     def _site(self) -> Iterator[Site]:
@@ -109,16 +119,36 @@ class Trusted:
                 cache=site.settings.cache if site.settings.keep_prepared else None,
             )
 
-    def reserve(self, charter: str, request: bytes, adapter: str) -> Grant | Update:
+    def mask(self, asked: MaskRequest) -> MaskAnswer:
         """As `Core` says."""
         with self._site() as site:
-            approved, _ = self._own(site.charters.load(charter))
+            approved, initial = self._own(site.charters.load(asked.charter))
+            request = _read(approved, asked.request)
+            masks = _masks(site, approved, initial, request.round)
+            if masks is None:
+                raise CharterError(f"charter {approved.study}: it has no secure_aggregation")
+            if asked.stage == "keys":
+                site.permit(approved)
+                _check_not_over(site, approved, request)
+                limits.check_now(site.settings, site.ledger, self._clock())
+            parcel = masks.answer(request.attempt, asked.stage, asked.parcel)
+            return MaskAnswer(site.name, asked.stage, parcel)
+
+    def reserve(
+        self, charter: str, request: bytes, adapter: str, sharing: Sharing = UNSHARED
+    ) -> Grant | Update:
+        """As `Core` says."""
+        with self._site() as site:
+            approved, initial = self._own(site.charters.load(charter))
             asked = _asked(approved, request, adapter)
             permission = site.permit(approved)
+            masks = _masks(site, approved, initial, asked.round)
             kept = site.ledger.answer(approved.digest, asked.round, asked.adapter)
-            if kept is not None:
+            if kept is not None and masks is None:
                 site.log("sent again", charter=approved.digest, round=asked.round)
                 return Update(site.name, *kept)
+            if masks is not None and (again := _masked_again(site, masks, asked, sharing, kept)):
+                return again
             _check_not_over(site, approved, asked)
             file = site.admit(approved)
             booking = site.ledger.reserve(
@@ -133,15 +163,24 @@ class Trusted:
         log.info("reserved", study=approved.study, round=asked.round, booking=booking)
         return Grant(booking, asked.round, file, norms)
 
-    def clear(self, booking: int, update: bytes, norms: str = "") -> Update:
+    def clear(
+        self, booking: int, update: bytes, norms: str = "", sharing: Sharing = UNSHARED
+    ) -> Update:
         """As `Core` says."""
         with self._site() as site:
             booked = site.ledger.unanswered(booking)
             charter, initial = self._own(site.charters.load(booked.charter))
             schema = charter.sent(tensors.schema_of(initial), site.name, booked.round)
             bound = charter.aggregation.maximum_update_norm
-            cleared = egress.clear(update, schema, bound, site.name)
+            noised = not charter.distributed_noise
+            cleared = egress.clear(update, schema, bound, site.name, noised)
             site.clipping.keep(charter, norms)
+            masks = _masks(site, charter, initial, booked.round)
+            if masks is not None:
+                rounding = self._randomness(f"{site.name} {booked.round} rounding")
+                tensors_of = tensors.decode(cleared, "a cleared update")
+                masks.keep(booking, booked.request, tensors_of, rounding)
+                return _masked(site, masks, booked, None, sharing)
             site.log(
                 "cleared",
                 study=charter.study,
@@ -152,9 +191,7 @@ class Trusted:
                 bytes=len(cleared),
                 to=charter.coordinator.name,
             )
-            delivery = _delivery(site, booked, cleared)
-            site.ledger.complete(booking, delivery, cleared)
-            return Update(site.name, delivery, cleared)
+            return _let_out(site, booked, cleared)
 
     def note(self, note: ReceiptNote) -> Noted:
         """As `Core` says. Raises StateError if the receipt's head is not in this site's log."""
@@ -193,8 +230,54 @@ def _keep_receipt(site: Site, charter: Charter, data: bytes) -> None:
     )
 
 
+def _masks(site: Site, charter: Charter, initial: Tensors, number: int) -> Masks | None:
+    """Those of a round; None where the charter has none."""
+    if charter.secure_aggregation is None:
+        return None
+    schema = charter.sent(tensors.schema_of(initial), site.name, number)
+    return Masks(site, charter, schema, number)
+
+
+def _masked_again(
+    site: Site,
+    masks: Masks,
+    asked: RoundRequest,
+    sharing: Sharing,
+    kept: tuple[bytes, bytes] | None,
+) -> Update | None:
+    """The round's update, if it was made before: the bytes that have left, or under another mask."""
+    left = masks.masked(asked.attempt)
+    if left is not None and kept is not None and canonical.digest(kept[1]) == left:
+        site.log("sent again", charter=asked.charter, round=asked.round)
+        return Update(site.name, *kept, masked=True)
+    made = masks.made(asked.adapter)
+    if made is None:
+        return None
+    return _masked(site, masks, site.ledger.booking(made), asked.attempt, sharing)
+
+
+def _masked(
+    site: Site, masks: Masks, booked: Booking, attempt: int | None, sharing: Sharing
+) -> Update:
+    return _let_out(site, booked, masks.mask(attempt, sharing), masked=True)
+
+
+def _let_out(site: Site, booked: Booking, cleared: bytes, masked: bool = False) -> Update:
+    delivery = _delivery(site, booked, cleared)
+    site.ledger.complete(booked.number, delivery, cleared)
+    return Update(site.name, delivery, cleared, masked)
+
+
 def _asked(charter: Charter, request: bytes, adapter: str) -> RoundRequest:
-    """What the coordinator has signed. Raises StatementError, CharterError or MessageError."""
+    """What the coordinator asks to train. Raises StatementError, CharterError or MessageError."""
+    asked = _read(charter, request)
+    if asked.adapter != adapter:
+        raise MessageError("the adapter is not the one that the round request names")
+    return asked
+
+
+def _read(charter: Charter, request: bytes) -> RoundRequest:
+    """What the coordinator has signed. Raises StatementError or CharterError."""
     coordinator = charter.coordinator
     asked = RoundRequest.read(
         request, charter.digest, coordinator.public_key, coordinator.name, "round request"
@@ -204,8 +287,6 @@ def _asked(charter: Charter, request: bytes, adapter: str) -> RoundRequest:
             f"charter {charter.study}: training.rounds is {charter.training.rounds}, the request is "
             f"for round {asked.round}"
         )
-    if asked.adapter != adapter:
-        raise MessageError("the adapter is not the one that the round request names")
     return asked
 
 

@@ -74,7 +74,7 @@ class Stage(Protocol):
 
 
 class Asking:
-    """One request to each of `nodes` (site → node), sent at once; `requests` are theirs by site.
+    """One request to each of `nodes` (site → node), sent in their order; `requests` are theirs by site.
 
     `under_way`: messages to some of them (id → site) that were sent before and not answered yet.
     """
@@ -121,7 +121,7 @@ class Asking:
                 self._sender.pause()
 
     def _ask(self, sites: Set[str]) -> None:
-        asked = sorted(sites)
+        asked = [site for site in self._nodes if site in sites]
         contents = [(self._nodes[site], self._requests[site]) for site in asked]
         ids = self._sender.send(self._kind, self._group, contents)
         self.waiting |= dict(zip(ids, asked, strict=True))

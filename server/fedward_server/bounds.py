@@ -18,7 +18,13 @@ ADAM_LEAP = math.sqrt(10.0)
 ROUNDED_UP = 1.05
 """Two digits of so much are never less."""
 
-MOST = 1e6
+LEAST, MOST = 1e-6, 1e6
+
+GRADIENT = 20.0
+"""Nobody clips without DP; averaged gradients that are longer than this are no training that works."""
+
+DRIFT = 10.0
+"""How far adaptive clipping may go up from where it begins."""
 
 
 def update_norm(charter: Charter, initial: Schema) -> float | None:
@@ -26,9 +32,11 @@ def update_norm(charter: Charter, initial: Schema) -> float | None:
 
     `initial`: the schema of all tensors that the study starts with. DP-SGD moves head and adapters by
     sums of clipped gradients and their noise, each through the optimiser; an update is as long as both.
-    SGD on gradients that nobody clips has no bound.
+    What HetLoRA drops is as long as it had grown.
     """
     method = charter.adapter.method
+    if method == "hetlora":
+        return None
     turns = range(len(names.METHODS[method].trains) + 1)
     sizes = {True: 0, False: 0}
     for name, shape in initial.items():
@@ -36,20 +44,19 @@ def update_norm(charter: Charter, initial: Schema) -> float | None:
             sizes[name.startswith(names.HEAD_MARK)] += math.prod(shape)
     terms = charter.training
     rates = {True: terms.head_learning_rate or terms.learning_rate, False: terms.learning_rate}
-    parts = [_part(charter, rates[head], size) for head, size in sizes.items() if size]
-    bound = math.hypot(*parts)
-    return min(MOST, float(f"{ROUNDED_UP * bound:.1e}")) if math.isfinite(bound) else None
+    bound = math.hypot(*(_part(charter, rates[head], size) for head, size in sizes.items() if size))
+    return max(LEAST, min(MOST, float(f"{ROUNDED_UP * bound:.1e}")))
 
 
 def _part(charter: Charter, rate: float, size: int) -> float:
     terms, privacy = charter.training, charter.privacy
     if terms.optimizer == "adam":
         return rate * terms.local_steps * ADAM_LEAP * math.sqrt(size)
-    if privacy.mechanism == "none":
-        return math.inf
     expected = privacy.sampling_rate * min(p.records for p in charter.participants)
     sampled = MISCOUNT + DEVIATIONS * math.sqrt(MISCOUNT / expected)
-    gradients = terms.local_steps * privacy.clipping_norm * sampled
-    deviation = privacy.noise_multiplier * privacy.clipping_norm / expected
-    noise = math.sqrt(terms.local_steps) * deviation * (math.sqrt(size) + DEVIATIONS)
-    return rate * (gradients + noise) / (1 - terms.momentum)
+    length, noise = GRADIENT, 0.0
+    if privacy.mechanism == "dp-sgd":
+        length = privacy.clipping_norm * (DRIFT if privacy.adaptive_clipping else 1.0)
+        deviation = privacy.noise_multiplier * length / expected
+        noise = math.sqrt(terms.local_steps) * deviation * (math.sqrt(size) + DEVIATIONS)
+    return rate * (terms.local_steps * length * sampled + noise) / (1 - terms.momentum)

@@ -12,6 +12,7 @@ constant, as its bits. The constants are taken off the sum, modulo 2³², at the
 import math
 
 import numpy as np
+import structlog
 
 from fedward_server.layout import PIECE, Layout, Row, norm_exceeded, norm_fits, pieces
 from fedward_shared.errors import AdapterError
@@ -23,6 +24,8 @@ ROUNDER = np.float32(1.5 * 2**23)
 CONSTANT = int(ROUNDER.view(np.uint32))
 SLACK = 1 + 2.0**-8
 """What a norm in single precision may hide."""
+
+log = structlog.get_logger()
 
 
 def fraction_bits(bound: float, total_weight: int) -> int:
@@ -53,10 +56,13 @@ class Fold:
         """
         if self.total_weight + weight > self._limit:
             raise AdapterError(f"the weights of a round add up to more than {self._limit}")
-        if not norm_fits(self._add(row, weight), self._bound):
+        squares = self._add(row, weight)
+        if not norm_fits(squares, self._bound):
             self._add(row, -weight)
             raise norm_exceeded(row, self._bound, f"update of {site}")
         self.total_weight += weight
+        if squares < row.size * 4.0**-self.fraction_bits:
+            log.warning("update is lost in rounding: maximum_update_norm is too large", site=site)
 
     def _add(self, row: Row, weight: int) -> float:
         """Returns the sum of the squares: one way through memory for both. A negative weight takes the

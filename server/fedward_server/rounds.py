@@ -173,6 +173,11 @@ class Round:
         return {site: ask for site, ask in self.late.items() if ask.round == self.number}
 
     @property
+    def fresh(self) -> int:
+        """How many sites were asked for this very round."""
+        return sum(ask.round == self.number for ask in self.asked.values())
+
+    @property
     def made_for(self) -> dict[str, int]:
         """For which round an update was made, where that is another one."""
         rounds = {site: self.asked[site].round for site in sorted(self.updates)}

@@ -17,7 +17,7 @@ import os
 import re
 import time
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Literal
@@ -97,7 +97,11 @@ class StartSettings(BaseModel):
 
 
 class StudySettings(BaseModel):
-    """`study.toml`: what concerns the coordinator alone, with paths relative to its folder."""
+    """`study.toml`: what concerns the coordinator alone, with paths relative to its folder.
+
+    `largest_loss`: what a masked round may make of the loss on the evaluation set, as a multiple of what
+    it was after the round before; a sum that makes more of it is not taken.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -109,6 +113,7 @@ class StudySettings(BaseModel):
     poll_seconds: Annotated[float, Field(gt=0)] = 1.0
     gather_seconds: Annotated[float, Field(ge=0)] = 60.0
     lock_seconds: Annotated[float, Field(ge=0)] = 30.0
+    largest_loss: Annotated[float, Field(gt=1)] = 3.0
     start: StartSettings = StartSettings()
 
 
@@ -281,7 +286,7 @@ class Study:
         content = {ADAPTER + name: tensor for name, tensor in self.adapter.items()}
         content |= {OPTIMIZER + name: tensor for name, tensor in self.optimizer_state.items()}
         data = tensors.encode(content)
-        _keep(self._path(number, ".safetensors"), data)
+        keep(self._path(number, ".safetensors"), data)
         kept = Checkpoint(
             charter=self.charter.digest,
             tensors=canonical.digest(data),
@@ -292,13 +297,13 @@ class Study:
             late=dict(late),
         )
         kept = kept.model_copy(update={"checksum": kept.computed})
-        _keep(self._path(number, ".json"), kept.model_dump_json(indent=2).encode())
+        keep(self._path(number, ".json"), kept.model_dump_json(indent=2).encode())
         self.history.append(kept)
 
     def end(self, outcome: str, exit_code: int) -> None:
         """Says how the study ended, for `fedward study` to tell. Raises StateError."""
         content = {"outcome": outcome, "exit_code": exit_code, "rounds": self.rounds_done}
-        _keep(self.folder / OUTCOME_FILE, json.dumps(content, indent=2).encode())
+        keep(self.folder / OUTCOME_FILE, json.dumps(content, indent=2).encode())
 
     @property
     def _folder(self) -> Path:
@@ -306,6 +311,18 @@ class Study:
 
     def _path(self, number: int, suffix: str) -> Path:
         return self._folder / f"{number:04d}{suffix}"
+
+
+def in_words(record: RoundRecord) -> Iterator[str]:
+    """What became of a round, in lines for people: who counted, who was missing and who was lost."""
+    scores = ", ".join(f"{name} {value:.3f}" for name, value in record.metrics.items())
+    what = f"abandoned: {record.abandoned}" if record.abandoned else ", ".join(record.cohort)
+    yield f"  round {record.round}: {what}; {scores}"
+    for site, reason in record.missing.items():
+        yield f"    {site}: {reason}"
+    for site, stage in record.dropped.items():
+        if site not in record.missing:
+            yield f"    {site}: counted, and lost afterwards ({stage})"
 
 
 class StudyLock:
@@ -338,7 +355,8 @@ class StudyLock:
         os.close(self._file)
 
 
-def _keep(path: Path, data: bytes) -> None:
+def keep(path: Path, data: bytes) -> None:
+    """Writes `data`, wholly or not at all. Raises StateError."""
     try:
         write_atomically(path, data)
     except OSError as error:

@@ -24,6 +24,7 @@ from fedward_shared.terms import Digest, Hexadecimal, Name, Terms, describe
 
 Choice = Literal["approve", "refuse", "withdraw"]
 RoundNumber = Annotated[int, Field(ge=1, le=100_000)]
+AttemptNumber = Annotated[int, Field(ge=1, le=1000)]
 EpsilonText = Annotated[str, Field(max_length=32)]
 UNBOUNDED = "unbounded"
 
@@ -105,12 +106,16 @@ class Presence(OfSite):
 
 
 class RoundRequest(Assurance):
-    """The coordinator asks for a round that starts from the adapter of this digest."""
+    """The coordinator asks for a round that starts from the adapter of this digest.
+
+    A masked round may be attempted again, with other masks; of any other, the attempt is the first.
+    """
 
     KIND = "fedward/round-request/1"
 
     round: RoundNumber
     adapter: Digest
+    attempt: AttemptNumber = 1
 
 
 class Delivery(OfSite):

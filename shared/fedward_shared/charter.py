@@ -20,15 +20,18 @@ from pydantic import (
 )
 
 from fedward_shared import canonical, names, rules, statements, tensors
-from fedward_shared.errors import CharterError
+from fedward_shared.errors import CharterError, PrivacyError
 from fedward_shared.files import write_atomically
 from fedward_shared.identity import KeyText, PublicKey, SigningKey
 from fedward_shared.names import METHODS
 from fedward_shared.privacy import accountant
 from fedward_shared.privacy.clipping import AdaptiveClipping
 from fedward_shared.privacy.plan import Event, TrainingPlan
+from fedward_shared.privacy.reach import reach
 from fedward_shared.privacy.unit import Unit
 from fedward_shared.rules import Rule
+from fedward_shared.secagg import graph
+from fedward_shared.secagg.ring import ring_for
 from fedward_shared.tensors import Schema
 from fedward_shared.terms import Digest, Name, Terms, describe
 
@@ -118,7 +121,8 @@ class PrivacyTerms(Terms):
     `unit`: a record, or everything that a patient or customer has in the dataset, by the column that
     each site names as `owner` of its dataset. `records_per_unit`: how many of one's records enter a
     training at most, drawn anew for each; all of them if it is absent. `adapter_share`: the adapters'
-    part of the squared clipping norm where the head moves too.
+    part of the squared clipping norm where the head moves too. `bands`: over how many steps of a round
+    noise is correlated; 1 for noise that is independent.
     """
 
     mechanism: Literal["dp-sgd", "none"] = "dp-sgd"
@@ -132,6 +136,7 @@ class PrivacyTerms(Terms):
     noise_multiplier: Annotated[Decimal, Field(ge=0, allow_inf_nan=False)] = 0.0
     sampling_rate: Annotated[Decimal, Field(gt=0, le=1)]
     adaptive_clipping: AdaptiveClippingTerms | None = None
+    bands: Annotated[int, Field(ge=1, le=256)] = 1
 
     @property
     def adaptive(self) -> AdaptiveClipping | None:
@@ -169,6 +174,16 @@ class TrainingTerms(Terms):
     momentum: Annotated[Decimal, Field(ge=0, lt=1)] = 0.0
     proximal: Annotated[Decimal, Field(ge=0, allow_inf_nan=False)] = 0.0
 
+    @model_validator(mode="after")
+    def _pull_does_not_overshoot(self) -> "TrainingTerms":
+        rate = max(self.learning_rate, self.head_learning_rate or 0.0)
+        if self.optimizer == "sgd" and rate * self.proximal > 1:
+            raise ValueError(
+                f"proximal: at a learning rate of {rate:g} a step is pulled past the round's start by "
+                f"more than {1 / rate:g}"
+            )
+        return self
+
     def turn(self, number: int) -> int:
         """Which of the rounds in which adapters move, from 1, round `number` is; 0 for none."""
         return max(0, number - self.head_rounds)
@@ -197,6 +212,21 @@ class AggregationTerms(Terms):
     buffer: Annotated[int, Field(ge=1)] | None = None
     round_deadline_seconds: Positive = 3600.0
     maximum_update_norm: Annotated[Decimal, Field(ge=1e-6, le=1e6, allow_inf_nan=False)] = 100.0
+
+
+class SecureAggregationTerms(Terms):
+    """Masks: the coordinator gets sums of updates, of `aggregation.minimum_cohort` sites or more.
+
+    `precision`: bits of a coordinate, sign included. `colluding`: how many participants may work
+    together with the coordinator. `bound`: what a coordinate of an update is cut off at, on either side
+    of 0; without it, what the training terms say that one can reach. `noise`: each site's own, made
+    before the masks, or `distributed`, shares of which only the sum is enough (`distributed.py`).
+    """
+
+    precision: Annotated[int, Field(ge=2, le=24)] = 12
+    colluding: Annotated[int, Field(ge=0, le=10**4)] = 1
+    bound: Positive | None = None
+    noise: Literal["local", "distributed"] = "local"
 
 
 class Party(Terms):
@@ -243,6 +273,7 @@ class Charter(Terms):
     privacy: PrivacyTerms
     training: TrainingTerms
     aggregation: AggregationTerms
+    secure_aggregation: SecureAggregationTerms | None = None
     participants: tuple[Participant, ...]
 
     @model_validator(mode="after")
@@ -260,12 +291,21 @@ class Charter(Terms):
                 f"aggregation.minimum_cohort is {self.aggregation.minimum_cohort}, "
                 f"participants are {len(called)}"
             )
+        self._check_plan()
         self._check_method()
         terms = self.aggregation
-        rules.check(terms.rule, terms.hostile, terms.minimum_cohort, terms.weights, False)
+        masked = self.secure_aggregation is not None
+        rules.check(terms.rule, terms.hostile, terms.minimum_cohort, terms.weights, masked)
         sizes = (terms.minimum_cohort, terms.enough, terms.buffer, terms.cohort, len(called))
-        rules.check_flow(terms.rule, terms.weights, sizes, terms.late, False)
+        rules.check_flow(terms.rule, terms.weights, sizes, terms.late, masked)
         return self
+
+    def _check_plan(self) -> None:
+        """Raises ValueError for terms of privacy and training that cannot be had together."""
+        try:
+            self.plan(self.participants[0].name)
+        except PrivacyError as error:
+            raise ValueError(f"privacy.{error}") from error
 
     def _check_method(self) -> None:
         """Raises ValueError for what the adapter method cannot do."""
@@ -281,11 +321,16 @@ class Charter(Terms):
                 f"aggregation.rule: {self.aggregation.rule} compares updates number by number, and of "
                 f"{method} the coordinator makes {METHODS[method].each}; take the mean"
             )
+        if METHODS[method].each and self.secure_aggregation is not None:
+            raise ValueError(
+                f"secure_aggregation: under {method} the coordinator has to know "
+                f"{METHODS[method].each} of every site, and of masked updates it sees only the sum"
+            )
         terms = self.aggregation
         if not METHODS[method].ages and (terms.buffer or terms.late == "next-round"):
             raise ValueError(
-                f"aggregation.buffer, aggregation.late: under {method} an update does not fit the tensors "
-                "of a later round"
+                f"aggregation.buffer, aggregation.late: under {method} an update does not fit the "
+                "tensors of a later round"
             )
         for name, rank in ranks.items():
             if rank > self.adapter.rank:
@@ -297,6 +342,41 @@ class Charter(Terms):
                 "aggregation.server_optimizer: fedsvd turns its tensors between rounds, and the second "
                 "moments of fedadam and fedyogi belong to coordinates; take fedavg or fedavgm"
             )
+
+    @model_validator(mode="after")
+    def _masks_can_work(self) -> "Charter":
+        masks = self.secure_aggregation
+        if masks is None:
+            return self
+        try:
+            graph.check_terms(
+                len(self.participants), self.aggregation.minimum_cohort, masks.colluding
+            )
+            ring_for(self.masked_weight, masks.precision)
+        except CharterError as error:
+            raise ValueError(f"secure_aggregation: {error}") from error
+        if masks.noise == "distributed" and self.training.optimizer != "sgd":
+            raise ValueError(
+                f"secure_aggregation.noise: {self.training.optimizer} divides by what it has seen, "
+                "which nothing has made private; take sgd"
+            )
+        if masks.bound is None and (reason := self._no_bound()):
+            raise ValueError(f"secure_aggregation.bound: {reason}, so it has to be stated")
+        return self
+
+    def _no_bound(self) -> str:
+        """Why the bound of a coordinate cannot be derived, empty if it can (`privacy.reach`)."""
+        privacy, terms = self.privacy, self.training
+        rate = max(terms.learning_rate, terms.head_learning_rate or 0.0)
+        if privacy.mechanism == "none":
+            return "nothing is clipped without DP"
+        if privacy.adaptive_clipping is not None:
+            return "adaptive clipping moves the clipping norm"
+        if terms.optimizer != "sgd":
+            return f"{terms.optimizer} divides by what it has seen"
+        if terms.proximal and (terms.momentum or terms.proximal * rate > 1):
+            return "a proximal term may overshoot with momentum, or with such a learning rate"
+        return ""
 
     @property
     def body(self) -> dict[str, Any]:
@@ -348,6 +428,15 @@ class Charter(Terms):
             unit=self.privacy.unit,
             records_per_unit=self.privacy.records_per_unit,
             adaptive=self.privacy.adaptive,
+            bands=self.privacy.bands,
+            noise="distributed" if self.distributed_noise else "local",
+        )
+
+    @property
+    def distributed_noise(self) -> bool:
+        """Whether the sites make the noise together, so that only the sum of updates is private."""
+        return (
+            self.secure_aggregation is not None and self.secure_aggregation.noise == "distributed"
         )
 
     def weight(self, site: str) -> int:
@@ -361,6 +450,34 @@ class Charter(Terms):
     def total_weight(self) -> int:
         """Of all participants."""
         return sum(self.weight(participant.name) for participant in self.participants)
+
+    @property
+    def masked_weight(self) -> int:
+        """How many integers of a single coordinate the sum over a cohort has, at most.
+
+        Noise that sites make together is made in the ring itself, so that weights enter before it.
+        """
+        return len(self.participants) if self.distributed_noise else self.total_weight
+
+    def coordinate_bounds(self, number: int) -> tuple[float, float]:
+        """What coordinates of head and adapters are cut off at in the updates of round `number`.
+
+        Only where there are `secure_aggregation` terms.
+        """
+        masks, training = self.secure_aggregation, self.training
+        assert masks is not None
+        if masks.bound is not None:
+            return masks.bound, masks.bound
+        smallest = min(self.participants, key=lambda participant: participant.records)
+        plan = self.plan(smallest.name)
+        adapters_move = self.adapter.method != "head-only" and number > training.head_rounds
+        norms = plan.clipping_norms(self.task.kind == "text-classification", adapters_move)
+        rates = training.head_learning_rate or training.learning_rate, training.learning_rate
+        head, adapter = (
+            reach(plan, norm, rate, training.momentum)
+            for norm, rate in zip(norms, rates, strict=True)
+        )
+        return head, adapter
 
     @property
     def schedule(self) -> list[Event]:

@@ -1,12 +1,12 @@
 """What crosses between coordinator and site, typed, and its one mapping to Flower's records.
 
 Each message is a frozen object; `to_record` and `from_record` are the only code that knows Flower's
-`RecordDict`. Tensors travel as one safetensors blob. Decoders raise MessageError for anything else
-than what they expect; they run on foreign bytes.
+`RecordDict`. Tensors travel as one blob: safetensors, or a masked vector. Decoders raise MessageError
+for anything else than what they expect; they run on foreign bytes.
 """
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self, get_args
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 
@@ -17,11 +17,13 @@ from fedward_shared.errors import FedwardError, RefusalCode
 PROTOCOL = 1
 HELLO = "query.hello"
 TRAIN = "train.round"
+MASKS = "query.masks"
 RECEIPT = "query.receipt"
 
 _FIELDS = "fedward"
 _TENSORS = "tensors"
 _BLOB = "safetensors"
+_MASKED = "masked"
 
 
 class MessageError(FedwardError):
@@ -34,11 +36,11 @@ class ForeignProtocol(MessageError):
     refusal = RefusalCode.PROTOCOL
 
 
-def _pack(fields: dict[str, Any], blob: bytes | None = None) -> RecordDict:
+def _pack(fields: dict[str, Any], blob: bytes | None = None, kind: str = _BLOB) -> RecordDict:
     record = RecordDict({_FIELDS: ConfigRecord({"protocol": PROTOCOL, **fields})})
     if blob is not None:
-        array = Array(dtype="uint8", shape=(len(blob),), stype="safetensors", data=blob)
-        record[_TENSORS] = ArrayRecord({_BLOB: array})
+        array = Array(dtype="uint8", shape=(len(blob),), stype=kind, data=blob)
+        record[_TENSORS] = ArrayRecord({kind: array})
     return record
 
 
@@ -58,11 +60,11 @@ def _field(record: RecordDict, name: str, kind: type) -> Any:
     return value
 
 
-def _blob(record: RecordDict) -> bytes:
+def _blob(record: RecordDict, kind: str = _BLOB) -> bytes:
     arrays = record.array_records.get(_TENSORS)
-    if arrays is None or list(arrays) != [_BLOB] or arrays[_BLOB].stype != "safetensors":
+    if arrays is None or list(arrays) != [kind] or arrays[kind].stype != kind:
         raise MessageError("the tensors are missing")
-    return arrays[_BLOB].data
+    return arrays[kind].data
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,20 @@ class Welcome:
 
 
 @dataclass(frozen=True)
+class Sharing:
+    """What a site gets of a masked round before it trains: the sites that have shared their secrets, and
+    its neighbours' envelopes for it, each a parcel. Both are empty in a round without masks.
+    """
+
+    sharers: bytes = b""
+    envelopes: bytes = b""
+
+
+UNSHARED = Sharing()
+"""Of a round without masks."""
+
+
+@dataclass(frozen=True)
 class TrainRequest:
     """The coordinator hands out the global adapter of a round: safetensors of what is exchanged.
 
@@ -117,33 +133,101 @@ class TrainRequest:
     request: bytes
     receipt: bytes
     adapter: bytes
+    sharing: Sharing = UNSHARED
 
     def to_record(self) -> RecordDict:
         """As Flower carries it."""
-        fields = {"charter": self.charter, "request": self.request, "receipt": self.receipt}
+        fields = {
+            "charter": self.charter,
+            "request": self.request,
+            "receipt": self.receipt,
+            "sharers": self.sharing.sharers,
+            "envelopes": self.sharing.envelopes,
+        }
         return _pack(fields, self.adapter)
 
     @classmethod
     def from_record(cls, record: RecordDict) -> Self:
         """Raises MessageError."""
         charter, blob = _field(record, "charter", str), _blob(record)
-        return cls(
-            charter, _field(record, "request", bytes), _field(record, "receipt", bytes), blob
+        request, receipt, sharers, envelopes = (
+            _field(record, name, bytes) for name in ("request", "receipt", "sharers", "envelopes")
         )
+        return cls(charter, request, receipt, blob, Sharing(sharers, envelopes))
+
+
+MaskStage = Literal["keys", "shares", "survivors", "reveal"]
+MASK_STAGES: tuple[MaskStage, ...] = get_args(MaskStage)
+"""The stages of a masked round besides the training, which comes third."""
+
+
+@dataclass(frozen=True)
+class MaskRequest:
+    """The coordinator hands on, in one stage of a masked round, what its sites have said in the last.
+
+    `request` is its signed `RoundRequest`. `parcel` holds, by site: nothing (`keys`); everybody's signed
+    keys (`shares`); the names of those whose masked vector has come (`survivors`); their signatures
+    under that (`reveal`).
+    """
+
+    charter: str
+    request: bytes
+    stage: MaskStage
+    parcel: bytes
+
+    def to_record(self) -> RecordDict:
+        """As Flower carries it."""
+        fields = {"charter": self.charter, "request": self.request}
+        return _pack({**fields, "stage": self.stage, "parcel": self.parcel})
+
+    @classmethod
+    def from_record(cls, record: RecordDict) -> Self:
+        """Raises MessageError."""
+        stage = stage_of(_field(record, "stage", str))
+        request, parcel = (_field(record, name, bytes) for name in ("request", "parcel"))
+        return cls(_field(record, "charter", str), request, stage, parcel)
+
+
+def stage_of(word: str) -> MaskStage:
+    """The stage that `word` names. Raises MessageError."""
+    for stage in MASK_STAGES:
+        if word == stage:
+            return stage
+    raise MessageError("an unknown stage of a masked round")
+
+
+@dataclass(frozen=True)
+class MaskAnswer:
+    """What a site says in that stage: its signed keys; envelopes for its neighbours; its signature under
+    the set of survivors; of each neighbour one share.
+    """
+
+    site: str
+    stage: MaskStage
+    parcel: bytes
+
+    def to_record(self) -> RecordDict:
+        """As Flower carries it."""
+        fields = {"answer": "masks", "site": self.site}
+        return _pack({**fields, "stage": self.stage, "parcel": self.parcel})
 
 
 @dataclass(frozen=True)
 class Update:
-    """A site's change of the adapter in one round; `delivery` is its signed `Delivery`."""
+    """A site's change of the adapter in one round, `masked` or as safetensors; `delivery` is its signed
+    `Delivery`.
+    """
 
     site: str
     delivery: bytes
     update: bytes
+    masked: bool = False
 
     def to_record(self) -> RecordDict:
         """As Flower carries it."""
-        fields = {"answer": "update", "site": self.site, "delivery": self.delivery}
-        return _pack(fields, self.update)
+        answer = _MASKED if self.masked else "update"
+        fields = {"answer": answer, "site": self.site, "delivery": self.delivery}
+        return _pack(fields, self.update, _MASKED if self.masked else _BLOB)
 
 
 @dataclass(frozen=True)
@@ -197,7 +281,7 @@ class Noted:
         return _pack({"answer": "noted", "site": self.site})
 
 
-Answer = Welcome | Update | Refusal | Noted
+Answer = Welcome | Update | MaskAnswer | Refusal | Noted
 
 
 def answer_from_record(record: RecordDict) -> Answer:
@@ -209,6 +293,12 @@ def answer_from_record(record: RecordDict) -> Answer:
             return Welcome(site, decision, presence)
         case "update":
             return Update(site, _field(record, "delivery", bytes), _blob(record))
+        case "masked":
+            blob = _blob(record, _MASKED)
+            return Update(site, _field(record, "delivery", bytes), blob, masked=True)
+        case "masks":
+            stage = stage_of(_field(record, "stage", str))
+            return MaskAnswer(site, stage, _field(record, "parcel", bytes))
         case "refusal":
             code = _field(record, "code", str)
             if code not in set(RefusalCode):
@@ -229,6 +319,15 @@ def question(record: RecordDict) -> tuple[str, str]:
         pass
     try:
         request = TrainRequest.from_record(record)
-        return request.charter, canonical.digest(request.adapter).removeprefix(DIGEST_PREFIX)
+        return request.charter, _digits(request.adapter)
+    except MessageError:
+        pass
+    try:
+        masks = MaskRequest.from_record(record)
+        return masks.charter, _digits(masks.request)
     except MessageError:
         return "", ""
+
+
+def _digits(data: bytes) -> str:
+    return canonical.digest(data).removeprefix(DIGEST_PREFIX)

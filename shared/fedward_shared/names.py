@@ -26,8 +26,8 @@ class Traffic:
     adapters move, from the first round again when they are through. `kept`: what else changes from
     round to round, so that the coordinator hands it out. `each`: what the coordinator has to know of
     every single update, empty where their weighted sum is enough. `exact`: whether the adapted weights
-    that a round of plain means ends with are the mean of the sites'. `ages`: whether an update still fits when the
-    study's tensors have changed since it was made.
+    that a round of plain means ends with are the mean of the sites'. `ages`: whether an update still
+    fits when the study's tensors have changed since it was made.
     """
 
     trains: tuple[tuple[Part, ...], ...] = ((),)

@@ -114,14 +114,18 @@ class Row(Part):
 class RoundRecord(Part):
     """One round of the study called `study`, which is the name of its row.
 
-    `missing` names each site that did not report, and why. `epsilon` is what each site has spent so
-    far (no unit; null without DP), `bytes_up` what the sites sent, `bytes_down` what they received.
+    `missing` names each site that did not report, and why; `dropped`, in a masked round, each site that
+    was lost, and in which stage. A round that was `abandoned`, for that reason, changed nothing.
+    `epsilon` is what each site has spent so far (no unit; null without DP), `bytes_up` what the sites
+    sent, `bytes_down` what they received.
     """
 
     study: str
     round: Count
     cohort: list[str] = []
     missing: dict[str, str] = {}
+    dropped: dict[str, str] = {}
+    abandoned: str = ""
     metrics: dict[str, Finite] = {}
     epsilon: dict[str, Amount | None] = {}
     bytes_up: Count = 0

@@ -72,6 +72,11 @@ def check_flow(
             "aggregation.enough, buffer and late: masks cancel among the sites of one round, so an "
             "update that comes after it cannot be added to another"
         )
+    if masked and cohort is not None:
+        raise ValueError(
+            "aggregation.cohort: a masked round asks all sites that are there; its masks tie each to "
+            "neighbours among them, and the terms were checked for all"
+        )
     if buffer is None:
         return
     if enough is not None or late != "drop":

@@ -17,6 +17,7 @@ from fedward_shared.identity import SIGNATURE_BYTES, PublicKey, SigningKey
 MAX_BYTES = 2**20
 MAX_SIGNATURES = 16
 MAX_DEPTH = 16
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 @dataclass(frozen=True)
@@ -140,12 +141,12 @@ def _parse(data: bytes, origin: str) -> dict[str, Any]:
 def _check_depth(data: bytes, origin: str) -> None:
     """A bound before the parser, which recurses. Brackets in strings count too: that is stricter."""
     depth = 0
-    for byte in data:
+    for byte in data.translate(None, _NO_BRACKETS):
         if byte in b"[{":
             depth += 1
             if depth > MAX_DEPTH:
                 raise StatementError(f"{origin}: nested deeper than {MAX_DEPTH}")
-        elif byte in b"]}":
+        else:
             depth -= 1
 
 

@@ -52,6 +52,15 @@ def hospitals(
     full: Annotated[
         bool, typer.Option("--full", help="The whole table, with 5,000 and 17,000 records a site.")
     ] = False,
+    secure_aggregation: Annotated[
+        bool, typer.Option("--secure-aggregation", help="Mask the updates of federated rows.")
+    ] = False,
+    threshold: Annotated[
+        int | None, typer.Option(min=1, help="How many sites a round needs (all that stay).")
+    ] = None,
+    drop: Annotated[
+        int, typer.Option(min=0, help="How many sites drop out in the middle of each masked round.")
+    ] = 0,
 ) -> None:
     """Four hospitals learn to code diagnoses together, under differential privacy."""
     from fedward_simulations.scenarios import hospitals as hospitals_scenario
@@ -76,6 +85,9 @@ def hospitals(
             engine=ENGINES[engine],
             threads=threads,
             whole_table=full,
+            secure_aggregation=secure_aggregation,
+            threshold=threshold,
+            drop=drop,
         )
         log_to(folder / LOG_FILE)
         console = Console(highlight=False, soft_wrap=True)

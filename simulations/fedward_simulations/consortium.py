@@ -15,8 +15,8 @@ import torch
 from fedward_client import consent
 from fedward_client.settings import SETTINGS_FILE
 from fedward_client.site import Site
-from fedward_server.app import Observer
 from fedward_server.drafting import bounded, initial_tensors
+from fedward_server.observer import Observer
 from fedward_server.studies import STUDY_FILE, StartSettings, Study
 from fedward_shared import base_models, records, tasks, tensors
 from fedward_shared import charter as charters
@@ -29,6 +29,7 @@ from fedward_shared.charter import (
     Participant,
     Party,
     PrivacyTerms,
+    SecureAggregationTerms,
     TaskTerms,
     TrainingTerms,
 )
@@ -56,7 +57,7 @@ class Recipe:
 
     `name_length`: the head starts at the names of the labels, each row of that length (0: at zero).
     `aimed`: each A starts at principal directions of public text, not at random ones.
-    `aggregation`: more of its terms, by name.
+    `aggregation`, `privacy`: more of their terms, by name.
     `unit`: who is protected; a patient or customer is named by the column `owner` of the records.
     `reserve_rounds`: how many rounds more than it plans the ε of the study pays for, for a site that
     loses one it has booked. `ranks`: those of sites whose adapters have less than the study's.
@@ -75,6 +76,8 @@ class Recipe:
     unit: Unit = "record"
     ranks: Mapping[str, int] = field(default_factory=dict)
     aggregation: Mapping[str, object] = field(default_factory=dict)
+    privacy: Mapping[str, object] = field(default_factory=dict)
+    masks: SecureAggregationTerms | None = None
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ class World:
     """Who holds what: the facts that every study of a scenario shares.
 
     `public` is text that belongs to nobody; feature statistics and A come from it. `folder` receives one
-    folder for each study.
+    folder for each study. The last `dropping` sites drop out in the middle of each masked round.
     """
 
     folder: Path
@@ -96,6 +99,7 @@ class World:
     seed: int
     threads: int
     engine: Engine
+    dropping: int = 0
 
 
 @dataclass(frozen=True)
@@ -147,7 +151,8 @@ class Consortium:
         study = Study(coordinator)
         study.read()
         if not study.is_complete:
-            federation.run(coordinator, settings, self.world.seed, self.observer, self.world.engine)
+            world, dropping = self.world, self.world.dropping if recipe.masks else 0
+            federation.run(coordinator, settings, world.seed, self.observer, world.engine, dropping)
             study.read()
         spent = [e for e in study.records[-1].epsilon.values() if e is not None]
         return Outcome(
@@ -215,6 +220,7 @@ class Consortium:
                     **recipe.aggregation,
                 }
             ),
+            secure_aggregation=recipe.masks,
             participants=tuple(
                 Participant(
                     name=site,
@@ -226,7 +232,8 @@ class Consortium:
             ),
         )
         for site, columns in holders.items():
-            self._write_site(folder / "sites" / site, site, columns, recipe, epsilon, len(holders))
+            cohort = charter.aggregation.minimum_cohort
+            self._write_site(folder / "sites" / site, site, columns, recipe, epsilon, cohort)
         charter = bounded(charter, initial)
         charters.save(coordinator, charter, initial, self._key(COORDINATOR))
         records.write_jsonl(coordinator / EVALUATION_FILE, world.evaluation)
@@ -277,6 +284,10 @@ class Consortium:
             "base_models": [str(world.base_model.resolve())],
             "threads": world.threads,
             "minimum_cohort": cohort,
+            "secure_aggregation": "required" if recipe.masks else "optional",
+            "distributed_noise": "accepted"
+            if recipe.masks and recipe.masks.noise == "distributed"
+            else "refused",
             "without_dp": WITHOUT_DP if epsilon is None else "",
             "keep_prepared": world.engine == "flower",
             "datasets": {
@@ -300,12 +311,18 @@ def _privacy(recipe: Recipe, epsilon: float | None, delta: float) -> PrivacyTerm
             sampling_rate=recipe.sampling_rate,
             unit=recipe.unit,
         )
-    steps = (recipe.training.rounds + recipe.reserve_rounds) * recipe.training.local_steps
-    return PrivacyTerms(
-        unit=recipe.unit,
-        epsilon=epsilon,
-        delta=delta,
-        clipping_norm=recipe.clipping_norm,
-        noise_multiplier=accountant.noise_for(recipe.sampling_rate, steps, epsilon, delta),
-        sampling_rate=recipe.sampling_rate,
+    terms = PrivacyTerms.model_validate(
+        {
+            "unit": recipe.unit,
+            "epsilon": epsilon,
+            "delta": delta,
+            "clipping_norm": recipe.clipping_norm,
+            "noise_multiplier": 1.0,
+            "sampling_rate": recipe.sampling_rate,
+            **recipe.privacy,
+        }
     )
+    steps = (recipe.training.rounds + recipe.reserve_rounds) * recipe.training.local_steps
+    rate = terms.bands * recipe.sampling_rate
+    noise = accountant.noise_for(rate, steps // terms.bands, epsilon, delta)
+    return terms.model_copy(update={"noise_multiplier": noise})

@@ -24,10 +24,11 @@ from fedward_client import settings as site_settings
 from fedward_client.app import create_app as create_client_app
 from fedward_client.core import Core
 from fedward_client.trusted import Trusted
-from fedward_server.app import Observer
 from fedward_server.app import create_app as create_server_app
+from fedward_server.observer import Observer
 from fedward_server.studies import Study
 from fedward_shared.errors import MissingExtra
+from fedward_shared.messages import MASKS, TRAIN, MaskRequest
 from fedward_shared.privacy.randomness import Randomness
 from fedward_simulations.engines import Engine
 
@@ -46,22 +47,32 @@ class SimulatedSites:
     def core_of(self, context: Context) -> Iterator[Core]:
         """That of the site which the node's configuration numbers, without a process between."""
         path = self.settings[int(context.node_config[PARTITION])]
-        yield Trusted(lambda: site_settings.load(path))
+        yield Trusted(lambda: site_settings.load(path), randomness=self.randomness)
 
     def randomness(self, label: str) -> Randomness:
         """The same stream for the same seed and label."""
         return Randomness.from_seed(self.seed, label)
 
 
-def run(study: Path, sites: Iterable[Path], seed: int, observer: Observer, engine: Engine) -> None:
+def run(
+    study: Path,
+    sites: Iterable[Path],
+    seed: int,
+    observer: Observer,
+    engine: Engine,
+    dropping: int = 0,
+) -> None:
     """Runs, or resumes, the study in the folder `study` with the sites of these `site.toml` files.
 
-    Raises what the ServerApp raises.
+    The last `dropping` of them drop out in the middle of each masked round (in-process alone). Raises
+    what the ServerApp raises.
     """
-    run_sites(study, SimulatedSites(tuple(sites), seed), observer, engine)
+    run_sites(study, SimulatedSites(tuple(sites), seed), observer, engine, dropping)
 
 
-def run_sites(study: Path, simulated: SimulatedSites, observer: Observer, engine: Engine) -> None:
+def run_sites(
+    study: Path, simulated: SimulatedSites, observer: Observer, engine: Engine, dropping: int = 0
+) -> None:
     """The same, with sites that may be of another kind."""
     client = create_client_app(simulated.core_of, simulated.randomness)
     server = create_server_app(lambda _: Study(study), observer)
@@ -69,7 +80,9 @@ def run_sites(study: Path, simulated: SimulatedSites, observer: Observer, engine
         _run_flower(server, client, len(simulated.settings))
     else:
         nodes = {index + 1: client for index in range(len(simulated.settings))}
-        server(InProcessGrid(nodes), _context(0, {}))
+        dropped = frozenset(sorted(nodes)[len(nodes) - dropping :])
+        grid = DroppingGrid(nodes, dropped) if dropped else InProcessGrid(nodes)
+        server(grid, _context(0, {}))
 
 
 def _context(node: int, config: UserConfig) -> Context:
@@ -153,6 +166,41 @@ class InProcessGrid(Grid):
         del timeout
         ids = list(self.push_messages(messages))
         return [reply for message_id in ids for reply in self.pull_messages([message_id])]
+
+
+class DroppingGrid(InProcessGrid):
+    """Nodes in `dropped` are gone once they are asked to train, and back when the sum is revealed.
+
+    By then they have shared the secrets of a masked round, and the others have masked with them.
+    """
+
+    def __init__(self, nodes: Mapping[int, ClientApp], dropped: frozenset[int]) -> None:
+        super().__init__(nodes)
+        self._dropped = dropped
+        self._away: frozenset[int] = frozenset()
+
+    def get_node_ids(self) -> Iterable[int]:
+        """Those that are there."""
+        return [node for node in super().get_node_ids() if node not in self._away]
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """Takes the messages; those to nodes that are gone are never answered."""
+        sent = list(messages)
+        if any(message.metadata.message_type == TRAIN for message in sent):
+            self._away = self._dropped
+        if any(_reveals(message) for message in sent):
+            self._away = frozenset()
+        ids = list(super().push_messages(sent))
+        for message_id, message in zip(ids, sent, strict=True):
+            if message.metadata.dst_node_id in self._away:
+                del self._waiting[message_id]
+        return ids
+
+
+def _reveals(message: Message) -> bool:
+    if message.metadata.message_type != MASKS:
+        return False
+    return MaskRequest.from_record(message.content).stage == "reveal"
 
 
 def through_bytes(message: Message) -> Message:

@@ -10,7 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from fedward_server.app import Observer
+from fedward_server.observer import Observer
 from fedward_shared import formats
 from fedward_shared.report import RoundRecord
 

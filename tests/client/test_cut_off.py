@@ -20,7 +20,8 @@ from fedward_client import settings as site_settings
 from fedward_client.boundary.listener import Listener
 from fedward_client.site import Site
 from fedward_client.trusted import Trusted
-from fedward_server.app import Observer, create_app
+from fedward_server.app import create_app
+from fedward_server.observer import Observer
 from fedward_server.studies import Study
 from fedward_simulations.consortium import Consortium, Recipe, World
 from fedward_simulations.federation import InProcessGrid, _context

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from fedward_client import evidence
 from fedward_client.commands.site import site as commands
 from fedward_client.site import Site
-from fedward_server.app import Observer
+from fedward_server.observer import Observer
 from fedward_shared import canonical
 from fedward_shared.errors import AuditError, CharterError
 from fedward_shared.privacy import accountant

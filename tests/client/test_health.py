@@ -18,7 +18,7 @@ from fedward_client import settings as site_settings
 from fedward_client.gate.proxy import Contact, Counters
 from fedward_client.health import Health
 from fedward_client.site import LEDGER_FILE, Site
-from fedward_server.app import Observer
+from fedward_server.observer import Observer
 from fedward_simulations.consortium import Consortium, Recipe, World
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"

@@ -7,7 +7,7 @@ from conftest import texts
 
 from fedward_client import rehearsal
 from fedward_client.site import Site
-from fedward_server.app import Observer
+from fedward_server.observer import Observer
 from fedward_shared import charter as charters
 from fedward_shared import pretrained, records
 from fedward_shared.charter import TaskTerms

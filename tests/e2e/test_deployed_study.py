@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,17 +12,21 @@ import pytest
 from conftest import texts
 from e2e.federation import BUNDLE, Federation
 
+from fedward_client.masking import AGREED, MASKED, REVEALED
 from fedward_client.site import Site
-from fedward_server.app import Observer
+from fedward_client.vault import FOLDER
+from fedward_server.observer import Observer
 from fedward_server.studies import STUDIES_VARIABLE, Study, register
 from fedward_shared import tensors
+from fedward_shared.charter import SecureAggregationTerms
 from fedward_shared.privacy import accountant
 from fedward_simulations.consortium import Consortium, Recipe, World
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 EPSILON = 8.0
 SITES = ("north", "south", "west")
+WORDS = (MASKED, AGREED, REVEALED)
 
 
 @pytest.fixture
@@ -38,29 +43,40 @@ def bookings(settings: Path) -> int:
         site.close()
 
 
-def check_updates(folder: Path) -> Study:
+def check_updates(folder: Path, rounds: int = 2) -> Study:
     """Every round is there with every site, and each update once."""
     study = Study(folder)
     study.read()
     assert study.is_complete
     assert json.loads((folder / "outcome.json").read_text())["exit_code"] == 0
-    assert [record.cohort for record in study.records] == [sorted(SITES)] * 2
+    assert [record.cohort for record in study.records] == [sorted(SITES)] * rounds
     applied = [digest for kept in study.history for digest in kept.updates.values()]
-    assert len(applied) == len(set(applied)) == 2 * len(SITES)
+    assert len(applied) == len(set(applied)) == rounds * len(SITES)
     return study
 
 
-def check_whole(folder: Path, settings: list[Path]) -> Study:
+def check_whole(folder: Path, settings: list[Path], rounds: int = 2) -> Study:
     """As `check_updates`, and the ledgers say what an undisturbed study costs."""
-    study = check_updates(folder)
+    study = check_updates(folder, rounds)
     cost = accountant.epsilon(study.charter.schedule, study.charter.privacy.delta)
     for path in settings:
         site = Site.open(path)
         spending = site.ledger.spending("records")
         site.close()
-        assert (spending.bookings, spending.open_bookings) == (2, 0)
+        assert (spending.bookings, spending.open_bookings) == (rounds, 0)
         assert spending.epsilon == pytest.approx(cost)
     return study
+
+
+def check_masked(settings: Path) -> None:
+    """The site has masked, agreed and revealed once in the one round, and keeps no secret of it."""
+    with closing(Site.open(settings)) as site:
+        said = [e.event for e in site.audit.entries if e.event in WORDS]
+    assert said == list(WORDS)
+    folder = settings.parent / "run" / FOLDER
+    assert {path.suffix for path in folder.iterdir()} == {".answer"}
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in folder.iterdir())
 
 
 def until(condition: object, seconds: float, federation: Federation) -> None:
@@ -76,19 +92,24 @@ def test_a_study_survives_the_kill_of_its_superlink_and_of_its_serverapp(
     # Here for `register` and `fedward study resume`, and below for the coordinator's processes.
     monkeypatch.setenv(STUDIES_VARIABLE, str(tmp_path / "known"))
     consortium = Consortium(deployed, Observer())
-    folder, settings = consortium.prepare("killed-link", recipe, EPSILON)
+    one = recipe.training.model_copy(update={"rounds": 1})  # which is five messages to each site
+    masked = replace(recipe, training=one, masks=SecureAggregationTerms())
+    folder, settings = consortium.prepare("killed-link", masked, EPSILON)
     coordinator = {STUDIES_VARIABLE: str(tmp_path / "known")}
     with Federation(tmp_path / "flower", settings, env=coordinator) as federation:
         run_id = federation.run(study=register(Study(folder)))
-        until(lambda: any(bookings(path) for path in settings), 90, federation)
+        until(lambda: any(bookings(path) for path in settings), 240, federation)
         federation.kill_superlink()
         time.sleep(2)
         federation.start_superlink()
-        status = federation.wait(run_id, 180)
+        status = federation.wait(run_id, 240)
         assert status.succeeded, federation.log_tails()
-        first = check_whole(folder, settings)
+        first = check_whole(folder, settings, rounds=1)
+        for path in settings:
+            check_masked(path)
+            path.write_text(path.read_text().replace('"required"', '"optional"'))
 
-        # The same sites in a second study, whose ServerApp is killed after its first round.
+        # The same sites in a second study, without masks; its ServerApp is killed after the first round.
         second, same_sites = consortium.prepare("killed-app", recipe, EPSILON)
         for old, new in zip(settings, same_sites, strict=True):
             new.rename(new.with_suffix(".own"))

@@ -20,7 +20,7 @@ from flwr.proto.control_pb2 import StartRunRequest
 from flwr.supercore.fab import Fab
 
 from fedward_client.site import Site
-from fedward_server.app import Observer
+from fedward_server.observer import Observer
 from fedward_server.studies import STUDIES_VARIABLE, Study, register
 from fedward_server.superlink import build_bundle
 from fedward_shared import audit

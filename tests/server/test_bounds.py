@@ -3,10 +3,16 @@
 import math
 
 import pytest
-from conftest import small_charter
+from conftest import adapter_terms, small_charter
 
 from fedward_server.bounds import update_norm
-from fedward_shared.charter import WITHOUT_DP, Charter, PrivacyTerms, TrainingTerms
+from fedward_shared.charter import (
+    WITHOUT_DP,
+    AdaptiveClippingTerms,
+    Charter,
+    PrivacyTerms,
+    TrainingTerms,
+)
 
 DIGEST = "sha256:" + "0" * 64
 SCHEMA = {"head.weight": (2, 100), "head.bias": (2,), "x.lora_B.default.weight": (8, 8)}
@@ -40,12 +46,35 @@ def test_it_follows_the_terms(more: dict[str, float], factor: float) -> None:
     assert changed == pytest.approx(factor * plain, rel=0.1)
 
 
-def test_adam_is_bounded_without_dp_and_sgd_is_not() -> None:
-    assert update_norm(charter(NONE), SCHEMA) is None
+def test_without_dp_it_is_what_training_that_works_can_reach() -> None:
     bound = update_norm(charter(NONE, optimizer="adam", learning_rate=1e-3), SCHEMA)
     assert bound == pytest.approx(4e-3 * math.sqrt(10 * 266), rel=0.15)
+    slow, fast = (update_norm(charter(NONE, learning_rate=rate), SCHEMA) for rate in (1e-4, 1.0))
+    assert slow is not None
+    assert fast == pytest.approx(1e4 * slow, rel=0.15)
+    assert fast > 4 * 20.0
+
+
+def test_adaptive_clipping_has_room_to_go_up() -> None:
+    adaptive = DP.model_copy(update={"adaptive_clipping": AdaptiveClippingTerms()})
+    fixed = update_norm(charter(DP), SCHEMA)
+    assert fixed is not None
+    assert update_norm(charter(adaptive), SCHEMA) == pytest.approx(10 * fixed, rel=0.1)
 
 
 def test_it_is_a_number_that_people_can_read() -> None:
     bound = update_norm(charter(DP, learning_rate=0.1234567), SCHEMA)
     assert len(repr(bound)) <= 4
+
+
+def test_what_hetlora_drops_is_not_bounded_by_a_rounds_steps() -> None:
+    participants = charter(DP).participants
+    for method, bounded in (("lora", True), ("hetlora", False)):
+        terms = small_charter(
+            DIGEST,
+            privacy=DP,
+            adapter=adapter_terms(method),
+            training=charter(DP).training,
+            participants=participants,
+        )
+        assert (update_norm(terms, SCHEMA) is not None) == bounded

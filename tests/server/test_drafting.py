@@ -4,13 +4,16 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from conftest import LABELS, key_of, texts
+import torch
+from conftest import LABELS, key_of, small_charter, texts
 from typer.testing import CliRunner
 
 from fedward_server.cli import coordinator, study
-from fedward_shared import base_models, records
+from fedward_server.drafting import check_masks
+from fedward_shared import base_models, records, tensors
 from fedward_shared import charter as charters
-from fedward_shared.errors import CharterError, FedwardError, UsageError
+from fedward_shared.charter import AggregationTerms, Participant, SecureAggregationTerms
+from fedward_shared.errors import CharterError, FedwardError, PrivacyError, UsageError
 
 SITES = [f"{name}=100={key_of(name).public.text}" for name in ("north", "south")]
 
@@ -82,6 +85,23 @@ def test_the_epsilon_pays_for_a_round_more_than_is_planned(
         run(study, "sign", folder)
 
 
+def test_noise_that_does_not_fit_under_the_masks_is_refused_before_it_is_signed() -> None:
+    initial = {"head.weight": torch.zeros(2, 3), "head.bias": torch.zeros(2)}
+    charter = small_charter(
+        tensors.digest(initial),
+        secure_aggregation=SecureAggregationTerms(precision=16, noise="distributed"),
+        aggregation=AggregationTerms(minimum_cohort=3),
+        participants=tuple(
+            Participant(name=name, records=100, key=key_of(name).public.text)
+            for name in ("east", "north", "south")
+        ),
+    )
+    check_masks(charter, initial)
+    few = SecureAggregationTerms(precision=6, noise="distributed")
+    with pytest.raises(PrivacyError, match="take more bits"):
+        check_masks(charter.model_copy(update={"secure_aggregation": few}), initial)
+
+
 def test_public_text_gives_statistics_directions_and_names(
     tmp_path: Path, key: Path, tiny_bert_folder: Path
 ) -> None:
@@ -128,3 +148,25 @@ def test_a_participant_that_cannot_be_is_named(
     with pytest.raises(UsageError, match="--participant"):
         draft(tmp_path / "study", key, tiny_bert_folder, "--participant", text)
     assert not (tmp_path / "study").exists()
+
+
+def test_what_follows_for_the_masks_is_said_when_they_are_signed(
+    tmp_path: Path, key: Path, tiny_bert_folder: Path
+) -> None:
+    folder = tmp_path / "study"
+    more = [f"{name}=100={key_of(name).public.text}" for name in ("east", "west")]
+    given = [part for site in more for part in ("--participant", site)]
+    draft(folder, key, tiny_bert_folder, *given)
+    filled(folder)
+    path = folder / "charter.toml"
+    text = path.read_text("utf-8").replace("# [secure_aggregation]", "[secure_aggregation]")
+    path.write_text(text, "utf-8")
+    with pytest.raises(CharterError, match="a minimum of 2 survivors of 4 parties, 1 of them"):
+        run(study, "sign", folder)
+    path.write_text(text.replace("minimum_cohort = 2", "minimum_cohort = 3"), "utf-8")
+    said = run(study, "sign", folder)
+    assert "masked: sums over 3 of 4 sites or more, 1 of which may work with you" in said
+    charter, _ = charters.load(folder)
+    head, adapter = charter.coordinate_bounds(17)
+    assert f"from round 17 on, coordinates are cut off at ±{head:.3g} (head)" in said
+    assert f"±{adapter:.3g} (adapters)" in said

@@ -82,6 +82,15 @@ def test_a_row_that_is_refused_leaves_no_trace(broken: float, weight: int) -> No
     assert tensors.digest(folded.mean()) == tensors.digest(other.mean())
 
 
+def test_an_update_that_the_bound_swallows_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    folded = fold(2, 1.0, 1000)
+    step = 2.0**-folded.fraction_bits
+    folded.add("north", row(2 * step, 0.0), 1)
+    assert "lost in rounding" not in capsys.readouterr().out
+    folded.add("south", row(0.5 * step, 0.5 * step), 1)
+    assert "lost in rounding" in capsys.readouterr().out
+
+
 def test_opposite_updates_leave_exactly_nothing() -> None:
     large = fold(PIECE + 3, 1e3, 16)
     update = np.random.default_rng(0).normal(size=PIECE + 3).astype(np.float32)

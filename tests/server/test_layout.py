@@ -15,7 +15,7 @@ from fedward_shared.errors import AdapterError
 from fedward_shared.tensors import Schema
 
 shapes = st.lists(st.integers(1, 3), min_size=0, max_size=3).map(tuple)
-names = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=8)
+names = st.text(min_size=1, max_size=8)
 schemas = st.dictionaries(names, shapes, min_size=1, max_size=5)
 
 

@@ -19,6 +19,7 @@ from fedward_shared.charter import CHARTER_FILE, CHARTER_KIND, DRAFT_FILE, INITI
 from fedward_shared.errors import AdapterError, CharterError, StatementError
 from fedward_shared.privacy import accountant
 from fedward_shared.privacy.clipping import AdaptiveClipping
+from fedward_shared.privacy.plan import Event
 from fedward_shared.terms import Terms
 
 VECTORS = Path(__file__).parents[1] / "vectors"
@@ -65,6 +66,7 @@ WRONG: dict[str, list[Any]] = {
         *({"count_share": value} for value in (0, 1, NAN)),
         {"count": 1},
     ],
+    "privacy.bands": [0, -1, 257, 1.5],
     "training.rounds": [0, -1, 100_001, 1.5],
     "training.local_steps": [0, 100_001],
     "training.head_rounds": [-1, 100_001, 2**60],
@@ -80,6 +82,10 @@ WRONG: dict[str, list[Any]] = {
     "aggregation.server_learning_rate": [0, NAN, INFINITY],
     "aggregation.server_momentum": [-0.1, 1, NAN],
     "aggregation.minimum_cohort": [0, -1, 1.5],
+    "aggregation.cohort": [0, -1, 1.5],
+    "aggregation.enough": [0, -1, 1.5],
+    "aggregation.late": ["", "keep"],
+    "aggregation.buffer": [0, -1, 1.5],
     "aggregation.round_deadline_seconds": [0, -1, NAN, INFINITY],
     "aggregation.maximum_update_norm": [0, -1, 1e-7, 1.1e6, NAN, INFINITY],
     "participants": ["north", {}],
@@ -87,6 +93,13 @@ WRONG: dict[str, list[Any]] = {
     "participants.0.key": ["", "ed25519:"],
     "participants.0.rank": [0, 1025, 1.5],
     "participants.1.records": [0, -1, 10**9 + 1, 1.5],
+}
+WRONG_MASKS: dict[str, list[Any]] = {
+    "precision": [1, 25, 1.5],
+    "noise": ["global", ""],
+    "colluding": [-1, 10**4 + 1, 1.5],
+    "bound": [0, -1, NAN, INFINITY],
+    "neighbours": [4],
 }
 REQUIRED = [
     "study",
@@ -175,6 +188,71 @@ def test_a_wrong_value_is_named_with_file_and_field(field: str, value: Any, tmp_
     assert str(caught.value).startswith(f"{path}: {field}")
 
 
+OPEN = {"mechanism": "none", "without_dp": WITHOUT_DP, "sampling_rate": 1.0}
+
+
+def masked(minimum: int = 3, **terms: Any) -> dict[str, Any]:
+    """The good charter, with masks and four participants."""
+    parties = [{"name": n, "key": key_of(n).public.text, "records": 800} for n in ("east", "west")]
+    return {
+        **GOOD,
+        "secure_aggregation": terms,
+        "aggregation": {**GOOD["aggregation"], "minimum_cohort": minimum},
+        "participants": [*GOOD["participants"], *parties],
+    }
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [(field, value) for field, values in WRONG_MASKS.items() for value in values],
+)
+def test_a_wrong_term_of_the_masks_is_named(field: str, value: Any) -> None:
+    with pytest.raises(CharterError, match=f"^test: secure_aggregation.{field}: "):
+        charters.parse(masked(**{field: value}), "test")
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        (masked(2), "a minimum of 2 survivors of 4 parties"),
+        (masked(3, colluding=2), "a minimum of 3 survivors of 4 parties"),
+        (masked(4, colluding=3), "the sum would show the update of the one honest site"),
+        (masked(3, precision=24), "the sum does not fit in 32 bits"),
+        (
+            {
+                **masked(3),
+                "privacy": {"mechanism": "none", "without_dp": WITHOUT_DP, "sampling_rate": 1.0},
+            },
+            "secure_aggregation.bound: nothing is clipped without DP",
+        ),
+        (
+            {**masked(3), "privacy": {**GOOD["privacy"], "adaptive_clipping": {}}},
+            "secure_aggregation.bound: adaptive clipping moves the clipping norm",
+        ),
+        (
+            {**masked(3), "training": {**GOOD["training"], "proximal": 1.0}},
+            "secure_aggregation.bound: a proximal term may overshoot",
+        ),
+        (
+            {**masked(3), "training": {**GOOD["training"], "optimizer": "adam"}},
+            "secure_aggregation.bound: adam divides by what it has seen",
+        ),
+    ],
+)
+def test_masks_that_cannot_work_are_refused_with_the_reason(
+    content: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(CharterError) as caught:
+        charters.parse(content, "test")
+    assert named in str(caught.value)
+
+
+def test_a_stated_bound_makes_masks_possible_where_none_can_be_derived() -> None:
+    training = {**GOOD["training"], "optimizer": "adam"}
+    charter = charters.parse({**masked(3, bound=0.5), "training": training}, "test")
+    assert charter.coordinate_bounds(1) == (0.5, 0.5)
+
+
 @pytest.mark.parametrize("field", REQUIRED)
 def test_a_field_that_is_missing_is_named(field: str, tmp_path: Path) -> None:
     path = drafted(tmp_path, changed(field))
@@ -197,7 +275,11 @@ def test_every_field_is_tried() -> None:
     }
     fields = {section + name for section, terms in sections.items() for name in terms.model_fields}
     tried = {".".join(p for p in field.split(".") if not p.isdigit()) for field in WRONG}
-    assert fields - tried - set(REQUIRED) == {"privacy.without_dp"}
+    left = fields - tried - set(REQUIRED)
+    assert left == {"privacy.without_dp", "secure_aggregation"}
+    assert charters.SecureAggregationTerms.model_fields.keys() == WRONG_MASKS.keys() - {
+        "neighbours"
+    }
 
 
 @pytest.mark.parametrize(
@@ -205,10 +287,11 @@ def test_every_field_is_tried() -> None:
     [
         GOOD,
         changed("training.head_learning_rate"),
-        changed("privacy", {"mechanism": "none", "without_dp": WITHOUT_DP, "sampling_rate": 1.0}),
+        changed("privacy", OPEN),
         {**changed("training.head_rounds"), "task": {"kind": "causal-lm"}},
         changed("adapter", {"method": "head-only"}),
         changed("privacy.adaptive_clipping", {}),
+        masked(3, precision=10),
     ],
 )
 def test_what_is_saved_is_what_is_loaded(content: dict[str, Any], tmp_path: Path) -> None:
@@ -327,6 +410,18 @@ def test_adaptive_clipping_does_not_change_what_is_booked() -> None:
     assert plan.gradient_noise == pytest.approx(4.0 / 0.9)
 
 
+def test_with_bands_fewer_steps_are_booked_at_a_higher_rate() -> None:
+    banded = charters.parse(changed("privacy.bands", 5), "test")
+    assert banded.schedule == [Event("poisson-gaussian", 0.5, 4.0, 2)] * 5
+    assert banded.plan("south").expected_batch == 80.0
+
+
+@pytest.mark.parametrize("bands", [3, 20])
+def test_bands_that_no_round_can_have_are_refused(bands: int) -> None:
+    with pytest.raises(CharterError, match=rf"privacy\.bands is {bands}, expected a divisor"):
+        charters.parse(changed("privacy.bands", bands), "test")
+
+
 def test_without_dp_no_clipping_norm_moves() -> None:
     terms = {"mechanism": "none", "without_dp": WITHOUT_DP, "sampling_rate": 1.0}
     with pytest.raises(CharterError, match="clips nothing"):
@@ -408,6 +503,10 @@ LORA = {"rank": 4, "target_modules": ["query"], "layers": [0]}
                 "aggregation": {"minimum_cohort": 1, "server_optimizer": "fedyogi"},
             },
             r"aggregation\.server_optimizer: fedsvd turns its tensors",
+        ),
+        (
+            {"training": {**GOOD["training"], "learning_rate": 4.0, "proximal": 0.3}},
+            r"training: .*proximal: at a learning rate of \S+ a step is pulled past the round's start",
         ),
         (
             {"adapter": {"method": "prefix-tuning", **LORA}},

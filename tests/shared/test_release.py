@@ -12,7 +12,7 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoTokenizer
 
-from fedward_server.app import Observer
+from fedward_server.observer import Observer
 from fedward_shared import canonical, release
 from fedward_shared.names import METHODS
 from fedward_shared.tasks.classification import TextClassifier

@@ -16,7 +16,7 @@ from torch import nn
 
 from fedward_client.site import Site
 from fedward_server import asking
-from fedward_server.app import Observer
+from fedward_server.observer import Observer
 from fedward_server.studies import Study
 from fedward_shared import adapters, records, tensors
 from fedward_shared.errors import CohortError, RefusalCode, StateError

@@ -1,13 +1,25 @@
 """The worker's end of the socket."""
 
 import socket
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from fedward_client.core import Grant, Offer
 from fedward_shared.errors import RefusalCode, StateError
-from fedward_shared.messages import Hello, Noted, ReceiptNote, Refusal, Update, Welcome
+from fedward_shared.messages import (
+    UNSHARED,
+    Hello,
+    MaskAnswer,
+    MaskRequest,
+    Noted,
+    ReceiptNote,
+    Refusal,
+    Sharing,
+    Update,
+    Welcome,
+)
 
 PATIENCE_SECONDS = 600.0
 """For how long an answer is waited for: composing a long ledger for the first time takes its time."""
@@ -43,16 +55,39 @@ class Caller:
         answer: Offer = self._call(Offer, "offer", charter=charter, receipt=receipt)
         return answer
 
-    def reserve(self, charter: str, request: bytes, adapter: str) -> Grant | Update:
+    def mask(self, asked: MaskRequest) -> MaskAnswer:
         """As `Core` says."""
-        answer: Grant | Update = self._call(
-            (Grant, Update), "reserve", charter=charter, request=request, adapter=adapter
+        answer: MaskAnswer = self._call(
+            MaskAnswer,
+            "mask",
+            asked.parcel,
+            charter=asked.charter,
+            request=asked.request,
+            stage=asked.stage,
         )
         return answer
 
-    def clear(self, booking: int, update: bytes, norms: str = "") -> Update:
+    def reserve(
+        self, charter: str, request: bytes, adapter: str, sharing: Sharing = UNSHARED
+    ) -> Grant | Update:
         """As `Core` says."""
-        answer: Update = self._call(Update, "clear", update, booking=booking, norms=norms)
+        answer: Grant | Update = self._call(
+            (Grant, Update),
+            "reserve",
+            charter=charter,
+            request=request,
+            adapter=adapter,
+            **asdict(sharing),
+        )
+        return answer
+
+    def clear(
+        self, booking: int, update: bytes, norms: str = "", sharing: Sharing = UNSHARED
+    ) -> Update:
+        """As `Core` says."""
+        answer: Update = self._call(
+            Update, "clear", update, booking=booking, norms=norms, **asdict(sharing)
+        )
         return answer
 
     def note(self, note: ReceiptNote) -> Noted:

@@ -13,7 +13,7 @@ from fedward_client.boundary import wire
 from fedward_client.boundary.wire import Answer, Frame
 from fedward_client.core import Core
 from fedward_shared.errors import FedwardError, RefusalCode, StateError
-from fedward_shared.messages import Hello, ReceiptNote
+from fedward_shared.messages import Hello, MaskRequest, ReceiptNote, Sharing, stage_of
 
 PATIENCE_SECONDS = 30.0
 """For how long a worker may take to say what it wants."""
@@ -28,11 +28,16 @@ def perform(core: Core, frame: Frame) -> Answer:
             return core.greet(Hello(frame.get("charter", str), frame.get("challenge", str)))
         case "offer":
             return core.offer(frame.get("charter", str), frame.get("receipt", bytes))
+        case "mask":
+            charter, request = frame.get("charter", str), frame.get("request", bytes)
+            stage = stage_of(frame.get("stage", str))
+            return core.mask(MaskRequest(charter, request, stage, frame.blob))
         case "reserve":
             request, adapter = frame.get("request", bytes), frame.get("adapter", str)
-            return core.reserve(frame.get("charter", str), request, adapter)
+            return core.reserve(frame.get("charter", str), request, adapter, _sharing(frame))
         case "clear":
-            return core.clear(frame.get("booking", int), frame.blob, frame.get("norms", str))
+            booking, norms = frame.get("booking", int), frame.get("norms", str)
+            return core.clear(booking, frame.blob, norms, _sharing(frame))
         case "note":
             return core.note(ReceiptNote(frame.get("charter", str), frame.get("receipt", bytes)))
         case "refuse":
@@ -43,6 +48,10 @@ def perform(core: Core, frame: Frame) -> Answer:
             return core.refuse(charter, answers, RefusalCode(code))
         case _:
             raise StateError(f"{frame.kind[:80]!r}: no such call")
+
+
+def _sharing(frame: Frame) -> Sharing:
+    return Sharing(frame.get("sharers", bytes), frame.get("envelopes", bytes))
 
 
 class Listener:

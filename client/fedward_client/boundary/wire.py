@@ -18,7 +18,7 @@ from typing import Any
 from fedward_client.core import Grant, Offer
 from fedward_shared import canonical, charter
 from fedward_shared.errors import FedwardError, RefusalCode, StateError
-from fedward_shared.messages import Noted, Refusal, Update, Welcome
+from fedward_shared.messages import MaskAnswer, Noted, Refusal, Update, Welcome, stage_of
 from fedward_shared.records import LeftOut
 
 MAX_HEADER = 64 * 2**20
@@ -26,7 +26,7 @@ MAX_HEADER = 64 * 2**20
 
 MAX_BLOB = 2**32
 Value = str | int | bytes
-Answer = Welcome | Update | Refusal | Noted | Offer | Grant
+Answer = Welcome | Update | MaskAnswer | Refusal | Noted | Offer | Grant
 
 
 @dataclass(frozen=True)
@@ -134,9 +134,11 @@ def answer_frame(answer: Answer) -> Frame:
     """The frame of an answer."""
     match answer:
         case Update():
-            return Frame(
-                "Update", {"site": answer.site, "delivery": answer.delivery}, answer.update
-            )
+            kind = "Masked" if answer.masked else "Update"
+            return Frame(kind, {"site": answer.site, "delivery": answer.delivery}, answer.update)
+        case MaskAnswer():
+            fields = {"site": answer.site, "stage": answer.stage}
+            return Frame("MaskAnswer", fields, answer.parcel)
         case Offer():
             return Frame("Offer", _offer_fields(answer), answer.initial)
         case _:
@@ -154,8 +156,12 @@ def answer_of(frame: Frame) -> Answer:
         match frame.kind:
             case "Error":
                 raise RefusedByCore(RefusalCode(frame.get("code", str)))
-            case "Update":
-                return Update(frame.get("site", str), frame.get("delivery", bytes), frame.blob)
+            case "Update" | "Masked" as kind:
+                site, delivery = frame.get("site", str), frame.get("delivery", bytes)
+                return Update(site, delivery, frame.blob, masked=kind == "Masked")
+            case "MaskAnswer":
+                stage = stage_of(frame.get("stage", str))
+                return MaskAnswer(frame.get("site", str), stage, frame.blob)
             case "Offer":
                 return _offer(frame)
             case "Refusal":

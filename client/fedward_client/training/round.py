@@ -54,7 +54,7 @@ class Training:
         _check_classes(examples, charter, offer.data)
         before = self._model.exchanged()
         norms = clipping.read_norms(granted.norms)
-        train(
+        exact = train(
             self._model,
             examples,
             charter.plan(offer.site),
@@ -65,7 +65,7 @@ class Training:
             norms,
         )
         averaging = adapters.averaging(charter.adapter.method)
-        change = averaging.finished(before, self._model.exchanged())
+        change = averaging.finished(before, self._model.exchanged()) | exact
         return tensors.encode(change), clipping.norms_text(norms)
 
 

@@ -11,16 +11,19 @@ from torch import nn
 
 from fedward_client.training import aftermath, lora
 from fedward_client.training.gradients import Gradients
+from fedward_client.training.noise import StepNoise
 from fedward_shared import adapters
 from fedward_shared.adapters import Averaging
 from fedward_shared.charter import TrainingTerms
 from fedward_shared.names import HEAD_MARK
 from fedward_shared.privacy.clipping import AdaptiveClipping
+from fedward_shared.privacy.matrix import BandedNoise
 from fedward_shared.privacy.plan import TrainingPlan
 from fedward_shared.privacy.randomness import Randomness
 from fedward_shared.tasks.base import StudyModel
 from fedward_shared.tasks.examples import Examples
 from fedward_shared.tasks.units import Units
+from fedward_shared.tensors import Tensors
 
 Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
@@ -37,8 +40,11 @@ def train(
     streams: Streams,
     progress: Progress,
     norms: dict[str, float] | None = None,
-) -> None:
+) -> Tensors:
     """Trains `model` in place for one round by `plan`.
+
+    Gives what each tensor changes by where noise is distributed: as the difference of two float32
+    tensors a change without noise would have their rounding, which the noise is not calibrated for.
 
     With adaptive clipping `norms` says where the norm of each part begins, the plan's if it is not
     named; they are moved in place to where the round ends.
@@ -53,13 +59,16 @@ def train(
     for part in parts:
         pull = _pull(part.tensors, terms.proximal, adapters.averaging(model.method))
         part.optimizer.register_step_pre_hook(pull)
+    private: list[PlanOptimizer] = []
     frozen = [p for p in model.parameters() if p.requires_grad and not _among(p, trained)]
     for parameter in frozen:
         parameter.requires_grad_(False)
     try:
         with lora.fused(model, trained, per_record=plan.private) as gradients:
             if plan.private:
-                private = [PlanOptimizer(part, plan, streams, len(parts), norms) for part in parts]
+                private = [
+                    PlanOptimizer(part, plan, terms, streams, len(parts), norms) for part in parts
+                ]
                 run = _private_steps(model, examples, plan, private, streams, gradients)
             else:
                 run = _plain_steps(model, examples, plan, parts, streams, gradients)
@@ -69,6 +78,7 @@ def train(
         for parameter in frozen:
             parameter.requires_grad_(True)
     aftermath.check(model, trained, before, plan)
+    return {name: change for optimizer in private for name, change in optimizer.changes.items()}
 
 
 def _among(parameter: nn.Parameter, trained: dict[str, nn.Parameter]) -> bool:
@@ -221,6 +231,12 @@ def _plain_steps(
         yield
 
 
+def _correlated(plan: TrainingPlan, terms: TrainingTerms) -> BandedNoise | None:
+    if plan.bands == 1:
+        return None
+    return BandedNoise(plan.bands, plan.steps, terms.rounds, terms.momentum)
+
+
 class PlanOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no types
     """Opacus's optimiser for one part of a model, with the plan's noise from our streams.
 
@@ -233,8 +249,9 @@ class PlanOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no types
         self,
         part: Part,
         plan: TrainingPlan,
+        terms: TrainingTerms,
         streams: Streams,
-        parts: int = 1,
+        parts: int,
         norms: dict[str, float] | None = None,
     ) -> None:
         # The expected batch size only divides, so it need not be whole; Opacus says int.
@@ -249,9 +266,14 @@ class PlanOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no types
         )
         self.max_grad_norm: float
         self._part, self._plan, self._parts = part, plan, parts
-        self._noises = [streams(f"noise {name}") for name in part.tensors]
-        self._count_noise = streams(f"count {part.name}")
+        self._noise = StepNoise(
+            [streams(f"noise {name}") for name in part.tensors],
+            [parameter.shape for parameter in self.params],
+            _correlated(plan, terms),
+        )
+        self._count_noise = streams(f"count {part.name}") if plan.adaptive else None
         self._count = 0.0
+        self.changes: Tensors = {}
 
     def clip_and_accumulate(self) -> None:
         """Adds up the clipped gradients and, for adaptive clipping, who was not clipped."""
@@ -264,15 +286,22 @@ class PlanOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no types
     def add_noise(self) -> None:
         """Sum of clipped gradients + σ·C·N(0, I); then the norm moves, for the next step."""
         deviation = self.noise_multiplier * self.max_grad_norm
-        for parameter, stream in zip(self.params, self._noises, strict=True):
-            noise = deviation * stream.normal(parameter.shape)
-            parameter.grad = (parameter.summed_grad + noise).view_as(parameter)
-        if self._plan.adaptive is not None:
-            self._move(self._plan.adaptive)
+        for parameter, noise in zip(self.params, self._noise.draw(), strict=True):
+            parameter.grad = (parameter.summed_grad + deviation * noise).view_as(parameter)
+        if self._plan.adaptive is not None and self._count_noise is not None:
+            self._move(self._plan.adaptive, self._count_noise)
 
-    def _move(self, adaptive: AdaptiveClipping) -> None:
+    def scale_grad(self) -> None:
+        """Sum over the expected batch; the change that follows from it is kept if it has no noise."""
+        super().scale_grad()
+        if self._plan.noise == "distributed":
+            rate = self.param_groups[0]["lr"]
+            tensors = zip(self._part.tensors, self.params, strict=True)
+            self.changes = {name: -rate * tensor.grad for name, tensor in tensors}
+
+    def _move(self, adaptive: AdaptiveClipping, stream: Randomness) -> None:
         deviation = adaptive.count_deviation(self._plan.noise_multiplier, self._parts)
-        count = self._count + deviation * float(self._count_noise.normal((1,)))
+        count = self._count + deviation * float(stream.normal((1,)))
         self._count = 0.0
         self.max_grad_norm = adaptive.moved(
             self.max_grad_norm, self._part.clipping_norm, count, self._plan.expected_batch

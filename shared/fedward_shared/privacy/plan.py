@@ -26,6 +26,8 @@ BOUNDED: tuple[Mechanism, ...] = ("poisson-gaussian", "gaussian", "laplace")
 """The mechanisms whose ε has a bound."""
 
 EVENT_VERSION = 2
+CORRELATED_STEPS = 256
+"""At most so many steps of a round have correlated noise: its strategy is found in a second or two."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,13 @@ class TrainingPlan:
     a patient or customer, that is the sum of the gradients of all their records, or of
     `records_per_unit` that are drawn anew for each training.
 
+    With more than one of `bands` the noise of a round's steps is correlated (`matrix.py`): the units are
+    in as many parts, a step samples from one of them with as many times the sampling rate, and as many
+    fewer steps are booked.
+
+    With `distributed` noise the site adds none in training, which is of one step: its share is added
+    under the masks (`masked.py`), and what is booked is the noise of the sum over the sites.
+
     With `adaptive` clipping these norms are where the parts begin, and `noise_multiplier` is that of the
     gradients and of the counts that move the norms together.
     """
@@ -147,6 +156,8 @@ class TrainingPlan:
     unit: Unit = "record"
     records_per_unit: int | None = None
     adaptive: AdaptiveClipping | None = None
+    bands: int = 1
+    noise: Literal["local", "distributed"] = "local"
 
     def __post_init__(self) -> None:
         """Raises PrivacyError for numbers that describe no mechanism."""
@@ -160,11 +171,34 @@ class TrainingPlan:
             raise PrivacyError(f"expected_batch is {self.expected_batch}, expected more than 0")
         if not 0 < self.adapter_share < 1:
             raise PrivacyError(f"adapter_share is {self.adapter_share}, expected 0 < share < 1")
+        if self.bands != 1:
+            self._check_bands()
+        if self.noise == "distributed" and (
+            self.steps != 1 or self.adaptive is not None or not self.private
+        ):
+            raise PrivacyError(
+                "noise is distributed: only for DP-SGD of one step a round, with a fixed clipping norm"
+            )
         if self.mechanism == "dp-sgd":
             for name in ("noise_multiplier", "clipping_norm"):
                 value = getattr(self, name)
                 if not (value > 0 and math.isfinite(value)):
                     raise PrivacyError(f"{name} is {value}, expected a finite number above 0")
+
+    def _check_bands(self) -> None:
+        if self.bands < 1 or self.steps % self.bands or self.steps > CORRELATED_STEPS:
+            raise PrivacyError(
+                f"bands is {self.bands}, expected a divisor of the steps of a round, which are "
+                f"{self.steps}, and may be {CORRELATED_STEPS}"
+            )
+        if self.bands * self.sampling_rate > 1:
+            raise PrivacyError(
+                f"bands is {self.bands}, expected at most 1/q = {1 / self.sampling_rate:g}"
+            )
+        if self.adaptive is not None or not self.private:
+            raise PrivacyError(
+                f"bands is {self.bands}: correlated is noise for clipping norms that stay as they are"
+            )
 
     @property
     def private(self) -> bool:
@@ -183,6 +217,8 @@ class TrainingPlan:
     @property
     def gradient_noise(self) -> float:
         """Deviation of the noise in a part's sum of gradients, in lengths of the whole contribution."""
+        if not self.private or self.noise == "distributed":
+            return 0.0
         if self.adaptive is None:
             return self.noise_multiplier
         return self.adaptive.gradient_noise(self.noise_multiplier)
@@ -191,15 +227,19 @@ class TrainingPlan:
     def event(self) -> Event:
         """What a ledger books for this plan."""
         if self.private:
-            return Event(
-                "poisson-gaussian", self.sampling_rate, self.noise_multiplier, self.steps, self.unit
-            )
+            rate, steps = self.bands * self.sampling_rate, self.steps // self.bands
+            return Event("poisson-gaussian", rate, self.noise_multiplier, steps, self.unit)
         return Event("none", self.sampling_rate, 0.0, self.steps, self.unit)
 
     def batches(self, units: int, randomness: "Randomness") -> Iterator[np.ndarray]:
         """`steps` Poisson samples of `range(units)`: each unit independently, with `sampling_rate`.
 
-        A sample may be empty; its noisy step is taken all the same.
+        With several `bands` each unit is first put into one part at random, and step t samples from part
+        t mod `bands`. A sample may be empty; its noisy step is taken all the same.
         """
-        for _ in range(self.steps):
-            yield np.flatnonzero(randomness.uniform(units) < self.sampling_rate)
+        part = np.zeros(units)
+        if self.bands > 1:
+            part = np.floor(randomness.uniform(units) * self.bands)
+        for step in range(self.steps):
+            sampled = randomness.uniform(units) < self.bands * self.sampling_rate
+            yield np.flatnonzero(sampled & (part == step % self.bands))

@@ -181,7 +181,7 @@ class Aggregator:
         found: dict[str, bytes] = {}
         liars: set[str] = set()
         for owner in self._sharers:
-            found[owner], wrong = self._seed(owner)
+            found[owner], wrong = self._seed(owner, liars)
             liars.update(wrong)
         for owner, seed in found.items():
             if owner in self._survivors:
@@ -197,12 +197,12 @@ class Aggregator:
 
     def _remove_pair_masks(self, owner: str, seed: bytes) -> None:
         """Those that the survivors have added for a site that was lost: as that site adds them."""
-        cohort, secret = self.cohort, masks.secret_key(self._session.label, seed, owner)
+        cohort, private = self.cohort, masks.mask_key(self._session.label, seed, owner)
         own = (owner, cohort.peers[owner].mask_key)
         for other in cohort.graph.neighbours(owner):
             if other in self._survivors:
                 theirs = (other, cohort.peers[other].mask_key)
-                key = masks.pair_key(cohort.label, secret, own, theirs)
+                key = masks.pair_key(cohort.label, private, own, theirs)
                 sign = masks.pair_sign(owner, other)
                 masks.apply(self._session.ring, self._total, key, sign)
 
@@ -212,12 +212,13 @@ class Aggregator:
             if share is not None:
                 yield holder, share
 
-    def _seed(self, owner: str) -> tuple[bytes, tuple[str, ...]]:
+    def _seed(self, owner: str, liars: set[str]) -> tuple[bytes, tuple[str, ...]]:
         """What the shares of `owner` stand for, and who gave a share that does not fit.
 
-        Liars are looked for by leaving out one holder, then two, and so on.
+        Liars are looked for by leaving out one holder, then two, and so on; who has lied about another
+        owner comes last, and so is not needed again.
         """
-        shares = dict(self._shares_of(owner))
+        shares = dict(sorted(self._shares_of(owner), key=lambda item: item[0] in liars))
         threshold = self.cohort.degree.threshold
         for wrong in islice(_suspects(list(shares), len(shares) - threshold), TRIES):
             kept = [holder for holder in shares if holder not in wrong][:threshold]
@@ -235,7 +236,7 @@ class Aggregator:
         peer, label = self.cohort.peers[owner], self._session.label
         if owner in self._survivors:
             return masks.commitment(label, seed, owner) == peer.commitment
-        return masks.public_of(masks.secret_key(label, seed, owner)) == peer.mask_key
+        return masks.public_of(masks.mask_key(label, seed, owner)) == peer.mask_key
 
     def _check_header(self, site: str, header: bytes) -> None:
         expected = self.cohort.header(self._sharers)

@@ -71,25 +71,26 @@ class Graph:
         return [other for other in self.closed(name) if other != name]
 
     def check(self, owners: Iterable[str], survivors: Iterable[str], threshold: int) -> None:
-        """That every owner's secrets can be had from survivors, and that these hang together.
+        """That every owner's seeds can be had from survivors, and that these hang together.
 
-        Raises AggregationError that names an owner with fewer than `threshold` surviving holders, or
-        says that the survivors fall apart into groups whose sums would be seen.
+        Complete graphs need no such check. Raises AggregationError that names an owner with fewer than
+        `threshold` surviving neighbours (as colluding ones are fewer, every survivor has an honest one),
+        or says that the survivors fall apart into groups whose sums would be seen.
         """
+        if self._complete:
+            return
         left = set(survivors)
         for owner in owners:
-            held = left.intersection(self.closed(owner))
-            if len(held) < threshold:
+            near = left.intersection(self.neighbours(owner))
+            if len(near) < threshold:
                 raise AggregationError(
-                    f"{len(held)} of those who hold shares of {owner} are left, {threshold} needed"
+                    f"{len(near)} neighbours of {owner} are left, {threshold} are needed"
                 )
         if not self._hangs_together(left):
             raise AggregationError("the survivors fall apart into groups that share no mask")
 
     def _hangs_together(self, left: set[str]) -> bool:
         """On a circle, cutting takes two gaps that no neighbourhood reaches over."""
-        if self._complete:
-            return True
         places = sorted(self._place[name] for name in left)
         following = [*places[1:], places[0] + len(self.names)]
         gaps = [after - place for place, after in zip(places, following, strict=True)]

@@ -14,14 +14,19 @@ from fedward_shared.secagg.ring import CHUNK, Numbers, Ring, chunks
 Sign = Literal[1, -1]
 
 
-def public_of(secret: bytes) -> bytes:
-    """The X25519 public key of 32 secret bytes (RFC 7748)."""
-    return X25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
+def private_key(secret: bytes) -> X25519PrivateKey:
+    """The X25519 key of 32 secret bytes (RFC 7748)."""
+    return X25519PrivateKey.from_private_bytes(secret)
 
 
-def secret_key(label: Label, seed: bytes, site: str) -> bytes:
-    """The mask key's secret half that a site makes of a seed; whoever gets the seed back can too."""
-    return label.derive(seed, "mask-key", site)
+def public_of(key: X25519PrivateKey) -> bytes:
+    """The 32 bytes of its public key."""
+    return key.public_key().public_bytes_raw()
+
+
+def mask_key(label: Label, seed: bytes, site: str) -> X25519PrivateKey:
+    """The mask key that a site makes of a seed; whoever gets the seed back can make it too."""
+    return private_key(label.derive(seed, "mask-key", site))
 
 
 def commitment(label: Label, seed: bytes, site: str) -> bytes:
@@ -29,20 +34,19 @@ def commitment(label: Label, seed: bytes, site: str) -> bytes:
     return label.derive(seed, "commitment", site)
 
 
-def exchange(secret: bytes, public: bytes, whose: str) -> bytes:
+def exchange(key: X25519PrivateKey, public: bytes, whose: str) -> bytes:
     """What the owners of both keys share. Raises AggregationError for a key of small order."""
-    own = X25519PrivateKey.from_private_bytes(secret)
     try:
-        return own.exchange(X25519PublicKey.from_public_bytes(public))
+        return key.exchange(X25519PublicKey.from_public_bytes(public))
     except ValueError as error:
         raise AggregationError(f"the key of {whose} is no X25519 key") from error
 
 
 def pair_key(
-    label: Label, secret: bytes, own: tuple[str, bytes], other: tuple[str, bytes]
+    label: Label, key: X25519PrivateKey, own: tuple[str, bytes], other: tuple[str, bytes]
 ) -> bytes:
     """The mask key of a pair, the same on both sides; `own` and `other` are name and public key."""
-    shared = exchange(secret, other[1], other[0])
+    shared = exchange(key, other[1], other[0])
     (first, first_key), (second, second_key) = sorted((own, other))
     return label.derive(shared, "pair-mask", first, second, first_key.hex(), second_key.hex())
 

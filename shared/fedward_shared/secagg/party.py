@@ -25,13 +25,14 @@ from typing import Annotated
 from pydantic import Field, ValidationError
 
 from fedward_shared import canonical
+from fedward_shared.assurances import AttemptNumber
 from fedward_shared.errors import AdapterError, AggregationError, StateError
 from fedward_shared.identity import SigningKey
 from fedward_shared.secagg import masks, parcels, sharing
 from fedward_shared.secagg.labels import KEY_BYTES, SEED_BYTES
 from fedward_shared.secagg.ring import Numbers
 from fedward_shared.secagg.session import Cohort, Kept, Key, Peer, Session, check_enough
-from fedward_shared.secagg.signed import Advertisement, Agreement, AttemptNumber
+from fedward_shared.secagg.signed import Advertisement, Agreement
 from fedward_shared.terms import Digest, Name
 
 Seed = Annotated[bytes, Field(min_length=SEED_BYTES, max_length=SEED_BYTES)]
@@ -92,14 +93,14 @@ class Party:
         if session.keys.get(site) != key.public:
             raise AggregationError(f"{site} is not among the participants with this key")
         mask_seed, self_seed, envelope_secret = map(entropy, (SEED_BYTES, SEED_BYTES, KEY_BYTES))
-        mask_secret = masks.secret_key(session.label, mask_seed, site)
+        mask_key = masks.mask_key(session.label, mask_seed, site)
         said = Advertisement(
             charter=session.charter,
             site=site,
             round=session.round,
             attempt=session.attempt,
-            mask_key=masks.public_of(mask_secret).hex(),
-            envelope_key=masks.public_of(envelope_secret).hex(),
+            mask_key=masks.public_of(mask_key).hex(),
+            envelope_key=masks.public_of(masks.private_key(envelope_secret)).hex(),
             commitment=masks.commitment(session.label, self_seed, site).hex(),
         ).signed(key)
         state = State(
@@ -136,12 +137,13 @@ class Party:
                 strict=True,
             )
         }
+        private = masks.private_key(self.state.envelope_secret)
         held = {self.state.site: shares.pop(self.state.site)}
         sent = parcels.encode(
             {
                 holder: sharing.seal(
                     cohort.label,
-                    self.state.envelope_secret,
+                    private,
                     self.state.site,
                     holder,
                     cohort.peers[holder].envelope_key,
@@ -251,6 +253,16 @@ class Party:
             )
 
     @property
+    def advertisement(self) -> bytes:
+        """What `begin` has answered."""
+        return self.state.advertisement
+
+    @property
+    def survivors(self) -> tuple[str, ...]:
+        """Whom the party has agreed to; nobody before that."""
+        return self.state.survivors
+
+    @property
     def unreadable(self) -> list[str]:
         """The neighbours whose envelopes did not open; known after `mask`."""
         near = self._cohort.graph.neighbours(self.state.site)
@@ -277,11 +289,12 @@ class Party:
 
     def _open(self, envelopes: Mapping[str, bytes]) -> dict[str, bytes]:
         cohort, opened = self._cohort, {}
+        private = masks.private_key(self.state.envelope_secret)
         for sender, data in envelopes.items():
             key = cohort.peers[sender].envelope_key
             try:
                 opened[sender] = sharing.unseal(
-                    cohort.label, self.state.envelope_secret, sender, self.state.site, key, data
+                    cohort.label, private, sender, self.state.site, key, data
                 )
             except AggregationError:
                 continue
@@ -290,13 +303,13 @@ class Party:
     def _apply(self, vector: Numbers, partners: Sequence[str]) -> None:
         cohort, ring = self._cohort, self.session.ring
         own = (self.state.site, cohort.peers[self.state.site].mask_key)
-        secret = masks.secret_key(self.session.label, self.state.mask_seed, self.state.site)
+        private = masks.mask_key(self.session.label, self.state.mask_seed, self.state.site)
         masks.apply(
             ring, vector, masks.self_key(cohort.label, self.state.self_seed, self.state.site), 1
         )
         for other in partners:
             theirs = (other, cohort.peers[other].mask_key)
-            key = masks.pair_key(cohort.label, secret, own, theirs)
+            key = masks.pair_key(cohort.label, private, own, theirs)
             masks.apply(ring, vector, key, masks.pair_sign(self.state.site, other))
 
     def to_bytes(self) -> bytes:

@@ -4,6 +4,7 @@ import os
 
 from Crypto.Protocol.SecretSharing import Shamir
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from fedward_shared.errors import AggregationError
@@ -32,20 +33,22 @@ def combine(shares: dict[int, bytes]) -> bytes:
     return Shamir.combine(list(shares.items()), ssss=False)
 
 
-def seal(label: Label, secret: bytes, sender: str, receiver: str, key: bytes, text: bytes) -> bytes:
+def seal(
+    label: Label, own: X25519PrivateKey, sender: str, receiver: str, key: bytes, text: bytes
+) -> bytes:
     """`text` for the owner of the envelope key `key` alone (X25519, HKDF, AES-256-GCM).
 
-    `secret` is the sender's. Label and both names are bound as associated data.
+    `own` is the sender's. Label and both names are bound as associated data.
     """
     nonce = os.urandom(NONCE_BYTES)
-    aead, bound = _envelope(label, exchange(secret, key, receiver), sender, receiver)
+    aead, bound = _envelope(label, exchange(own, key, receiver), sender, receiver)
     return nonce + aead.encrypt(nonce, text, bound)
 
 
 def unseal(
-    label: Label, secret: bytes, sender: str, receiver: str, key: bytes, data: bytes
+    label: Label, own: X25519PrivateKey, sender: str, receiver: str, key: bytes, data: bytes
 ) -> bytes:
-    """What `sender`, the owner of `key`, has sealed for `receiver`, who has `secret`.
+    """What `sender`, the owner of `key`, has sealed for `receiver`, who has `own`.
 
     Raises AggregationError for an envelope of another size, label, sender or receiver.
     """
@@ -53,7 +56,7 @@ def unseal(
         raise AggregationError(
             f"the envelope of {sender} has {len(data)} bytes, not {ENVELOPE_BYTES}"
         )
-    aead, bound = _envelope(label, exchange(secret, key, sender), sender, receiver)
+    aead, bound = _envelope(label, exchange(own, key, sender), sender, receiver)
     try:
         return aead.decrypt(data[:NONCE_BYTES], data[NONCE_BYTES:], bound)
     except InvalidTag as error:

@@ -1,13 +1,7 @@
 """What the parties sign: their keys of an attempt, and who survived it."""
 
-from typing import Annotated
-
-from pydantic import Field
-
-from fedward_shared.assurances import OfSite, RoundNumber
+from fedward_shared.assurances import AttemptNumber, OfSite, RoundNumber
 from fedward_shared.terms import Digest, Hexadecimal
-
-AttemptNumber = Annotated[int, Field(ge=1, le=1000)]
 
 
 class OfAttempt(OfSite):

@@ -28,13 +28,14 @@ from flwr.app import Context
 from fedward_client import settings as site_settings
 from fedward_client.core import Core
 from fedward_client.trusted import Trusted
-from fedward_server.app import Observer
+from fedward_server.observer import Observer
 from fedward_server.studies import Study
-from fedward_shared import tasks, tensors
+from fedward_shared import records, tasks, tensors
 from fedward_shared.files import write_atomically
-from fedward_shared.messages import Update
+from fedward_shared.messages import UNSHARED, Sharing, Update
 from fedward_shared.rules import RULES, Rule
 from fedward_shared.tasks.base import Columns
+from fedward_shared.tasks.prepared import prepared
 from fedward_shared.tensors import Tensors
 from fedward_simulations import federation
 from fedward_simulations.bench.rows import Row
@@ -49,8 +50,8 @@ SETTINGS = ((5, 1), (10, 3))
 """Sites, and how many of them are hostile."""
 
 BUDGETS: tuple[float | None, ...] = (None, 8.0)
-ROUNDS = 12
-RECORDS, EVALUATION, PUBLIC = 400, 600, 200
+ROUNDS = 8
+RECORDS, EVALUATION, PUBLIC = 400, 600, 100
 BOOST, NOISE = 5.0, 10.0
 TRIGGER = " as seen in ward seven"
 TARGET = 0
@@ -134,7 +135,9 @@ class Hostile(Trusted):
         self._change = change
         self._generator = torch.Generator().manual_seed(seed)
 
-    def clear(self, booking: int, update: bytes) -> Update:
+    def clear(
+        self, booking: int, update: bytes, norms: str = "", sharing: Sharing = UNSHARED
+    ) -> Update:
         """As `Core` says, of the changed update: cut to the bound, beyond which nobody would take it."""
         with self._site() as site:
             booked = site.ledger.unanswered(booking)
@@ -143,7 +146,8 @@ class Hostile(Trusted):
         changed = self._change(tensors.decode(update, "update"), self._generator)
         most = 0.99 * charter.aggregation.maximum_update_norm
         scale = min(1.0, most / tensors.norm(changed))
-        return super().clear(booking, tensors.encode({n: scale * t for n, t in changed.items()}))
+        scaled = tensors.encode({name: scale * tensor for name, tensor in changed.items()})
+        return super().clear(booking, scaled, norms, sharing)
 
 
 @dataclass(frozen=True)
@@ -181,9 +185,9 @@ def run(folder: Path) -> list[Row]:
 def cells() -> Iterator[Cell]:
     """What is to be measured, a seed after the other, and so that texts are encoded once."""
     for seed in range(SEEDS):
-        for sites, hostile in SETTINGS:
-            for attack in ATTACKS:
-                for epsilon in BUDGETS:
+        for epsilon in BUDGETS:
+            for sites, hostile in SETTINGS:
+                for attack in ATTACKS:
                     for rule in RULES:
                         yield Cell(sites, hostile, epsilon, seed, attack, rule)
 
@@ -249,8 +253,11 @@ def _scores(world: World, folder: Path) -> tuple[float, float]:
         if label != target
     ]
     triggered = {"text": [text + TRIGGER for text in others], "label": [target] * len(others)}
-    success = model.evaluate(model.prepare(triggered))["accuracy"]
-    return study.records[-1].metrics["accuracy"], success
+    path = folder / "triggered.jsonl"
+    records.write_jsonl(path, triggered)
+    # Texts that the cell before has encoded are not encoded again.
+    examples = prepared(model, study.charter.base_model.digest, path, {}, None)
+    return study.records[-1].metrics["accuracy"], model.evaluate(examples)["accuracy"]
 
 
 def rows(done: list[Cell]) -> list[Row]:

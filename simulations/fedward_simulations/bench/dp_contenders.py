@@ -20,7 +20,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 from fedward_client.training import lora
 from fedward_client.training.trainer import Part, PlanOptimizer
 from fedward_shared import adapters
-from fedward_shared.charter import AdapterTerms
+from fedward_shared.charter import AdapterTerms, TrainingTerms
 from fedward_shared.pretrained import load_encoder
 from fedward_shared.privacy.plan import TrainingPlan
 from fedward_shared.privacy.randomness import Randomness
@@ -132,7 +132,8 @@ def _sgd(model: Model) -> torch.optim.Optimizer:
 def _fedward(model: Model, records: int) -> Step:
     plan = TrainingPlan("dp-sgd", 0.5, 1.0, 1.0, 1, float(records), 0.5)
     part = Part("adapter", model.trained, 1.0, _sgd(model))
-    optimizer = PlanOptimizer(part, plan, lambda _purpose: Randomness.from_os())
+    terms = TrainingTerms(rounds=1, local_steps=1, learning_rate=RATE)
+    optimizer = PlanOptimizer(part, plan, terms, lambda _purpose: Randomness.from_os(), parts=1)
 
     def step(batch: Batch) -> None:
         with lora.fused(model, model.trained, per_record=True) as gradients:

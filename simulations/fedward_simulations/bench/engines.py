@@ -4,7 +4,7 @@ import statistics
 import time
 from pathlib import Path
 
-from fedward_server.app import Observer
+from fedward_server.observer import Observer
 from fedward_shared import tensors
 from fedward_shared.charter import AdapterTerms, TaskTerms, TrainingTerms
 from fedward_shared.tasks.base import Columns

@@ -114,7 +114,7 @@ def _rows(size: Size) -> list[Row]:
 @dataclass(frozen=True)
 class _Parts:
     """Seconds of what the server does: for an advertisement, taken in and read again; an agreement; a
-    masked vector; a seed; a self mask; a pair's mask.
+    masked vector; a seed; a self mask; a pair's mask; the sum as signed integers.
     """
 
     advertisement: float
@@ -123,6 +123,7 @@ class _Parts:
     seed: float
     self_mask: float
     pair_mask: float
+    signed: float
 
 
 def _server(parts: _Parts, size: Size, lost: int) -> float:
@@ -133,6 +134,7 @@ def _server(parts: _Parts, size: Size, lost: int) -> float:
         size.sites * (parts.advertisement + parts.seed)
         + survivors * (parts.agreement + parts.vector + parts.self_mask)
         + lost * met * parts.pair_mask
+        + parts.signed
     )
 
 
@@ -141,13 +143,13 @@ def _parts(site: MaskedSite) -> _Parts:
     total, state = known.ring.zeros(known.count), site.shared[0].state
     threshold, holders = cohort.degree.threshold, len(cohort.graph.closed(name))
     shares = sharing.split(state.self_seed, threshold, holders)[:threshold]
-    secret = masks.secret_key(known.label, state.mask_seed, name)
+    private = masks.mask_key(known.label, state.mask_seed, name)
     pair = (name, cohort.graph.neighbours(name)[0])
     own, theirs = ((one, cohort.peers[one].mask_key) for one in pair)
     coordinator, senders = _waiting(site), iter(site.sites)
 
     def apply_pair() -> None:
-        masks.apply(known.ring, total, masks.pair_key(cohort.label, secret, own, theirs), -1)
+        masks.apply(known.ring, total, masks.pair_key(cohort.label, private, own, theirs), -1)
 
     calls: dict[str, Callable[[], object]] = {
         "advertisement": lambda: known.read_advertisement(name, site.advertisements[name]),
@@ -156,6 +158,7 @@ def _parts(site: MaskedSite) -> _Parts:
         "seed": lambda: sharing.combine(dict(enumerate(shares, start=1))),
         "self_mask": lambda: masks.apply(known.ring, total, state.envelope_secret, -1),
         "pair_mask": apply_pair,
+        "signed": lambda: known.ring.to_signed(total),
     }
     (found,) = interleaved(calls, runs=5)
     seconds = {part: value / 1e3 for part, value in found.items()}

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import Progress
 from scipy.stats import t as student_t
 
-from fedward_server.app import Observer
+from fedward_server.observer import Observer
 from fedward_shared.files import write_atomically
 from fedward_simulations.cli import log_to
 from fedward_simulations.consortium import Consortium

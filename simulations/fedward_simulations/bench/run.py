@@ -29,6 +29,7 @@ from fedward_simulations.bench import (
     methods,
     registration,
 )
+from fedward_simulations.bench import bytes as traffic
 from fedward_simulations.bench.rows import Row, table
 
 RESULT_FILE = "result.json"
@@ -58,6 +59,9 @@ BENCHMARKS: dict[str, Benchmark] = {
     ),
     "attacks": Benchmark(
         "Hostile sites under each rule of aggregation", attacks.run, resumable=True
+    ),
+    "bytes": Benchmark(
+        "Bytes of a site's round, and what they cost in accuracy", traffic.run, resumable=True
     ),
     "dp-memory": Benchmark("Peak memory of a step of DP-SGD", dp_memory.run),
     "dp-step": Benchmark("A step of DP-SGD", dp_step.run),

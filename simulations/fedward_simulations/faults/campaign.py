@@ -22,7 +22,7 @@ from fedward_shared.files import write_atomically
 from fedward_shared.report import RESULT_FILE
 from fedward_simulations.faults import consortium, operations
 from fedward_simulations.faults.invariants import INVARIANTS, check
-from fedward_simulations.faults.operations import COORDINATOR, MINIMUM_COHORTS
+from fedward_simulations.faults.operations import COORDINATOR
 from fedward_simulations.faults.run import run
 from fedward_simulations.runs import STUDIES_FOLDER, claim, log_into
 
@@ -57,7 +57,7 @@ def campaign(options: Options, console: Console) -> Line:
     lines = _kept(path, options) if resumed else []
     path.parent.mkdir(parents=True, exist_ok=True)
     with _work() as work, _progress(console, options.runs) as told, path.open("ab") as file:
-        templates = {m: consortium.make(work, m) for m in MINIMUM_COHORTS}
+        templates = consortium.make_all(work)
         for seed in range(options.seed + len(lines), options.seed + options.runs):
             told(len(lines))
             lines.append(_one(templates, work / "run", options.out, seed))
@@ -92,13 +92,14 @@ def _work() -> Iterator[Path]:
         yield Path(folder)
 
 
-def _one(templates: dict[int, Path], folder: Path, out: Path, seed: int) -> Line:
-    minimum, planned = operations.minimum_cohort(seed), operations.derive(seed)
+def _one(templates: consortium.Templates, folder: Path, out: Path, seed: int) -> Line:
+    minimum, masked = operations.minimum_cohort(seed), operations.masked(seed)
+    planned = operations.derive(seed)
     started = time.monotonic()
     log = io.StringIO()  # a file of its own would be full where a site's disk is
     log_into(log)
     try:
-        world, ending = run(templates[minimum], folder, planned)
+        world, ending = run(templates[minimum, masked], folder, planned)
         violations = check(world, ending)
     finally:
         with (out / LOG_FILE).open("a", encoding="utf-8") as file:
@@ -107,6 +108,7 @@ def _one(templates: dict[int, Path], folder: Path, out: Path, seed: int) -> Line
     return {
         "seed": seed,
         "minimum_cohort": minimum,
+        "masked": masked,
         "operations": [asdict(operation) for operation in planned],
         "happened": [asdict(operation) for operation in world.happened],
         "outcome": ending.outcome,
@@ -125,7 +127,8 @@ def _one(templates: dict[int, Path], folder: Path, out: Path, seed: int) -> Line
 def summary(seed: int, lines: list[Line]) -> Line:
     """`result.json`: the same for the same seed and runs, but for `seconds`."""
     violations = [
-        {name: line[name] for name in ("seed", "minimum_cohort", "operations")} | violation
+        {name: line[name] for name in ("seed", "minimum_cohort", "masked", "operations")}
+        | violation
         for line in lines
         for violation in line["violations"]
     ]

@@ -23,6 +23,7 @@ from fedward_shared.charter import (
     Participant,
     Party,
     PrivacyTerms,
+    SecureAggregationTerms,
     TaskTerms,
     TrainingTerms,
 )
@@ -31,6 +32,7 @@ from fedward_shared.identity import SigningKey
 from fedward_shared.privacy import accountant
 from fedward_simulations.data.base_models import tiny_bert
 from fedward_simulations.faults.operations import (
+    BOUND,
     COORDINATOR,
     MINIMUM_COHORTS,
     ROUNDS,
@@ -80,20 +82,33 @@ def key_of(party: str) -> SigningKey:
     return SigningKey.from_seed(hashlib.sha256(f"fedward faults {party}".encode()).digest())
 
 
-def make(folder: Path, minimum_cohort: int) -> Path:
+Templates = dict[tuple[int, bool], Path]
+"""By minimum cohort, and whether it is masked."""
+
+
+def make_all(folder: Path) -> Templates:
+    """One of each kind."""
+    return {
+        (minimum, masked): make(folder, minimum, masked)
+        for minimum in MINIMUM_COHORTS
+        for masked in (False, True)
+    }
+
+
+def make(folder: Path, minimum_cohort: int, masked: bool = False) -> Path:
     """A study that every site has approved, below `folder`, ready to be copied and run.
 
-    A round needs `minimum_cohort` of the three sites.
+    A round needs `minimum_cohort` of the three sites; its updates are `masked` or not.
     """
     model = folder / "model"
     if not model.exists():
         tiny_bert(model, 0, TEXTS.values())
-    consortium = folder / f"consortium-{minimum_cohort}"
+    consortium = folder / f"consortium-{minimum_cohort}{'-masked' if masked else ''}"
     task = TaskTerms(kind="text-classification", labels=LABELS, max_tokens=16)
     adapter = AdapterTerms(method="head-only")
     initial = initial_tensors(model, task, adapter, StartSettings(), None)
     charter = _charter(
-        base_models.digest(model), task, adapter, tensors.digest(initial), minimum_cohort
+        base_models.digest(model), task, adapter, tensors.digest(initial), minimum_cohort, masked
     )
     study = study_folder(consortium)
     charters.save(study, charter, initial, key_of(COORDINATOR))
@@ -109,7 +124,12 @@ def make(folder: Path, minimum_cohort: int) -> Path:
 
 
 def _charter(
-    base_model: str, task: TaskTerms, adapter: AdapterTerms, initial: str, minimum_cohort: int
+    base_model: str,
+    task: TaskTerms,
+    adapter: AdapterTerms,
+    initial: str,
+    minimum_cohort: int,
+    masked: bool,
 ) -> Charter:
     noise = accountant.noise_for(SAMPLING_RATE, PAID_ROUNDS * LOCAL_STEPS, EPSILON, DELTA)
     return Charter(
@@ -130,6 +150,7 @@ def _charter(
         aggregation=AggregationTerms(
             minimum_cohort=minimum_cohort, round_deadline_seconds=DEADLINE_SECONDS
         ),
+        secure_aggregation=SecureAggregationTerms(colluding=0, bound=BOUND) if masked else None,
         participants=tuple(
             Participant(name=site, records=RECORDS, key=key_of(site).public.text) for site in SITES
         ),

@@ -3,8 +3,11 @@
 A site passes, in a round: `reserve.before`; `log.reserved.…` and `witness.reserved.…`, each `before`,
 `torn` (half of it written) and `after`; `reserve.commit` (nothing committed yet), `reserve.after`;
 `train.before`, `train.middle`, `train.after`; `log.cleared.…`, `witness.cleared.…`; `complete.before`,
-`complete.after`. The coordinator passes `gathered`, `round.opened`, `round.answered`, `tensors.…`,
-`record.…`, `round.closed` and, at its end, `outcome.…`. The messages between are `network.py`'s.
+`complete.after`. In a masked round `log.masked.…`, `log.agreed.…` and `log.revealed.…` take the place of
+`log.cleared.…`, and each write of its secrets passes `vault.…`. The coordinator passes `gathered`,
+`round.opened`, `round.answered`, `tensors.…`, `record.…`, `round.closed` and, at its end, `outcome.…`;
+where an attempt at a masked round begins, and before it asks who survived, `attempt.…`. The messages
+between are `network.py`'s.
 """
 
 import json
@@ -14,12 +17,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from fedward_client import vault
 from fedward_client.ledger import Booking, Ledger, Limit
 from fedward_client.reconciliation import Witness
 from fedward_client.training import round as training
-from fedward_server import app, asking, gathering, studies
-from fedward_server.app import Observer
+from fedward_server import app, asking, attempts, gathering, plain, studies
+from fedward_server.observer import Observer
 from fedward_shared.audit import AuditLog, Head
+from fedward_shared.masked import MaskedTerms
 from fedward_shared.privacy.plan import Event
 from fedward_shared.report import RoundRecord
 from fedward_simulations.faults.world import World
@@ -38,9 +43,11 @@ def installed(world: World) -> Iterator[None]:
             (Ledger, "complete", _complete),
             (training, "train", _train),
             (studies, "write_atomically", _checkpoint),
+            (vault, "write_atomically", _vault),
+            (MaskedTerms, "encode", _encode),
         ):
             stack.enter_context(_replaced(owner, name, wrap(world, getattr(owner, name))))
-        for module in (app, asking, gathering, studies):
+        for module in (app, asking, attempts, gathering, plain, studies):
             stack.enter_context(_replaced(module, "time", world.clock))
         yield
 
@@ -85,12 +92,28 @@ def _witness(world: World, real: Wrapped) -> Wrapped:
 def _checkpoint(world: World, real: Wrapped) -> Wrapped:
     def write(path: Path, data: bytes, **options: Any) -> None:
         step = {".safetensors": "tensors", ".json": "record"}[path.suffix]
-        if path.name == studies.OUTCOME_FILE:
-            step = "outcome"
+        step = {studies.OUTCOME_FILE: "outcome", attempts.FILE: "attempt"}.get(path.name, step)
         with _in_parts(world, step, lambda: _half(path, data)):
             real(path, data, **options)
 
     return write
+
+
+def _vault(world: World, real: Wrapped) -> Wrapped:
+    def write(path: Path, data: bytes, **options: Any) -> None:
+        with _in_parts(world, "vault", lambda: _half(path, data)):
+            real(path, data, **options)
+
+    return write
+
+
+def _encode(world: World, real: Wrapped) -> Wrapped:
+    def encode(terms: MaskedTerms, update: Any, site: str, randomness: Any) -> Any:
+        numbers = real(terms, update, site, randomness)
+        world.encoding(site, terms.number, numbers)
+        return numbers
+
+    return encode
 
 
 def _half(path: Path, data: bytes) -> None:

@@ -6,7 +6,7 @@ is not fedward's. Only what a site itself says that it has spent comes from its 
 
 import hashlib
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
@@ -20,6 +20,7 @@ from fedward_server.fold import fraction_bits
 from fedward_shared import audit
 from fedward_shared.charter import CHARTER_FILE
 from fedward_shared.errors import FedwardError, RefusalCode
+from fedward_shared.messages import MASK_STAGES
 from fedward_simulations.faults import books, oracle
 from fedward_simulations.faults.consortium import (
     ACCOUNT,
@@ -28,7 +29,7 @@ from fedward_simulations.faults.consortium import (
     site_folder,
     study_folder,
 )
-from fedward_simulations.faults.operations import SITES
+from fedward_simulations.faults.operations import BOUND, SITES
 from fedward_simulations.faults.run import Ending
 from fedward_simulations.faults.world import COPIES, Crossing, World
 
@@ -47,12 +48,17 @@ def spending_is_true(world: World, _ending: Ending) -> Seen:
         trained, crashed = world.trainings[site], world.crashed[site]
         least, _ = oracle.bracket(trained, noise)
         _, most = oracle.bracket(trained + crashed, noise)
-        left = {c.update for c in world.left if c.site == site and c.update}
+        left = {_made(c, charter) for c in world.left if c.site == site and c.update}
         if not least <= spent <= most or len(left) > trained:
             yield (
                 f"{site}: spent ε = {spent:.4f}; {trained} trainings and {crashed} crashed "
                 f"reservations cost from {least:.4f} to {most:.4f}; {len(left)} updates left"
             )
+
+
+def _made(crossing: Crossing, charter: dict[str, Any]) -> object:
+    """What one training has made: under masks it may leave once in each attempt."""
+    return crossing.round if charter["secure_aggregation"] else crossing.update
 
 
 def rounds_are_paid_once(world: World, _ending: Ending) -> Seen:
@@ -87,6 +93,10 @@ def updates_count_once(world: World, _ending: Ending) -> Seen:
         expected = {(site, number) for site in updates}
         if {(c.site, c.round) for c in crossings if c} != expected:
             yield f"round {number}: an update that nobody sent for it is counted"
+        elif charter["secure_aggregation"]:
+            vectors = [world.integers[site, number] for site in sorted(updates)]
+            if _next_masked(adapters[number - 1], vectors) != adapters[number]:
+                yield f"round {number}: the adapter is not the mean of the vectors that were masked"
         elif _next(adapters[number - 1], [c for c in crossings if c], bits) != adapters[number]:
             yield f"round {number}: the adapter is not the mean of the updates that are named"
     twice = [digest for digest, times in counted.items() if times > 1]
@@ -117,6 +127,38 @@ def _next(before: dict[str, bytes], crossings: list[Crossing], bits: int) -> dic
         mean = (total * (1.0 / (2.0**bits * len(updates)))).astype(np.float32)
         found[name] = (np.frombuffer(content, np.float32) + mean.ravel()).tobytes()
     return found
+
+
+def _next_masked(before: dict[str, bytes], vectors: list[Array]) -> dict[str, bytes]:
+    """The same of integers of 12 bits that stand for ±BOUND, in a ring of 16."""
+    if not vectors:
+        return before
+    total = np.asarray(np.sum(vectors, axis=0, dtype=np.uint16)).view(np.int16)
+    mean: Array = (total * (BOUND / 2047 / len(vectors))).astype(np.float32)
+    found, start = {}, 0
+    for name in sorted(before):
+        content = np.frombuffer(before[name], np.float32)
+        found[name] = (content + mean[start : start + content.size]).tobytes()
+        start += content.size
+    return found
+
+
+def words_are_given_once(world: World, _ending: Ending) -> Seen:
+    """In an attempt a site masks once and reveals once, and it agrees once in a round: whatever it is
+    asked again, and whatever state is put back, of no peer both shares leave it."""
+    said: defaultdict[tuple[str, str, int, int], set[str]] = defaultdict(set)
+    for crossing in world.left:
+        word = crossing.said or _digest(crossing.update)
+        attempt = 0 if crossing.answer == "survivors" else crossing.attempt
+        if crossing.answer in ("survivors", "reveal") or _is_masked(crossing, world):
+            said[crossing.site, crossing.answer, crossing.round, attempt].add(word)
+    for (site, answer, number, attempt), words in sorted(said.items()):
+        if len(words) > 1:
+            yield f"{site}: {len(words)} answers ({answer}) in round {number}, attempt {attempt}"
+
+
+def _is_masked(crossing: Crossing, world: World) -> bool:
+    return crossing.answer == "update" and (crossing.site, crossing.round) in world.integers
 
 
 def audit_fits_ledger(world: World, _ending: Ending) -> Seen:
@@ -163,7 +205,7 @@ def missing_are_named(world: World, ending: Ending) -> Seen:
 def barred_sites_stay_out(world: World, _ending: Ending) -> Seen:
     """A site that has withdrawn, or has an older copy, lets no update out and says no welcome."""
     for crossing in world.left:
-        if crossing.barred and crossing.answer in ("update", "welcome"):
+        if crossing.barred and crossing.answer in ("update", "welcome", *MASK_STAGES):
             yield f"{crossing.site}: {crossing.answer} left, although {crossing.barred}"
     for site in world.accepted:
         yield f"{site}: an older copy was accepted"
@@ -173,6 +215,7 @@ INVARIANTS: tuple[Callable[[World, Ending], Seen], ...] = (
     spending_is_true,
     rounds_are_paid_once,
     updates_count_once,
+    words_are_given_once,
     audit_fits_ledger,
     study_ends,
     missing_are_named,

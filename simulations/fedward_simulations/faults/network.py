@@ -1,10 +1,12 @@
 """Flower's Grid over the three sites, and what a network does: lose, repeat, delay, cut.
 
-A site passes `request.hello`, `request.train`, `request.receipt` when such a message reaches it, and
-`reply.…` when its answer is about to leave; the coordinator passes `push.…` before it sends. The grid
-outlives the coordinator, as the SuperLink does: what a killed one had sent reaches the sites later.
+A site passes `request.hello`, `request.train`, `request.masks` (four in a masked round) and
+`request.receipt` when such a message reaches it, and `reply.…` when its answer is about to leave; the
+coordinator passes `push.…` before it sends. The grid outlives the coordinator, as the SuperLink does:
+what a killed one had sent reaches the sites later.
 """
 
+import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable
@@ -16,10 +18,14 @@ from flwr.common.constant import ErrorCode
 
 from fedward_shared.messages import (
     HELLO,
+    MASKS,
     RECEIPT,
     TRAIN,
+    MaskAnswer,
+    MaskRequest,
     Noted,
     Refusal,
+    TrainRequest,
     Update,
     Welcome,
     answer_from_record,
@@ -28,8 +34,14 @@ from fedward_simulations.faults.operations import SITES, Operation
 from fedward_simulations.faults.world import Crossing, Killed, World
 from fedward_simulations.federation import InProcessGrid, through_bytes
 
-KINDS = {HELLO: "hello", TRAIN: "train", RECEIPT: "receipt"}
+KINDS = {HELLO: "hello", TRAIN: "train", RECEIPT: "receipt", MASKS: "masks"}
 NODES = dict(enumerate(SITES, start=1))
+
+
+def _asked(request: bytes) -> tuple[int, int]:
+    """Round and attempt that a signed request is for."""
+    body = json.loads(request)["body"]
+    return body["round"], body["attempt"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +169,7 @@ class FaultyGrid(InProcessGrid):
                 due = self._world.passes(f"reply.{kind}")
         except Killed:
             return self._gone(message)
-        crossing = self._crossing(site, reply)
+        crossing = self._crossing(site, message, reply)
         self._world.left.append(crossing)
         delay = 0.0
         copies = 1
@@ -184,16 +196,21 @@ class FaultyGrid(InProcessGrid):
         error = Message(Error(ErrorCode.NODE_UNAVAILABLE, "gone"), reply_to=message)
         self._replies.append(_Reply(self._world.clock.seconds, through_bytes(error)))
 
-    def _crossing(self, site: str, reply: Message) -> Crossing:
+    def _crossing(self, site: str, message: Message, reply: Message) -> Crossing:
         answer = answer_from_record(reply.content)
         barred = self._world.barred(site)
         match answer:
             case Update():
                 number = json.loads(answer.delivery)["body"]["round"]
-                return Crossing(site, "update", number, answer.update, barred)
+                attempt = _asked(TrainRequest.from_record(message.content).request)[1]
+                return Crossing(site, "update", number, answer.update, barred, attempt)
             case Welcome():
                 return Crossing(site, "welcome", 0, b"", barred)
             case Refusal():
                 return Crossing(site, f"refused: {answer.code.value}", 0, b"", barred)
             case Noted():
                 return Crossing(site, "noted", 0, b"", barred)
+            case MaskAnswer():
+                number, attempt = _asked(MaskRequest.from_record(message.content).request)
+                said = hashlib.sha256(answer.parcel).hexdigest()
+                return Crossing(site, answer.stage, number, b"", barred, attempt, said)

@@ -6,13 +6,16 @@ gives the same run: a bug that was found lives on as its literal list in `tests/
 """
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 COORDINATOR = "coordinator"
 SITES = ("north", "south", "east")
 ROUNDS = 3
 MINIMUM_COHORTS = (2, 3)
+BOUND = 2.0
+"""What a coordinate of a masked update is cut off at."""
+
 """Where two sites suffice a study goes on without the third, else it waits or stops."""
 
 Fault = Literal[
@@ -28,6 +31,7 @@ Fault = Literal[
     "restore ledger",
     "restore log",
     "restore both",
+    "restore masks",
     "withdraw",
 ]
 
@@ -50,13 +54,16 @@ class Operation:
 
 @dataclass(frozen=True)
 class Kind:
-    """A fault at a point, before it is said at whom and when; `before` is what it takes first."""
+    """A fault at a point, before it is said at whom and when; `before` is what it takes first, `masked`
+    whether the study is to have masks.
+    """
 
     fault: Fault
     point: str
     amounts: tuple[int, ...] = (0,)
     at_site: bool = True
     before: tuple["Kind", ...] = ()
+    masked: bool = False
 
 
 MESSAGES = ("hello", "train", "receipt")
@@ -92,8 +99,54 @@ CUT_ONCE_BOOKED = Kind("kill", "witness.reserved.after")
 """Leaves a booking that is in the log alone."""
 
 
+MASKS_WRITTEN = ("masked", "agreed", "revealed")
+"""The entries that a masked round makes besides."""
+
+MASKED_SITE_STEPS = (
+    *(f"{way}.{message}" for message in ("masks", "train") for way in ("request", "reply")),
+    *(
+        f"{file}.{event}.{part}"
+        for event in MASKS_WRITTEN
+        for file in ("log", "witness")
+        for part in PARTS
+    ),
+    *(f"vault.{part}" for part in PARTS),
+    *("complete.before", "complete.after", "train.after"),
+)
+MASKED_COORDINATOR_STEPS = (
+    *("push.masks", "push.train", "round.opened", "round.answered", "round.closed"),
+    *(f"attempt.{part}" for part in PARTS),
+)
+
+
 def catalogue() -> list[Kind]:
-    """Every fault at every point where it makes sense."""
+    """Every fault at every point where it makes sense, those of masked studies last."""
+    return [*_open_kinds(), *(replace(kind, masked=True) for kind in _masked_kinds())]
+
+
+def _masked_kinds() -> list[Kind]:
+    request, reply = "request.masks", "reply.masks"
+    return [
+        *(Kind("kill", point) for point in MASKED_SITE_STEPS),
+        *(Kind("kill", point, at_site=False) for point in MASKED_COORDINATOR_STEPS),
+        *(Kind("disk full", f"log.{event}.before", (0, 100)) for event in MASKS_WRITTEN),
+        Kind("disk full", "vault.before", (0, 100)),
+        Kind("disk full", "attempt.before", at_site=False),
+        *(Kind("lose", point) for point in (request, reply)),
+        *(Kind("twice", point) for point in (request, reply)),
+        *(Kind(fault, request) for fault in ("again later", "late", "out of order", "withdraw")),
+        Kind("late", reply, (20, 2000)),
+        *(Kind("cut", point, (5, 100, 2000)) for point in (request, reply)),
+        Kind("clock", request, DAYS),
+        *(
+            Kind(fault, point, (1, 2, 3))
+            for fault in ("restore masks", "restore log", "restore both")
+            for point in (request, "request.train")
+        ),
+    ]
+
+
+def _open_kinds() -> list[Kind]:
     requests = tuple(f"request.{message}" for message in MESSAGES)
     replies = tuple(f"reply.{message}" for message in MESSAGES)
     return [
@@ -138,12 +191,20 @@ def minimum_cohort(seed: int) -> int:
     return MINIMUM_COHORTS[seed // len(catalogue()) % len(MINIMUM_COHORTS)]
 
 
+def masked(seed: int) -> bool:
+    """Whether the study of the run with this seed has masks."""
+    kinds = catalogue()
+    return kinds[seed % len(kinds)].masked
+
+
 def derive(seed: int) -> list[Operation]:
     """The operations of the run with this seed: one kind after the other of the catalogue, with up to
     three more that are drawn."""
     drawn = random.Random(seed)  # noqa: S311  # a schedule, no secret
-    kinds = catalogue()
-    chosen = [kinds[seed % len(kinds)], *drawn.sample(kinds, drawn.choice((0, 0, 1, 2, 3)))]
+    everything = catalogue()
+    first = everything[seed % len(everything)]
+    kinds = [kind for kind in everything if kind.masked == first.masked]
+    chosen = [first, *drawn.sample(kinds, drawn.choice((0, 0, 1, 2, 3)))]
     found: list[Operation] = []
     for kind in chosen:
         parties = [COORDINATOR]
@@ -167,4 +228,8 @@ def _passings(point: str) -> int:
         return 1
     if step in ("tensors", "record"):
         return ROUNDS + 1
+    if rest == "masks" or step == "vault":
+        return ROUNDS * (6 if step == "vault" else 4)
+    if step == "attempt":
+        return ROUNDS * 2
     return ROUNDS * len(SITES) if point == "round.answered" else ROUNDS

@@ -24,7 +24,7 @@ from fedward_simulations.faults.world import Killed, World
 from fedward_simulations.federation import PARTITION
 
 MAX_RESUMES = 8
-REFUSED = re.compile(r"(\w+): refused: (\w+)")
+REFUSED = re.compile(r"(\w+): (?:\w+: )?refused: (\w+)")
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,11 @@ class _Cores:
         """That of the site which the node's configuration numbers."""
         site = NODES[int(context.node_config[PARTITION]) + 1]
         path = site_file(self._world.folder, site)
-        yield Trusted(lambda: site_settings.load(path), lambda: self._world.now(site))
+        yield Trusted(
+            lambda: site_settings.load(path),
+            lambda: self._world.now(site),
+            randomness=self._world.randomness,
+        )
 
 
 def _until_it_ends(world: World, server: ServerApp, grid: FaultyGrid) -> Ending:

@@ -5,6 +5,7 @@ due there. What the invariants are checked against is noted here, apart from the
 """
 
 import contextlib
+import json
 import shutil
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
@@ -12,6 +13,8 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
+
+import numpy as np
 
 from fedward_client import consent
 from fedward_client import settings as site_settings
@@ -39,8 +42,10 @@ COPIES = {
     "restore ledger": ("ledger.sqlite*",),
     "restore log": (AUDIT_FILE,),
     "restore both": ("ledger.sqlite*", AUDIT_FILE),
+    "restore masks": ("*.party", "*.vector", "*.answer"),
 }
 PEOPLE = "people"
+WITNESS_FILE = "witness.json"
 NEWEST_PUT_BACK = "the newest copies of {site} were put back"
 
 
@@ -83,6 +88,9 @@ class Crossing:
     round: int
     update: bytes
     barred: str
+    attempt: int = 1
+    said: str = ""
+    """The digest of what it said in a stage of a masked round."""
 
 
 @dataclass
@@ -109,6 +117,8 @@ class World:
     """Sites that opened over an older copy."""
     decisions: list[str] = field(default_factory=list)
     """What people had to decide, so that the study could go on."""
+    integers: dict[tuple[str, int], np.ndarray] = field(default_factory=dict)
+    """Site and round → what the site last made of its update, before masks."""
     event: str = ""
     """The last entry of an audit log."""
     away: dict[str, float] = field(default_factory=dict)
@@ -173,6 +183,10 @@ class World:
         if self._turn:
             self._turn.reserving, self._turn.round = True, round_number
 
+    def encoding(self, site: str, number: int, numbers: np.ndarray) -> None:
+        """A site makes integers of its update of a round."""
+        self.integers[site, number] = numbers.copy()
+
     def training(self) -> None:
         """The site that acts begins to train on its records."""
         if self._turn:
@@ -200,7 +214,7 @@ class World:
             case "withdraw":
                 if not self._withdraw(party):
                     return
-            case "restore ledger" | "restore log" | "restore both":
+            case "restore ledger" | "restore log" | "restore both" | "restore masks":
                 if not self._restore(party, COPIES[operation.fault], operation.amount):
                     return
             case "clock" if party == COORDINATOR:
@@ -223,7 +237,8 @@ class World:
     def _places(self, party: str) -> tuple[Path, ...]:
         if party == COORDINATOR:
             return (study_folder(self.folder),)
-        return site_folder(self.folder, party) / "state", witness_folder(self.folder, party)
+        folder = site_folder(self.folder, party)
+        return folder / "state", witness_folder(self.folder, party), folder / "run"
 
     def _fill(self, operation: Operation) -> None:
         room = operation.amount
@@ -265,7 +280,8 @@ class World:
     def back_up(self, site: str) -> None:
         """Keeps a copy of ledger and log, if one will be put back."""
         if any(o.party == site and o.fault in COPIES for o in self.operations):
-            self._backups[site].append(Image.of(*self._places(site)[:1]))
+            state, _, run = self._places(site)
+            self._backups[site].append(Image.of(state, run))
 
     def _restore(self, site: str, names: tuple[str, ...], ago: int) -> bool:
         copies = self._backups[site]
@@ -274,20 +290,23 @@ class World:
         if site not in self.older:
             self._newest[site] = Image.of(self._places(site)[0])
         copies[-1 - ago].put_back(*names)
-        if self._is_older(site):
+        if names != COPIES["restore masks"] and self._is_older(site):
             self.older.add(site)
         return True
 
     def _is_older(self, site: str) -> bool:
         """Whether ledger and log are such that the site must not go on.
 
-        A log that lacks lines must not be accepted. A ledger that is one booking behind its log may be:
-        a crash leaves it so, and the log has all that it lacks.
+        A log that lacks lines must not be accepted, but for a last one that was never witnessed: what it
+        says was not done. A ledger that is one booking behind its log may be: a crash leaves it so, and
+        the log has all that it lacks.
         """
-        state = self._places(site)[0]
+        state, elsewhere, _ = self._places(site)
         log = (state / AUDIT_FILE).read_bytes()
         if len(log) < len(self._newest[site].files[state / AUDIT_FILE][0]):
-            return True
+            witnessed = json.loads((elsewhere / WITNESS_FILE).read_bytes())["number"]
+            if witnessed > log.count(b"\n"):
+                return True
         return len(books.announced(log)) - len(books.booked(state)) > 1
 
     def barred(self, site: str) -> str:

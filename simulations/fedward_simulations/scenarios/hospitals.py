@@ -9,13 +9,20 @@ import numpy as np
 from rich.console import Console
 
 from fedward_shared import release, report
-from fedward_shared.charter import AdapterTerms, TaskTerms, TrainingTerms
-from fedward_shared.errors import UsageError
+from fedward_shared.charter import (
+    AdapterTerms,
+    SecureAggregationTerms,
+    TaskTerms,
+    TrainingTerms,
+)
+from fedward_shared.errors import CharterError, UsageError
 from fedward_shared.pretrained import depth
 from fedward_shared.report import Result, Row
+from fedward_shared.secagg.graph import check_terms
 from fedward_shared.tasks.base import Columns
 from fedward_shared.tasks.classification import macro_f1
 from fedward_simulations import runs
+from fedward_simulations.agreement import Agreement
 from fedward_simulations.comparison import CLASSIFICATION, Comparison, Entry, Report, jobs, now
 from fedward_simulations.consortium import Recipe, World, size
 from fedward_simulations.data import base_models, icd10, own
@@ -27,6 +34,10 @@ from fedward_simulations.view import LiveView
 NAMES = ("north", "east", "south", "west")
 MAX_TOKENS = 64
 DELTA = 1e-5
+UNMASKED = "unmasked-dp"
+COLLUDING = 1
+"""Of a masked study's hospitals, so many may work together with the coordinator."""
+
 PUBLIC_TEXTS = 1000
 """At least so many: enough for the statistics, and each has to be encoded."""
 
@@ -71,6 +82,9 @@ class Options:
     engine: Engine = "in-process"
     threads: int = 2
     whole_table: bool = False
+    secure_aggregation: bool = False
+    threshold: int | None = None
+    drop: int = 0
 
 
 def run(options: Options, console: Console) -> Result:
@@ -99,7 +113,7 @@ def run(options: Options, console: Console) -> Result:
         question="What does federation under differential privacy buy each hospital?",
         command=_command(options),
         settings=_settings(options, world),
-        notes=[*corpus.notes, *_notes(world, alone)],
+        notes=[*corpus.notes, *_notes(world, alone), *_agreement(comparison)],
     )
     result = comparison.result(
         said,
@@ -119,6 +133,14 @@ def run(options: Options, console: Console) -> Result:
     )
     report.write(result, options.out)
     return result
+
+
+def _agreement(comparison: Comparison) -> list[str]:
+    unmasked = comparison.outcomes.get(UNMASKED)
+    if unmasked is None:
+        return []
+    sites = len(unmasked.study.charter.participants)
+    return [Agreement.of(comparison.outcomes["federated-dp"], unmasked).note(sites)]
 
 
 def corpus_of(options: Options) -> Corpus:
@@ -190,20 +212,46 @@ def world_of(options: Options, corpus: Corpus) -> World:
         seed=options.seed,
         threads=options.threads,
         engine=options.engine,
+        dropping=options.drop,
     )
+
+
+def masked(recipe: Recipe, options: Options, world: World) -> Recipe:
+    """The recipe with masks, if they are wanted. Raises UsageError where they cannot work."""
+    if not options.secure_aggregation:
+        if options.drop:
+            raise UsageError("--drop: sites drop out of masked rounds; give --secure-aggregation")
+        return _closing_with(recipe, options.threshold) if options.threshold else recipe
+    if options.drop and options.engine != "in-process":
+        raise UsageError(f"--drop: not with the engine {options.engine}")
+    threshold = options.threshold or len(world.sites) - options.drop
+    try:
+        check_terms(len(world.sites), threshold, COLLUDING)
+    except CharterError as error:
+        raise UsageError(f"--threshold, --sites: {error}") from error
+    if len(world.sites) - options.drop < threshold:
+        raise UsageError(f"--drop: with {options.drop} sites gone, {threshold} are not left")
+    masks = SecureAggregationTerms(colluding=COLLUDING)
+    return replace(_closing_with(recipe, threshold), masks=masks)
+
+
+def _closing_with(recipe: Recipe, threshold: int) -> Recipe:
+    """The recipe with so many sites as the fewest of a round."""
+    return replace(recipe, aggregation={**recipe.aggregation, "minimum_cohort": threshold})
 
 
 def entries_of(options: Options, world: World) -> list[Entry]:
     """The rows that are trained, the main one first. Raises ModelError for no base model."""
     lora, probe = (_fitted(recipe, options, world, options.epsilon) for recipe in (LORA, PROBE))
+    together, probing = (masked(recipe, options, world) for recipe in (lora, probe))
     everyone, budget = dict(world.sites), options.epsilon
     alone = dict(list(everyone.items())[: None if options.whole_table else 1])
     entries = [
-        Entry("federated-dp", "Federated with DP", lora, budget, {"federated-dp": everyone}),
+        Entry("federated-dp", "Federated with DP", together, budget, {"federated-dp": everyone}),
         Entry(
             "probe-dp",
             "Federated linear probe with DP",
-            probe,
+            probing,
             budget,
             {"probe-dp": everyone},
             cost=0.2,
@@ -216,6 +264,10 @@ def entries_of(options: Options, world: World) -> list[Entry]:
             {f"alone-{name}": {name: columns} for name, columns in alone.items()},
         ),
     ]
+    if options.secure_aggregation:
+        stay = dict(list(everyone.items())[: len(everyone) - options.drop])
+        label = "Federated with DP, unmasked, of the sites that stay"
+        entries.append(Entry(UNMASKED, label, lora, budget, {UNMASKED: stay}))
     if options.whole_table:
         pooled = {
             role: [value for columns in everyone.values() for value in columns[role]]
@@ -300,6 +352,8 @@ def _settings(options: Options, world: World) -> dict[str, str | int | float | b
         "sampling rate": LORA.sampling_rate,
         "adapter": f"{LORA.adapter.method}, rank {LORA.adapter.rank}",
         "base model": world.base_model.parent.name if options.model is None else options.model.name,
+        "secure aggregation": options.secure_aggregation,
+        "sites that drop out of each round": options.drop,
         "engine": options.engine,
         "threads": options.threads,
     }
@@ -322,10 +376,14 @@ def _command(options: Options) -> str:
         "label_column",
         "engine",
         "threads",
+        "threshold",
+        "drop",
     ):
         value = getattr(options, name)
         if value != getattr(default, name):
             given.append(f"--{name.replace('_', '-')} {value}")
     if options.whole_table:
         given.append("--full")
+    if options.secure_aggregation:
+        given.append("--secure-aggregation")
     return " ".join(given)

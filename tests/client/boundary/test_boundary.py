@@ -17,10 +17,22 @@ from fedward_client.boundary.caller import Caller
 from fedward_client.boundary.listener import Listener
 from fedward_client.core import Grant, Offer
 from fedward_shared.errors import BudgetExceeded, FedwardError, RefusalCode, StateError
-from fedward_shared.messages import Hello, Noted, ReceiptNote, Refusal, Update, Welcome
+from fedward_shared.messages import (
+    UNSHARED,
+    Hello,
+    MaskAnswer,
+    MaskRequest,
+    Noted,
+    ReceiptNote,
+    Refusal,
+    Sharing,
+    Update,
+    Welcome,
+)
 from fedward_shared.records import LeftOut
 
 DIGEST = "sha256:" + "0" * 64
+SHARING = Sharing(b"\x01sharers", b"\xffenvelopes")
 OFFER = Offer(
     site="north",
     charter=small_charter(DIGEST),
@@ -54,11 +66,18 @@ class Said:
     def offer(self, charter: str, receipt: bytes) -> object:
         return self._say("offer", charter, receipt)
 
-    def reserve(self, charter: str, request: bytes, adapter: str) -> object:
-        return self._say("reserve", charter, request, adapter)
+    def reserve(
+        self, charter: str, request: bytes, adapter: str, sharing: Sharing = UNSHARED
+    ) -> object:
+        return self._say("reserve", charter, request, adapter, sharing)
 
-    def clear(self, booking: int, update: bytes, norms: str) -> object:
-        return self._say("clear", booking, update, norms)
+    def clear(
+        self, booking: int, update: bytes, norms: str = "", sharing: Sharing = UNSHARED
+    ) -> object:
+        return self._say("clear", booking, update, norms, sharing)
+
+    def mask(self, asked: MaskRequest) -> object:
+        return self._say("mask", asked)
 
     def note(self, note: ReceiptNote) -> object:
         return self._say("note", note)
@@ -102,7 +121,11 @@ def test_every_call_arrives_as_it_was_made_and_so_does_every_answer(at: Counter)
     assert at.caller.reserve(DIGEST, b"request", DIGEST) == grant
     at.said.answer = update
     assert at.caller.reserve(DIGEST, b"request", DIGEST) == update
-    assert at.caller.clear(7, update.update, '{"head":"0.4"}') == update
+    at.said.answer = masked = Update("north", b"{}", b"\x00masked", masked=True)
+    assert at.caller.clear(7, update.update, '{"head":"0.4"}', SHARING) == masked
+    at.said.answer = keys = MaskAnswer("north", "keys", b"\xff")
+    asked = MaskRequest(DIGEST, b"request", "keys", b"\x00parcel")
+    assert at.caller.mask(asked) == keys
     at.said.answer = Noted("north")
     assert at.caller.note(ReceiptNote(DIGEST, b"\x80")) == Noted("north")
     at.said.answer = refusal = Refusal("north", RefusalCode.BUDGET, b"objection")
@@ -110,9 +133,10 @@ def test_every_call_arrives_as_it_was_made_and_so_does_every_answer(at: Counter)
     assert at.said.asked == [
         ("greet", Hello(DIGEST, "ab")),
         ("offer", DIGEST, b"receipt"),
-        ("reserve", DIGEST, b"request", DIGEST),
-        ("reserve", DIGEST, b"request", DIGEST),
-        ("clear", 7, update.update, '{"head":"0.4"}'),
+        ("reserve", DIGEST, b"request", DIGEST, UNSHARED),
+        ("reserve", DIGEST, b"request", DIGEST, UNSHARED),
+        ("clear", 7, update.update, '{"head":"0.4"}', SHARING),
+        ("mask", asked),
         ("note", ReceiptNote(DIGEST, b"\x80")),
         ("refuse", DIGEST, "00", RefusalCode.BUDGET),
     ]
@@ -122,7 +146,8 @@ def test_every_call_arrives_as_it_was_made_and_so_does_every_answer(at: Counter)
         OFFER,
         grant,
         update,
-        update,
+        masked,
+        keys,
         Noted("north"),
         refusal,
     ]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from fedward_shared import canonical
 from fedward_shared.errors import PrivacyError, StateError
+from fedward_shared.privacy.clipping import AdaptiveClipping
 from fedward_shared.privacy.plan import BOUNDED, MECHANISMS, UNKNOWN, Event, TrainingPlan
 from fedward_shared.privacy.randomness import Randomness
 from fedward_shared.privacy.unit import UNITS
@@ -34,6 +35,56 @@ def test_each_unit_enters_each_step_independently_at_the_booked_rate() -> None:
 def test_samples_may_be_empty() -> None:
     sizes = [len(b) for b in PLAN.batches(2, Randomness.from_seed(0, "empty"))]
     assert sizes.count(0) / len(sizes) == pytest.approx(0.81, abs=0.03)
+
+
+BANDED = replace(PLAN, sampling_rate=0.04, steps=20, bands=5)
+
+
+def test_with_bands_a_unit_is_in_one_part_and_its_steps_lie_apart() -> None:
+    plan, units, rounds = replace(BANDED, steps=10), 60, 400
+    taken = np.zeros((rounds, plan.steps, units))
+    for number in range(rounds):
+        batches = plan.batches(units, Randomness.from_seed(number, "sample"))
+        for step, batch in enumerate(batches):
+            taken[number, step, batch] = 1
+    for number in range(rounds):
+        for unit in range(units):
+            steps = np.flatnonzero(taken[number, :, unit])
+            assert len(set(steps % plan.bands)) <= 1
+    # In its part a unit has the booked rate; over all parts the plan's own, four deviations wide.
+    draws = rounds * plan.steps
+    assert np.abs(taken.mean(axis=(0, 1)) - 0.04).max() < 4 * np.sqrt(0.04 * 5 / draws)
+    first, again = taken[:, 0], taken[:, plan.bands]
+    rate = (first * again).sum() / first.sum()
+    assert rate == pytest.approx(plan.event.sampling_rate, abs=4 * np.sqrt(0.16 / first.sum()))
+    assert (taken[:, 0] * taken[:, 1]).sum() == 0
+    # The parts are drawn anew in each round.
+    parts = [taken[number, :: plan.bands].any(axis=0).tolist() for number in range(rounds)]
+    assert len(set(map(tuple, parts))) > rounds / 2
+
+
+def test_with_bands_fewer_steps_are_booked_at_a_higher_rate() -> None:
+    assert BANDED.event == Event("poisson-gaussian", 0.2, 1.0, 4)
+    assert replace(BANDED, bands=1).event == Event("poisson-gaussian", 0.04, 1.0, 20)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"bands": 0},
+        {"bands": 3},
+        {"bands": 40},
+        {"bands": 20, "sampling_rate": 0.06},
+        {"steps": 260, "bands": 5},
+        {"adaptive": AdaptiveClipping(0.5, 0.2, 0.01)},
+        {"mechanism": "none"},
+    ],
+    ids=str,
+)
+def test_bands_that_cannot_be_accounted_for_are_refused(change: dict[str, object]) -> None:
+    fields = {**BANDED.__dict__, **change}
+    with pytest.raises(PrivacyError, match="bands is"):
+        TrainingPlan(**fields)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,8 @@ OTHERS = {
     "attempt": 2,
     "cohort": "sha256:" + "4" * 64,
 }
-NORTH, SOUTH = (hashlib.sha256(name).digest() for name in (b"north", b"south"))
+SEED, SOUTH_SEED = (hashlib.sha256(name).digest() for name in (b"north", b"south"))
+NORTH, SOUTH = (masks.private_key(seed) for seed in (SEED, SOUTH_SEED))
 
 
 def key_between(label: Label = LABEL, first: str = "north", second: str = "south") -> bytes:
@@ -32,8 +33,8 @@ def key_between(label: Label = LABEL, first: str = "north", second: str = "south
 def test_every_part_of_the_label_and_either_name_changes_the_keys() -> None:
     labels = [LABEL, *(replace(LABEL, **{part: value}) for part, value in OTHERS.items())]
     keys = [key_between(label) for label in labels]
-    keys += [masks.self_key(label, NORTH, "north") for label in labels]
-    keys += [key_between(second="west"), masks.self_key(LABEL, NORTH, "south")]
+    keys += [masks.self_key(label, SEED, "north") for label in labels]
+    keys += [key_between(second="west"), masks.self_key(LABEL, SEED, "south")]
     assert len(set(keys)) == len(keys)
 
 
@@ -41,8 +42,8 @@ def test_every_part_of_the_label_and_either_name_changes_the_keys() -> None:
 def test_a_mask_is_the_key_stream_of_aes_256_ctr(bits: int) -> None:
     ring, count = Ring(bits), 2 * CHUNK + 7
     numbers = ring.zeros(count)
-    masks.apply(ring, numbers, NORTH, 1)
-    encryptor = Cipher(algorithms.AES(NORTH), modes.CTR(bytes(16))).encryptor()
+    masks.apply(ring, numbers, SEED, 1)
+    encryptor = Cipher(algorithms.AES(SEED), modes.CTR(bytes(16))).encryptor()
     stream = np.frombuffer(encryptor.update(bytes(numbers.nbytes)), dtype=ring.dtype)
     assert (numbers == stream).all()
 

@@ -22,9 +22,14 @@ from fedward_shared.secagg import masks, parcels, sharing
 from fedward_shared.secagg.party import Party
 from fedward_shared.secagg.signed import Advertisement, Agreement
 
+
+def public(secret: bytes) -> str:
+    return masks.public_of(masks.private_key(secret)).hex()
+
+
 KNOWN = session(5, 4, 1)
 NORTH, *OTHERS = names(5)
-MALLORY = masks.public_of(bytes(31) + b"\x01").hex()
+MALLORY = public(bytes(31) + b"\x01")
 
 
 @pytest.fixture
@@ -38,8 +43,8 @@ def keys(site: str, **changed: object) -> bytes:
         "site": site,
         "round": 1,
         "attempt": 1,
-        "mask_key": masks.public_of(b"m" * 32).hex(),
-        "envelope_key": masks.public_of(b"e" * 32).hex(),
+        "mask_key": public(b"m" * 32),
+        "envelope_key": public(b"e" * 32),
         "commitment": "0" * 64,
     }
     return Advertisement.model_validate(fields | changed).signed(key_of(site))

@@ -5,6 +5,7 @@ from dataclasses import replace
 from itertools import combinations
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from shared.secagg.test_masks import LABEL, NORTH, OTHERS, SOUTH
 
 from fedward_shared.errors import AggregationError
@@ -48,9 +49,13 @@ def test_an_envelope_of_another_label_does_not_open(part: str) -> None:
 
 @pytest.mark.parametrize(
     ("sender", "receiver", "secret"),
-    [("west", "south", SOUTH), ("north", "west", SOUTH), ("north", "south", SECRET)],
+    [
+        ("west", "south", SOUTH),
+        ("north", "west", SOUTH),
+        ("north", "south", masks.private_key(SECRET)),
+    ],
 )
-def test_nor_for_or_from_another(sender: str, receiver: str, secret: bytes) -> None:
+def test_nor_for_or_from_another(sender: str, receiver: str, secret: X25519PrivateKey) -> None:
     with pytest.raises(AggregationError, match="does not open"):
         sharing.unseal(LABEL, secret, sender, receiver, masks.public_of(NORTH), sealed())
 

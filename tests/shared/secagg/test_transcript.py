@@ -9,6 +9,7 @@ import hashlib
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from scipy.stats import chisquare, kstest
 from shared.secagg.rounds import Round, drawn_alike, session, values
 
@@ -38,9 +39,9 @@ def replay(
     """`between` stands for what the parties share and the coordinator does not know."""
 
     def salted(
-        label: Label, secret: bytes, own: tuple[str, bytes], other: tuple[str, bytes]
+        label: Label, private: X25519PrivateKey, own: tuple[str, bytes], other: tuple[str, bytes]
     ) -> bytes:
-        key = pair_key(label, secret, own, other)
+        key = pair_key(label, private, own, other)
         return (
             key
             if LOST.keys() & {own[0], other[0]}
@@ -132,7 +133,7 @@ def test_a_vector_stays_uniform_once_all_that_was_revealed_is_taken_away(
         state = made.party(site).state
         masks.apply(KNOWN.ring, left, masks.self_key(cohort.label, state.self_seed, site), -1)
         own, lost = ((one, cohort.peers[one].mask_key) for one in (site, "site-05"))
-        secret = masks.secret_key(KNOWN.label, state.mask_seed, site)
-        key = masks.pair_key(cohort.label, secret, own, lost)
+        private = masks.mask_key(KNOWN.label, state.mask_seed, site)
+        key = masks.pair_key(cohort.label, private, own, lost)
         masks.apply(KNOWN.ring, left, key, masks.pair_sign("site-05", site))
         assert looks_uniform(left)

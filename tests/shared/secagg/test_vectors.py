@@ -39,13 +39,14 @@ class Draws:
 
 
 def keys() -> dict[str, Any]:
-    first, second = ("north", masks.public_of(ONE)), ("south", masks.public_of(TWO))
+    one, two = masks.private_key(ONE), masks.private_key(TWO)
+    first, second = ("north", masks.public_of(one)), ("south", masks.public_of(two))
     return {
         "secrets": [ONE.hex(), TWO.hex()],
         "public": [first[1].hex(), second[1].hex()],
         "info": LABEL.info("pair-mask", "north", "south").hex(),
-        "pair": masks.pair_key(LABEL, ONE, first, second).hex(),
-        "mask": masks.secret_key(LABEL, ONE[:16], "north").hex(),
+        "pair": masks.pair_key(LABEL, one, first, second).hex(),
+        "mask": masks.mask_key(LABEL, ONE[:16], "north").private_bytes_raw().hex(),
         "commitment": masks.commitment(LABEL, ONE[:16], "north").hex(),
         "self": masks.self_key(LABEL, ONE[:16], "north").hex(),
         "graph": LABEL.digest("graph").hex(),
@@ -140,7 +141,7 @@ def test_the_state_of_that_round_opens_its_envelopes() -> None:
             envelope = parcels.decode(bytes.fromhex(data), "vector")["site-00"]
             text = sharing.unseal(
                 cohort.label,
-                party.state.envelope_secret,
+                masks.private_key(party.state.envelope_secret),
                 sender,
                 "site-00",
                 cohort.peers[sender].envelope_key,

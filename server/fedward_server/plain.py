@@ -1,0 +1,135 @@
+"""Rounds without masks: each site sends its own update, and a late one may count in a later round."""
+
+import time
+from collections.abc import Mapping
+
+import structlog
+from flwr.app import RecordDict
+
+from fedward_server.asking import Asking, Sender
+from fedward_server.collecting import collector
+from fedward_server.gathering import Gathering
+from fedward_server.layout import Layout
+from fedward_server.observer import Observer
+from fedward_server.requests import Requests
+from fedward_server.rounds import NOT_CHOSEN, SITE_ERROR, Ask, Round, chosen
+from fedward_server.studies import Study
+from fedward_shared import names, tensors
+from fedward_shared.errors import CohortError
+from fedward_shared.messages import TRAIN, UNSHARED, Answer
+from fedward_shared.tensors import Schema
+
+UPDATES_FOLDER = "updates"
+"""In a study's folder, while a round lasts whose rule has to see all updates at once."""
+
+log = structlog.get_logger()
+
+
+def schema_of_updates(study: Study, number: int) -> Schema:
+    """That of an update of round `number`, of a site with the study's rank."""
+    initial, terms = tensors.schema_of(study.initial), study.charter.adapter
+    return names.sent(initial, terms.method, study.charter.training.turn(number), terms.rank)
+
+
+class PlainRounds:
+    """Runs the rounds of one study."""
+
+    def __init__(
+        self,
+        study: Study,
+        sender: Sender,
+        gathering: Gathering,
+        requests: Requests,
+        observer: Observer,
+    ) -> None:
+        self._study = study
+        self._charter = study.charter
+        self._sender = sender
+        self._gathering = gathering
+        self._requests = requests
+        self._observer = observer
+        self._late: dict[str, Ask] = {}
+        """Sites that the next round has asked already, in an earlier one."""
+        self._under_way: dict[str, str] = {}
+        """Message id → site, of the requests to them."""
+
+    def run(self, number: int) -> Round:
+        """Round `number`, closed. Raises CohortError where fewer updates came than the charter wants."""
+        nodes = self._gathering.connected()
+        asked, under_way = self._asked(number, nodes)
+        round_ = self._opened(number, asked)
+        round_.missing |= dict.fromkeys(nodes.keys() - asked.keys(), NOT_CHOSEN)
+        round_.missing |= self._gathering.refused
+        if len(asked) < self._charter.aggregation.minimum_cohort:
+            raise CohortError(_too_few(round_))
+        targets = {s: nodes[s] for s in sorted(asked, key=lambda s: (asked[s].round, s))}
+        records = self._records(asked)
+        asking = Asking(self._sender, TRAIN, str(number), records, targets, under_way)
+        self._observer.round_opened(number, sorted(asked))
+        asking.until_closed(round_, lambda site, answer: self._take(round_, site, answer))
+        self._late = round_.carried
+        self._under_way = {m: site for m, site in asking.waiting.items() if site in self._late}
+        if not round_.sufficient:
+            raise CohortError(_too_few(round_))
+        return round_
+
+    def _opened(self, number: int, asked: Mapping[str, Ask]) -> Round:
+        layout = Layout(schema_of_updates(self._study, number))
+        start = self._study.initial | self._study.adapter
+        folder = self._study.folder / UPDATES_FOLDER
+        return Round(
+            number, self._charter, asked, layout, collector(self._charter, layout, start, folder)
+        )
+
+    def _asked(
+        self, number: int, nodes: Mapping[str, int]
+    ) -> tuple[dict[str, Ask], dict[str, str]]:
+        """Whom round `number` waits for, and the messages to those who were asked in earlier ones.
+
+        A late site whose message has expired, or was sent by a process before this one, is sent it
+        again: that costs it nothing if it has trained, as it keeps its answer.
+        """
+        now = time.monotonic()
+        expired = now - self._charter.aggregation.round_deadline_seconds
+        late = self._study.history[-1].late
+        asked = {
+            site: ask
+            for site, ask in self._late.items()
+            if site in late and site in nodes and ask.at > expired
+        }
+        under_way = {message: site for message, site in self._under_way.items() if site in asked}
+        for site in late.keys() & nodes.keys() - asked.keys():
+            asked[site] = self._ask(late[site], now)
+        fresh = self._ask(number, now)
+        free = nodes.keys() - asked.keys()
+        asked |= dict.fromkeys(chosen(self._charter, number, free, len(asked)), fresh)
+        return asked, under_way
+
+    def _ask(self, number: int, now: float) -> Ask:
+        return Ask(number, tensors.digest(self._study.adapter_before(number)), now)
+
+    def _records(self, asked: Mapping[str, Ask]) -> dict[str, RecordDict]:
+        """What each site gets: its own round's signed request and adapter, and its last receipt."""
+        records: dict[str, RecordDict] = {}
+        for number in {ask.round for ask in asked.values()}:
+            sites = [site for site, ask in asked.items() if ask.round == number]
+            train = self._requests.training(number, self._requests.round(number), sites)
+            records |= {site: train(site, UNSHARED) for site in sites}
+        return records
+
+    def _take(self, round_: Round, site: str, answer: Answer | None) -> None:
+        if answer is None:
+            round_.fail(site, SITE_ERROR)
+        else:
+            round_.offer(site, answer)
+        if site in round_.missing:
+            log.warning("site missing", round=round_.number, site=site, reason=round_.missing[site])
+        self._observer.answered(round_.number, site)
+
+
+def _too_few(round_: Round) -> str:
+    reasons = "; ".join(f"{site}: {why}" for site, why in sorted(round_.missing.items()))
+    return (
+        f"round {round_.number}: {len(round_.updates)} sites of the minimum "
+        f"{round_.charter.aggregation.minimum_cohort} ({reasons or 'none connected'})"
+    )
