@@ -155,8 +155,8 @@ def _complete(world: World, real: Wrapped) -> Wrapped:
 
 
 def _train(world: World, real: Wrapped) -> Wrapped:
-    def train(*terms: Any) -> None:
-        *given, progress = terms
+    def train(*terms: Any) -> Any:
+        *given, progress, norms = terms
 
         def stepped(done: int, of: int) -> None:
             progress(done, of)
@@ -165,8 +165,9 @@ def _train(world: World, real: Wrapped) -> Wrapped:
 
         world.passes("train.before")
         world.training()
-        real(*given, stepped)
+        exact = real(*given, stepped, norms)
         world.passes("train.after")
+        return exact
 
     return train
 
