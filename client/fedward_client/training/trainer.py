@@ -275,6 +275,11 @@ class PlanOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no types
         self._count = 0.0
         self.changes: Tensors = {}
 
+    @property
+    def accumulated_iterations(self) -> int:
+        """1: the sums of a sample's pieces are added, their gradients never stacked."""
+        return 1
+
     def clip_and_accumulate(self) -> None:
         """Adds up the clipped gradients and, for adaptive clipping, who was not clipped."""
         if self._plan.adaptive is not None:
@@ -287,7 +292,7 @@ class PlanOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no types
         """Sum of clipped gradients + σ·C·N(0, I); then the norm moves, for the next step."""
         deviation = self.noise_multiplier * self.max_grad_norm
         for parameter, noise in zip(self.params, self._noise.draw(), strict=True):
-            parameter.grad = (parameter.summed_grad + deviation * noise).view_as(parameter)
+            parameter.grad = parameter.summed_grad.add_(noise, alpha=deviation)
         if self._plan.adaptive is not None and self._count_noise is not None:
             self._move(self._plan.adaptive, self._count_noise)
 
