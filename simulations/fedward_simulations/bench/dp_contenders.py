@@ -4,6 +4,7 @@ Adapters of rank 8 sit in every linear layer, below a head of 22 labels; a step 
 those with DP clipping and noise, and SGD. A batch has `BATCH_TOKENS` positions, as a site's pieces have.
 """
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +26,9 @@ from fedward_shared.pretrained import load_encoder
 from fedward_shared.privacy.plan import TrainingPlan
 from fedward_shared.privacy.randomness import Randomness
 from fedward_simulations.data import base_models
+
+# Opacus's hooks say so of a layer that reads constants, as the first adapted ones do.
+warnings.filterwarnings("ignore", message="Full backward hook is firing")
 
 THREADS = 2
 LENGTHS = (32, 128, 512)
