@@ -94,6 +94,7 @@ WRONG: list[tuple[str, object]] = [
     ("collusion", 1),
     ("secure_aggregation", True),
     ("secure_aggregation", "perhaps"),
+    ("distributed_noise", "perhaps"),
     ("window", "at night"),
     ("window", {}),
     ("window", {"from": "20:00"}),

@@ -16,7 +16,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_both_sides_mask(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.linspace(-1, 1, FEW, dtype=np.float32)
     terms = masking.Terms(5, 4, 1, 13)
-    ours, theirs = masking._ours(terms, values), masking._theirs(terms, values)
+    ours, theirs = masking._ours(terms, values), masking.peers(terms, values)
     assert masking._bytes_of(ours["mask"]()) == 2 * FEW + 40
     assert masking._bytes_of(theirs["mask"]()) > 8 * FEW
     rows = {row.name.rsplit(": ")[-1]: row for row in masking._compared(terms, values)}
