@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import adapter_terms, texts
+from transformers import AutoTokenizer, MixtralConfig, MixtralForCausalLM
 
 from fedward_client.training import aftermath
 from fedward_client.training.trainer import train
@@ -30,15 +31,19 @@ TERMS = TrainingTerms(rounds=1, local_steps=1, learning_rate=1.0)
 def model_and_examples(
     folder: Path, task: TaskTerms, adapter: AdapterTerms
 ) -> tuple[StudyModel, Examples]:
-    model = tasks.build(folder, task, adapter)
+    model = shaken(tasks.build(folder, task, adapter))
+    return model, model.prepare(texts(20))
+
+
+def shaken(model: StudyModel) -> StudyModel:
+    """The model with random numbers in every tensor that trains."""
     model.load(adapters.initial(model.body, 0), "initial")
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
-        for name, tensor in model.named_tensors().items():
+        for tensor in model.named_tensors().values():
             if tensor.requires_grad:
                 tensor.copy_(0.3 * torch.randn(tensor.shape, generator=generator))
-            del name
-    return model, model.prepare(texts(20))
+    return model
 
 
 def run(
@@ -95,6 +100,49 @@ def test_a_step_is_the_clipped_sum_over_the_expected_batch(
     assert 0 < len(sample) != PLAN.expected_batch
     expected = clipped_sum(model, examples, sample, PLAN.clipping_norms(head=True, adapter=True))
     change = run(model, examples, PLAN)
+    for name, total in expected.items():
+        torch.testing.assert_close(change[name], -total / PLAN.expected_batch, atol=2e-6, rtol=1e-4)
+
+
+LANGUAGE = TaskTerms(kind="causal-lm", max_tokens=24)
+
+
+def mixture(tokenizer: Path, folder: Path) -> Path:
+    """A tiny mixture of experts, with that tokeniser."""
+    config = MixtralConfig(
+        vocab_size=len(AutoTokenizer.from_pretrained(tokenizer)),
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        num_local_experts=4,
+        initializer_range=0.2,
+    )
+    torch.manual_seed(0)
+    MixtralForCausalLM(config).save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / name).write_bytes((tokenizer / name).read_bytes())
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["llama", "mixtral"])
+def test_a_step_of_a_language_model_is_the_clipped_sum(
+    kind: str, tiny_llama_folder: Path, tmp_path: Path
+) -> None:
+    """The last position counts for nothing, and only completions are predicted."""
+    attention = ("q_proj", "k_proj", "v_proj", "o_proj")
+    modules = attention if kind == "mixtral" else (*attention, "gate_proj", "up_proj", "down_proj")
+    folder = tiny_llama_folder if kind == "llama" else mixture(tiny_llama_folder, tmp_path)
+    terms = AdapterTerms(method="lora", rank=2, target_modules=modules, layers=(1,))
+    model = shaken(tasks.build(folder, LANGUAGE, terms))
+    prompts = texts(20)["text"]
+    completions = [text[: 3 + place % 9] for place, text in enumerate(prompts)]
+    examples = model.prepare({"prompt": prompts, "completion": completions})
+    (sample,) = PLAN.batches(len(examples), Randomness.from_seed(0, "sample"))
+    expected = clipped_sum(model, examples, sample, (0.0, PLAN.clipping_norm))
+    change = run(model, examples, PLAN)
+    assert len(change) == 2 * len(modules)
     for name, total in expected.items():
         torch.testing.assert_close(change[name], -total / PLAN.expected_batch, atol=2e-6, rtol=1e-4)
 

@@ -16,76 +16,8 @@ from peft.tuners.lora import Linear as AdaptedLinear
 from torch import nn
 from torch.autograd.function import once_differentiable
 
-from fedward_client.training.remaking import remaking
+from fedward_client.training.gradients import Gradients
 from fedward_shared.errors import ModelError
-
-
-class Gradients:
-    """What a backward pass leaves of each trained tensor: `grad_sample` [B, *shape] where gradients are
-    wanted `per_record`, and their sum as `grad` where they are not.
-    """
-
-    def __init__(self, per_record: bool) -> None:
-        self._per_record = per_record
-        self._records = 0
-
-    def backward(self, losses_B: torch.Tensor) -> None:
-        """Backpropagates the losses of B records.
-
-        Raises ModelError for a layer of which the rows are not those of B records, in their order.
-        """
-        self._records = len(losses_B)
-        torch.autograd.backward(losses_B.sum())
-
-    def weight(
-        self, parameter: nn.Parameter, grad: torch.Tensor, x: torch.Tensor
-    ) -> torch.Tensor | None:
-        """Takes the gradient gradᵀ·x of a `parameter` [O, I] that maps x [..., I] to [..., O].
-
-        It is computed in the precision of the parameter. What is returned is for autograd.
-        """
-        grad, x = grad.to(parameter.dtype), x.to(parameter.dtype)
-        if not self._per_record:
-            return _rows(grad).T @ _rows(x)
-        self._keep(parameter, torch.bmm(self._of_records(grad).mT, self._of_records(x)))
-        return None
-
-    def bias(self, parameter: nn.Parameter, grad: torch.Tensor) -> torch.Tensor | None:
-        """Takes the gradient of a `parameter` [O] that is added to each row of [..., O]."""
-        grad = grad.to(parameter.dtype)
-        if not self._per_record:
-            return _rows(grad).sum(dim=0)
-        self._keep(parameter, self._of_records(grad).sum(dim=1))
-        return None
-
-    def table(
-        self, parameter: nn.Parameter, grad: torch.Tensor, ids: torch.Tensor
-    ) -> torch.Tensor | None:
-        """Takes the gradient of a `parameter` [N, W] of which the rows `ids` [B, V] are read."""
-        count = self._records if self._per_record else 1
-        grad_BVW = grad.to(parameter.dtype).reshape(count, -1, grad.shape[-1])
-        rows_BVW = ids.reshape(count, -1, 1).expand_as(grad_BVW)
-        samples = grad_BVW.new_zeros(count, *parameter.shape).scatter_add_(1, rows_BVW, grad_BVW)
-        if not self._per_record:
-            return samples[0]
-        self._keep(parameter, samples)
-        return None
-
-    def _of_records(self, x: torch.Tensor) -> torch.Tensor:
-        """[B, ..., D], or all rows of B records one after the other [B·T, D], as [B, T, D]."""
-        whole = x.shape[0] % max(1, self._records) == 0 if x.dim() == 2 else len(x) == self._records
-        if not whole:
-            raise ModelError(
-                f"a trained layer reads {tuple(x.shape)} of {self._records} records: their gradients "
-                "cannot be told apart"
-            )
-        return x.reshape(self._records, -1, x.shape[-1])
-
-    @staticmethod
-    def _keep(parameter: Any, samples: torch.Tensor) -> None:
-        """A layer that is passed twice has the sum of both."""
-        kept = getattr(parameter, "grad_sample", None)
-        parameter.grad_sample = samples if kept is None else kept.add_(samples)
 
 
 def _rows(x: torch.Tensor) -> torch.Tensor:
@@ -95,7 +27,8 @@ def _rows(x: torch.Tensor) -> torch.Tensor:
 class _Adapted(torch.autograd.Function):
     """x [..., I] → [..., O]: the frozen base, plus `scale` times x through a chain of factors.
 
-    Each factor is [outputs, inputs]: A and B, or A, the core and the fixed directions of `lora-xs`.
+    Each factor is [outputs, inputs]: A and B, or A, the core and the fixed directions of `lora-xs`. What
+    goes from one to the next has R numbers for each of the P rows, and is [R, P].
     """
 
     @staticmethod
@@ -106,43 +39,45 @@ class _Adapted(torch.autograd.Function):
         bias_O: torch.Tensor | None,
         scale: float,
         gradients: Gradients,
-        remake: Callable[[], torch.Tensor] | None,
         *factors: nn.Parameter,
     ) -> torch.Tensor:
-        y = F.linear(x, weight_OI, bias_O)
-        states = [x]
-        for factor in factors[:-1]:
-            state = states[-1] @ factor.to(x.dtype).T
-            states.append(state if len(states) > 1 else state.mul_(scale))
-        _rows(y).addmm_(_rows(states[-1]), factors[-1].to(x.dtype).T)
-        kept = [s if f.requires_grad else None for s, f in zip(states, factors, strict=True)]
-        if remake is not None:
-            kept[0] = None
+        x_PI = _rows(x)
+        y_PO = F.linear(x_PI, weight_OI, bias_O)
+        states = [(factors[0].to(x.dtype) @ x_PI.T).mul_(scale)]
+        for factor in factors[1:-1]:
+            states.append(factor.to(x.dtype) @ states[-1])
+        y_PO.addmm_(states[-1].T, factors[-1].to(x.dtype).T)
+        remade = gradients.remade(x) if factors[0].requires_grad else None
+        inputs = [x_PI if remade is None else None, *states]
+        kept = [i if f.requires_grad else None for i, f in zip(inputs, factors, strict=True)]
         ctx.save_for_backward(weight_OI, *kept)
-        ctx.scale, ctx.gradients, ctx.remake, ctx.factors = scale, gradients, remake, factors
-        return y
+        ctx.scale, ctx.gradients, ctx.factors = scale, gradients, factors
+        ctx.shape, ctx.remade = x.shape, remade
+        return y_PO.view(*x.shape[:-1], -1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:
-        weight_OI, *states = ctx.saved_tensors
+        weight_OI, x_PI, *states = ctx.saved_tensors
+        gradients, (first, *others) = ctx.gradients, ctx.factors
+        gradients.check(ctx.shape)
+        grad_PO = _rows(grad)
         of_factors: list[torch.Tensor | None] = []
-        below = grad
-        for factor, state in zip(ctx.factors[:0:-1], states[:0:-1], strict=True):
-            of_factors.append(
-                ctx.gradients.weight(factor, below, state) if state is not None else None
-            )
-            below = below @ factor.to(grad.dtype)
-        below.mul_(ctx.scale)
-        first, x = ctx.factors[0], states[0]
-        if x is None and first.requires_grad:
-            x = ctx.remake()
-        of_factors.append(ctx.gradients.weight(first, below, x) if x is not None else None)
-        of_x = None
+        below_RP = grad_PO.T
+        for factor, state_RP in zip(reversed(others), reversed(states), strict=True):
+            of_factor = None
+            if state_RP is not None:
+                of_factor = gradients.product(factor, state_RP, below_RP.T, turned=True)
+            of_factors.append(of_factor)
+            below_RP = factor.to(grad.dtype).T @ below_RP
+        below_RP.mul_(ctx.scale)
+        of_first = of_x = None
+        if first.requires_grad:
+            x_PI = _rows(ctx.remade.read()) if x_PI is None else x_PI
+            of_first = gradients.product(first, below_RP, x_PI)
         if ctx.needs_input_grad[0]:
-            of_x = grad @ weight_OI
-            _rows(of_x).addmm_(_rows(below), first.to(grad.dtype))
-        return of_x, None, None, None, None, None, *reversed(of_factors)
+            of_x = (grad_PO @ weight_OI).addmm_(below_RP.T, first.to(grad.dtype)).view(ctx.shape)
+        return of_x, None, None, None, None, of_first, *reversed(of_factors)
 
 
 class _Trained(torch.autograd.Function):
@@ -161,10 +96,12 @@ class _Trained(torch.autograd.Function):
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:
         (x,) = ctx.saved_tensors
         needs_x, needs_weight, needs_bias, _ = ctx.needs_input_grad
+        gradients, grad_PO = ctx.gradients, _rows(grad)
+        gradients.check(x.shape)
         return (
             grad @ ctx.weight_OI if needs_x else None,
-            ctx.gradients.weight(ctx.weight_OI, grad, x) if needs_weight else None,
-            ctx.gradients.bias(ctx.bias_O, grad) if needs_bias else None,
+            gradients.product(ctx.weight_OI, grad_PO.T, _rows(x)) if needs_weight else None,
+            gradients.total(ctx.bias_O, grad_PO) if needs_bias else None,
             None,
         )
 
@@ -242,8 +179,7 @@ def _adapted(layer: AdaptedLinear, gradients: Gradients) -> tuple[_Forward, list
     scale = layer.scaling[name]
 
     def forward(x: torch.Tensor) -> torch.Tensor:
-        remake = remaking(x) if factors[0].requires_grad else None
-        return _apply(_Adapted, x, weight_OI, base.bias, scale, gradients, remake, *factors)
+        return _apply(_Adapted, x, weight_OI, base.bias, scale, gradients, *factors)
 
     return forward, factors
 

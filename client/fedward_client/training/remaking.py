@@ -1,26 +1,48 @@
 """Inputs of layers that need not be kept, because autograd keeps what they were made of.
 
 What an adapted layer reads is most often the output of a norm, an activation or a gate. Their own
-backward passes keep what went in, so that keeping what came out, for the gradient of A, would be to keep
-all that twice. It is made again when it is needed: that is cheap, as each of its numbers depends on
-few others.
+backward passes keep what went in; to keep what came out for the gradient of A would be to keep all that
+twice. It is made again when it is needed, which is cheap where each number depends on few others.
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
 
-def remaking(x: torch.Tensor) -> Callable[[], torch.Tensor] | None:
-    """How to make x again, to rounding, as long as the backward pass has not come below it.
+class Remade:
+    """A tensor that is made again, to rounding, until the backward pass has come below it.
 
-    None for what was made otherwise than by a norm, an activation or products of such.
+    It is made for the first of its readers and dropped after the last.
     """
-    node = x.grad_fn
-    return partial(_remade, node) if x.output_nr == 0 and _can_be_remade(node) else None
+
+    def __init__(self, node: Any) -> None:
+        self._node = node
+        self._readers = 0
+        self._made: torch.Tensor | None = None
+
+    @classmethod
+    def of(cls, x: torch.Tensor) -> "Remade | None":
+        """None for what was made otherwise than by a norm, an activation or a product of such."""
+        return cls(x.grad_fn) if x.output_nr == 0 and _can_be_remade(x.grad_fn) else None
+
+    def makes(self, x: torch.Tensor) -> bool:
+        """Whether it is x that is made."""
+        return self._node is x.grad_fn and x.output_nr == 0
+
+    def for_another(self) -> "Remade":
+        """Itself, for one more reader."""
+        self._readers += 1
+        return self
+
+    def read(self) -> torch.Tensor:
+        """The tensor, once for each reader."""
+        made = _remade(self._node) if self._made is None else self._made
+        self._readers -= 1
+        self._made = made if self._readers > 0 else None
+        return made
 
 
 def _can_be_remade(node: Any) -> bool:
@@ -40,7 +62,8 @@ def _remade(node: Any) -> torch.Tensor:
 
 
 def _activated(node: Any) -> torch.Tensor:
-    return F.gelu(node._saved_self, approximate=node._saved_approximate)
+    made: torch.Tensor = F.gelu(node._saved_self, approximate=node._saved_approximate)
+    return made
 
 
 def _normed(node: Any) -> torch.Tensor:
@@ -57,7 +80,8 @@ def _product(node: Any) -> torch.Tensor:
             (node._saved_self, node._saved_other), node.next_functions, strict=True
         )
     )
-    return left * right
+    product: torch.Tensor = left * right
+    return product
 
 
 _MAKERS: dict[str, Callable[[Any], torch.Tensor]] = {

@@ -10,6 +10,7 @@ from opacus.optimizers import DPOptimizer
 from torch import nn
 
 from fedward_client.training import aftermath, lora
+from fedward_client.training.gradients import Gradients
 from fedward_client.training.noise import StepNoise
 from fedward_shared import adapters
 from fedward_shared.adapters import Averaging
@@ -159,7 +160,7 @@ def _private_steps(
     plan: TrainingPlan,
     private: "list[PlanOptimizer]",
     streams: Streams,
-    gradients: lora.Gradients,
+    gradients: Gradients,
 ) -> Iterator[None]:
     moved = [parameter for optimizer in private for parameter in optimizer.params]
     units = _units(examples, plan, streams)
@@ -183,7 +184,7 @@ def _units(examples: Examples, plan: TrainingPlan, streams: Streams) -> Units:
 
 def _unit_gradients(
     model: StudyModel,
-    gradients: lora.Gradients,
+    gradients: Gradients,
     examples: Examples,
     units: Units,
     piece: np.ndarray,
@@ -217,7 +218,7 @@ def _plain_steps(
     plan: TrainingPlan,
     parts: list[Part],
     streams: Streams,
-    gradients: lora.Gradients,
+    gradients: Gradients,
 ) -> Iterator[None]:
     units = _units(examples, plan, streams)
     for sampled in plan.batches(len(units), streams("sample")):
@@ -274,6 +275,11 @@ class PlanOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no types
         self._count = 0.0
         self.changes: Tensors = {}
 
+    @property
+    def accumulated_iterations(self) -> int:
+        """1: the sums of a sample's pieces are added, their gradients never stacked."""
+        return 1
+
     def clip_and_accumulate(self) -> None:
         """Adds up the clipped gradients and, for adaptive clipping, who was not clipped."""
         if self._plan.adaptive is not None:
@@ -286,7 +292,7 @@ class PlanOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no types
         """Sum of clipped gradients + σ·C·N(0, I); then the norm moves, for the next step."""
         deviation = self.noise_multiplier * self.max_grad_norm
         for parameter, noise in zip(self.params, self._noise.draw(), strict=True):
-            parameter.grad = (parameter.summed_grad + deviation * noise).view_as(parameter)
+            parameter.grad = parameter.summed_grad.add_(noise, alpha=deviation)
         if self._plan.adaptive is not None and self._count_noise is not None:
             self._move(self._plan.adaptive, self._count_noise)
 

@@ -1,7 +1,15 @@
 """Sampling and noise come from one key stream."""
 
+import ast
+import importlib.util
+import os
+import random
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from fedward_shared.privacy.randomness import AT_ONCE, Randomness
 
@@ -22,6 +30,57 @@ def test_labels_and_seeds_have_streams_of_their_own() -> None:
 
 def test_the_operating_system_gives_another_stream_each_time() -> None:
     assert tuple(Randomness.from_os().uniform(4)) != tuple(Randomness.from_os().uniform(4))
+
+
+def test_the_key_is_the_operating_systems_and_the_stream_aes_in_counter_mode(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By the first block of counter mode, which is the cipher of a block of zeros."""
+    asked = []
+
+    def urandom(count: int) -> bytes:
+        asked.append(count)
+        return bytes(range(count))
+
+    monkeypatch.setattr(os, "urandom", urandom)
+    found = Randomness.from_os().uniform(2)
+    block = Cipher(algorithms.AES(bytes(range(32))), modes.ECB()).encryptor().update(bytes(16))
+    words = np.frombuffer(block, dtype=np.uint64)
+    assert asked == [32]
+    assert found.tolist() == [float(word >> np.uint64(11)) / 2**53 for word in words]
+
+
+def test_no_generator_that_can_be_seeded_has_a_part_in_it() -> None:
+    drawn = []
+    for _ in range(2):
+        random.seed(0)
+        np.random.seed(0)
+        torch.manual_seed(0)
+        drawn.append(Randomness.from_os().normal((8,)))
+    assert not torch.equal(*drawn)
+    states = random.getstate(), np.random.get_state()[1], torch.get_rng_state()  # type: ignore[index]
+    Randomness.from_os().normal((8,))
+    assert random.getstate() == states[0]
+    assert np.array_equal(np.random.get_state()[1], states[1])  # type: ignore[index]
+    assert torch.equal(torch.get_rng_state(), states[2])
+
+
+@pytest.mark.parametrize("package", ["fedward_client", "fedward_server"])
+def test_nothing_that_is_deployed_makes_a_stream_of_a_seed(package: str) -> None:
+    spec = importlib.util.find_spec(package)
+    assert spec is not None
+    assert spec.origin is not None
+    files = list(Path(spec.origin).parent.rglob("*.py"))
+    assert len(files) > 10
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.Attribute) and node.attr in (
+                "from_seed",
+                "manual_seed",
+                "seed",
+            ):
+                of = node.value.id if isinstance(node.value, ast.Name) else ""
+                assert of not in ("Randomness", "torch", "random", "np"), f"{file}:{node.lineno}"
 
 
 def test_normal_numbers_have_the_moments_of_a_normal_distribution() -> None:
