@@ -113,6 +113,9 @@ class Coordination:
         self, model: StudyModel, mean: Tensors, evaluation: Examples | None, number: int
     ) -> tuple[Tensors, Tensors, dict[str, float]]:
         """Adapter and optimiser state after the round's mean update, and how the model scores then."""
+        if sketch := self.charter.sketch(number):
+            full = self.charter.trained(tensors.schema_of(self.study.initial), None, number)
+            mean = sketch.spread(mean, full)
         adapter, state = optimizers.advance(
             self.charter.adapter.method,
             self.study.initial | self.study.adapter,

@@ -52,7 +52,7 @@ class Training:
             granted.file,
         )
         _check_classes(examples, charter, offer.data)
-        before = self._model.exchanged()
+        before, sketch = self._model.exchanged(), charter.sketch(number)
         norms = clipping.read_norms(granted.norms)
         train(
             self._model,
@@ -62,10 +62,13 @@ class Training:
             # A simulation seeds by this label: its studies draw alike, so that they compare in pairs.
             lambda purpose: randomness(f"{offer.site} {number} {purpose}"),
             _no_progress,
-            norms,
+            norms=norms,
+            masks=sketch.masks(tensors.schema_of(before)) if sketch else {},
         )
         averaging = adapters.averaging(charter.adapter.method)
         change = averaging.finished(before, self._model.exchanged())
+        if sketch:
+            change = sketch.taken(change)
         return tensors.encode(change), clipping.norms_text(norms)
 
 
