@@ -49,7 +49,7 @@ def sentences(charter: Charter, site: Site) -> list[tuple[str, str]]:
         ("With", ", ".join(others) or "nobody else"),
         ("Until", f"{charter.expires}; {charter.training.rounds} rounds"),
         ("Dataset", _dataset(charter, site)),
-        ("What runs", _what_runs(charter)),
+        ("What runs", _what_runs(charter, site)),
         ("What leaves", _what_leaves(charter)),
         ("Who sees it", _who_sees_it(charter)),
         ("What it costs", _cost(charter, site)),
@@ -107,14 +107,19 @@ def _dataset(charter: Charter, site: Site) -> str:
     return text
 
 
-def _what_runs(charter: Charter) -> str:
-    terms, steps = charter.adapter, charter.training.local_steps
-    what = (
-        "the classification head alone"
-        if terms.method == "head-only"
-        else f"adapters ({terms.method}, rank {terms.rank}) on {', '.join(terms.target_modules)} of "
-        f"layers {', '.join(map(str, terms.layers))}"
-    )
+def _what_runs(charter: Charter, site: Site) -> str:
+    steps = charter.training.local_steps
+    known = any(party.name == site.name for party in charter.participants)
+    terms = charter.adapter_at(site.name) if known else charter.adapter
+    place = f"layers {', '.join(map(str, terms.layers))}"
+    match terms.method:
+        case "head-only":
+            what = "the classification head alone"
+        case "prefix-tuning":
+            what = f"{terms.rank} trained positions before the text, in {place}"
+        case _:
+            modules = ", ".join(terms.target_modules)
+            what = f"adapters ({terms.method}, rank {terms.rank}) on {modules} of {place}"
     return (
         f"The packages installed here, and no code of the coordinator: {charter.task.kind} with {what}; "
         f"{steps} steps a round above the base model {charter.base_model.digest[:19]}…"

@@ -20,7 +20,7 @@ from fedward_server.masked import MaskedRound
 from fedward_server.observer import Observer
 from fedward_server.plain import schema_of_updates
 from fedward_server.requests import Requests, TrainRecord
-from fedward_server.rounds import SITE_ERROR
+from fedward_server.rounds import SITE_ERROR, chosen
 from fedward_server.studies import Study, keep
 from fedward_shared import tensors
 from fedward_shared.errors import AdapterError, CohortError, RoundAbandoned, StateError
@@ -106,10 +106,10 @@ class Attempts:
             round_ = self._opened(number, self._book.last.attempt, {})
             round_.abandon("the coordinator was stopped after the sites were asked who survived")
             return round_
-        round_ = self._attempt(number, self._gathering.connected())
+        round_ = self._attempt(number, self._chosen(number))
         booked, tries = round_.booked, 1
         while round_.abandoned and not round_.agreeing and tries < ATTEMPTS:
-            nodes = self._gathering.connected()
+            nodes = self._chosen(number)
             if len(nodes) < self._charter.aggregation.minimum_cohort:
                 break
             before, round_ = round_, self._attempt(number, nodes)
@@ -119,6 +119,11 @@ class Attempts:
         if round_.abandoned and not booked:
             raise CohortError(f"{round_.abandoned} ({_reasons(round_)})")
         return round_
+
+    def _chosen(self, number: int) -> dict[str, int]:
+        """The sites that are there and belong to the round's cohort."""
+        nodes = self._gathering.connected()
+        return {site: nodes[site] for site in chosen(self._charter, number, nodes, 0)}
 
     def _attempt(self, number: int, nodes: Mapping[str, int]) -> MaskedRound:
         round_ = self._opened(number, self._book.begin(number), nodes)

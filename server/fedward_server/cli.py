@@ -121,6 +121,8 @@ def sign(folder: Annotated[Path, typer.Argument(help="The folder with the draft.
 
     charter = drafting.sign(folder)
     typer.echo(f"signed {charter.study} ({charter.digest})")
+    for line in drafting.masks_in_words(charter):
+        typer.echo(line)
     typer.echo(f"send {folder / CHARTER_FILE} and {folder / INITIAL_FILE} to the sites")
 
 
@@ -182,16 +184,14 @@ def list_all(home: HomeFolder = HERE) -> None:
 @study.command()
 def status(folder: Folder) -> None:
     """Shows how far the study is, who was missing in which round, and how it ended."""
-    from fedward_server.studies import Study
+    from fedward_server.studies import Study, in_words
 
     kept = Study(folder)
     kept.read()
     typer.echo(f"{kept.charter.study}: {kept.rounds_done} of {kept.charter.training.rounds} rounds")
     for record in kept.records:
-        scores = ", ".join(f"{name} {value:.3f}" for name, value in record.metrics.items())
-        typer.echo(f"  round {record.round}: {', '.join(record.cohort)}; {scores}")
-        for site, reason in record.missing.items():
-            typer.echo(f"    {site}: {reason}")
+        for line in in_words(record):
+            typer.echo(line)
     if ended := _outcome(folder):
         typer.echo(ended)
 

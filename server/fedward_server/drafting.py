@@ -17,6 +17,8 @@ from fedward_shared.files import write_atomically
 from fedward_shared.identity import SigningKey
 from fedward_shared.names import part_of
 from fedward_shared.privacy import accountant
+from fedward_shared.secagg.graph import degree_for
+from fedward_shared.secagg.ring import ring_for
 from fedward_shared.tasks.classification import TextClassifier
 
 RESERVE_ROUNDS = 1
@@ -73,6 +75,13 @@ server_momentum = 0.6
 minimum_cohort = {minimum_cohort}
 round_deadline_seconds = 3600.0
 # maximum_update_norm is derived when the draft is signed, unless it stands here.
+
+# With masks you see the sum over minimum_cohort sites or more, and no update of one. That has to be more
+# than half of participants and colluding sites together; a round with fewer survivors comes to nothing.
+# [secure_aggregation]
+# colluding = 1          # how many sites may work together with you
+# precision = 12         # bits of a coordinate
+# bound = 0.5            # what one is cut off at; derived from the training terms unless it stands here
 
 # One for each site: the key that `fedward site key` shows there, compared by telephone, and the declared
 # number of records, or of patients or customers if these are the unit, which is public.
@@ -176,6 +185,29 @@ def bounded(terms: Charter, initial: tensors.Tensors) -> Charter:
         return terms
     aggregation = terms.aggregation.model_copy(update={"maximum_update_norm": bound})
     return terms.model_copy(update={"aggregation": aggregation})
+
+
+def masks_in_words(charter: Charter) -> list[str]:
+    """What follows from a charter's terms for its masks; nothing where it has none."""
+    masks, minimum = charter.secure_aggregation, charter.aggregation.minimum_cohort
+    if masks is None:
+        return []
+    count = len(charter.participants)
+    ring = ring_for(charter.total_weight, masks.precision)
+    degree = degree_for(count, minimum, masks.colluding).degree
+    said = [
+        f"masked: sums over {minimum} of {count} sites or more, {masks.colluding} of which may work "
+        f"with you; {degree} neighbours a site; {masks.precision} bits a coordinate, {ring.bits} on "
+        "the wire"
+    ]
+    last_of_head = charter.training.head_rounds
+    for number in [1, last_of_head + 1] if 0 < last_of_head < charter.training.rounds else [1]:
+        head, adapter = charter.coordinate_bounds(number)
+        said.append(
+            f"from round {number} on, coordinates are cut off at ±{head:.3g} (head) and ±{adapter:.3g} "
+            "(adapters)"
+        )
+    return said
 
 
 def initial_tensors(

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from fedward_server.app import STUDY_KEY
-from fedward_server.studies import OUTCOME_FILE, Study, register
+from fedward_server.studies import OUTCOME_FILE, Study, in_words, register
 from fedward_server.superlink import SuperLink, UnknownRunError, UnreachableError
 from fedward_shared.errors import FedwardError, TransportError, UsageError
 from fedward_shared.files import write_atomically
@@ -72,10 +72,8 @@ def _watch(superlink: SuperLink, run_id: int, study: Study, say: Callable[[str],
             finished = superlink.status(run_id).finished
         study.read()
         for record in study.records[told:]:
-            scores = ", ".join(f"{name} {value:.3f}" for name, value in record.metrics.items())
-            say(f"  round {record.round}: {', '.join(record.cohort)}; {scores}")
-            for site, reason in record.missing.items():
-                say(f"    {site}: {reason}")
+            for line in in_words(record):
+                say(line)
         told = study.rounds_done
         if not finished:
             time.sleep(POLL_SECONDS)

@@ -59,9 +59,9 @@ class Layout:
         return self if schema == self.schema else Layout(schema)
 
     def named(self, row: Row) -> Tensors:
-        """The tensors of a row, as views of it."""
+        """The tensors of a row, as views of it or, where that must not be written, of a copy."""
         sizes = [math.prod(shape) for shape in self.schema.values()]
-        parts = torch.split(torch.from_numpy(row), sizes)
+        parts = torch.split(torch.from_numpy(row if row.flags.writeable else row.copy()), sizes)
         return {
             name: part.view(shape)
             for (name, shape), part in zip(self.schema.items(), parts, strict=True)

@@ -17,7 +17,7 @@ import os
 import re
 import time
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Literal
@@ -311,6 +311,18 @@ class Study:
 
     def _path(self, number: int, suffix: str) -> Path:
         return self._folder / f"{number:04d}{suffix}"
+
+
+def in_words(record: RoundRecord) -> Iterator[str]:
+    """What became of a round, in lines for people: who counted, who was missing and who was lost."""
+    scores = ", ".join(f"{name} {value:.3f}" for name, value in record.metrics.items())
+    what = f"abandoned: {record.abandoned}" if record.abandoned else ", ".join(record.cohort)
+    yield f"  round {record.round}: {what}; {scores}"
+    for site, reason in record.missing.items():
+        yield f"    {site}: {reason}"
+    for site, stage in record.dropped.items():
+        if site not in record.missing:
+            yield f"    {site}: counted, and lost afterwards ({stage})"
 
 
 class StudyLock:

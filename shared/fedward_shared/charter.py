@@ -366,16 +366,23 @@ class Charter(Terms):
             ring_for(self.total_weight, masks.precision)
         except CharterError as error:
             raise ValueError(f"secure_aggregation: {error}") from error
-        if masks.bound is None and self.privacy.mechanism == "none":
-            raise ValueError(
-                "secure_aggregation.bound: nothing is clipped without DP, so it has to be stated"
-            )
-        if masks.bound is None and self.training.optimizer != "sgd":
-            raise ValueError(
-                f"secure_aggregation.bound: {self.training.optimizer} divides by what it has seen, so "
-                "the bound of a coordinate has to be stated"
-            )
+        if masks.bound is None and (reason := self._no_bound()):
+            raise ValueError(f"secure_aggregation.bound: {reason}, so it has to be stated")
         return self
+
+    def _no_bound(self) -> str:
+        """Why the bound of a coordinate cannot be derived, empty if it can (`privacy.reach`)."""
+        privacy, terms = self.privacy, self.training
+        rate = max(terms.learning_rate, terms.head_learning_rate or 0.0)
+        if privacy.mechanism == "none":
+            return "nothing is clipped without DP"
+        if privacy.adaptive_clipping is not None:
+            return "adaptive clipping moves the clipping norm"
+        if terms.optimizer != "sgd":
+            return f"{terms.optimizer} divides by what it has seen"
+        if terms.proximal and (terms.momentum or terms.proximal * rate > 1):
+            return "a proximal term may overshoot with momentum, or with such a learning rate"
+        return ""
 
     @property
     def body(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import tomli_w
 import torch
-from conftest import COORDINATOR, key_of, small_charter, texts
+from conftest import COORDINATOR, adapter_terms, key_of, small_charter, texts
 from rich.console import Console
 
 from fedward_client import consent, review
@@ -34,6 +34,7 @@ from fedward_shared.errors import (
     StatementError,
     UsageError,
 )
+from fedward_shared.names import METHODS
 from fedward_shared.privacy import accountant
 
 INITIAL = {"head.weight": torch.zeros(2, 3)}
@@ -223,6 +224,24 @@ def test_a_review_says_what_will_happen(site: Site, terms: Charter) -> None:
     console = Console(width=80, record=True)
     review.show(terms, site, console)
     assert terms.digest in re.sub(r"[│\s]", "", console.export_text())
+
+
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        ("head-only", "with the classification head alone"),
+        ("lora", "adapters (lora, rank 4) on query, value of layers 1"),
+        ("flora", "adapters (flora, rank 1) on query, value of layers 1"),
+        ("prefix-tuning", "4 trained positions before the text, in layers 0, 1"),
+    ],
+)
+def test_a_review_says_what_trains_here(site: Site, terms: Charter, method: str, said: str) -> None:
+    """At the site's own rank, where it has one."""
+    rank = 1 if METHODS[method].mixed_ranks else None
+    own = tuple(p.model_copy(update={"rank": rank}) for p in terms.participants)
+    adapted = {"adapter": adapter_terms(method, 4), "participants": own}
+    text = dict(review.sentences(terms.model_copy(update=adapted), site))
+    assert said in text["What runs"]
 
 
 def test_a_review_says_that_the_clipping_norm_moves(site: Site, terms: Charter) -> None:

@@ -14,12 +14,15 @@ from rich.console import Console
 
 from fedward_client import reconciliation
 from fedward_client.ledger import Ledger, Spending
+from fedward_client.masking import Masks
 from fedward_server.app import Coordination
+from fedward_server.attempts import AttemptBook
 from fedward_server.fold import Fold
 from fedward_server.rounds import Round
 from fedward_shared.errors import InvariantViolated
 from fedward_shared.privacy import accountant
 from fedward_shared.privacy.plan import Event
+from fedward_shared.secagg.party import Party
 from fedward_simulations.faults import campaign, consortium, operations, oracle
 from fedward_simulations.faults.campaign import Options
 from fedward_simulations.faults.operations import COORDINATOR, SITES, Operation
@@ -107,6 +110,64 @@ def test_what_a_network_swallows_leaves_the_site_out_of_the_round(
     assert record["missing"] == {"north": "no reply before the deadline"}
 
 
+# Under masks
+
+
+def test_a_masked_study_that_nothing_strikes_is_complete(strike: Strike) -> None:
+    world, ending, broken = strike(masked=True)
+    assert (ending.outcome, broken) == ("complete", [])
+    round_ = ["keys", "shares", "update", "survivors", "reveal"]
+    said = [c.answer for c in world.received if c.site == "north"]
+    assert said == ["welcome", *round_, *round_, *round_, "noted"]
+
+
+@pytest.mark.parametrize(
+    "point", ["log.masked.after", "log.agreed.after", "vault.torn", "reply.train", "reply.masks"]
+)
+def test_a_site_that_is_killed_with_its_word_given_says_the_same_or_is_lost(
+    strike: Strike, point: str
+) -> None:
+    world, ending, broken = strike(
+        Operation("kill", "north", point, 2),
+        Operation("twice", "south", "request.masks", 3),
+        masked=True,
+    )
+    assert broken == []
+    assert ending.outcome == "complete"
+    assert dict(world.trainings) == dict.fromkeys(SITES, 3)
+
+
+@pytest.mark.parametrize("passing", [3, 4, 7])
+def test_an_older_state_of_the_masks_gets_no_other_word(strike: Strike, passing: int) -> None:
+    _, ending, broken = strike(
+        Operation("restore masks", "north", "request.masks", passing, 1),
+        Operation("again later", "north", "request.masks", passing),
+        masked=True,
+    )
+    assert (ending.outcome, broken) == ("complete", [])
+
+
+def test_a_coordinator_killed_while_sites_agree_abandons_that_round_alone(strike: Strike) -> None:
+    world, ending, broken = strike(
+        Operation("kill", COORDINATOR, "attempt.after", 2), masked=True, minimum=3
+    )
+    assert (ending.outcome, broken) == ("resumed and complete", [])
+    rounds = consortium.study_folder(world.folder) / "rounds"
+    records = [json.loads((rounds / f"{n:04d}.json").read_bytes())["record"] for n in (1, 2, 3)]
+    assert [bool(record["abandoned"]) for record in records] == [True, False, False]
+    assert [record["cohort"] for record in records] == [[], sorted(SITES), sorted(SITES)]
+
+
+def test_sites_that_forget_their_word_are_caught(
+    strike: Strike, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Masks, "_said", lambda *_: [])
+    monkeypatch.setattr(AttemptBook, "answered_for", lambda *_: False)
+    monkeypatch.setattr(Party, "_check_next", lambda *_: None)
+    _, _, broken = strike(Operation("kill", COORDINATOR, "push.masks", 4), masked=True)
+    assert names(broken) == ["words_are_given_once"]
+
+
 # The same seed, the same run
 
 
@@ -130,6 +191,13 @@ def test_a_short_campaign_breaks_nothing(tmp_path: Path) -> None:
     assert (result["runs"], result["violations"]) == (RUNS, [])
     assert sum(result["outcomes"].values()) == RUNS
     assert result["happened"] > RUNS / 2
+
+
+def test_a_short_campaign_of_masked_studies_breaks_nothing(tmp_path: Path) -> None:
+    first = next(seed for seed in range(1000) if operations.masked(seed))
+    result = run_campaign(tmp_path, 8, seed=first + 16)
+    assert (result["runs"], result["violations"]) == (8, [])
+    assert result["happened"] > 4
 
 
 def test_an_interrupted_campaign_goes_on_to_the_same_result(tmp_path: Path) -> None:

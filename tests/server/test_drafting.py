@@ -128,3 +128,25 @@ def test_a_participant_that_cannot_be_is_named(
     with pytest.raises(UsageError, match="--participant"):
         draft(tmp_path / "study", key, tiny_bert_folder, "--participant", text)
     assert not (tmp_path / "study").exists()
+
+
+def test_what_follows_for_the_masks_is_said_when_they_are_signed(
+    tmp_path: Path, key: Path, tiny_bert_folder: Path
+) -> None:
+    folder = tmp_path / "study"
+    more = [f"{name}=100={key_of(name).public.text}" for name in ("east", "west")]
+    given = [part for site in more for part in ("--participant", site)]
+    draft(folder, key, tiny_bert_folder, *given)
+    filled(folder)
+    path = folder / "charter.toml"
+    text = path.read_text("utf-8").replace("# [secure_aggregation]", "[secure_aggregation]")
+    path.write_text(text, "utf-8")
+    with pytest.raises(CharterError, match="a minimum of 2 survivors of 4 parties, 1 of them"):
+        run(study, "sign", folder)
+    path.write_text(text.replace("minimum_cohort = 2", "minimum_cohort = 3"), "utf-8")
+    said = run(study, "sign", folder)
+    assert "masked: sums over 3 of 4 sites or more, 1 of which may work with you" in said
+    charter, _ = charters.load(folder)
+    head, adapter = charter.coordinate_bounds(17)
+    assert f"from round 17 on, coordinates are cut off at ±{head:.3g} (head)" in said
+    assert f"±{adapter:.3g} (adapters)" in said

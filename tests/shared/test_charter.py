@@ -226,6 +226,14 @@ def test_a_wrong_term_of_the_masks_is_named(field: str, value: Any) -> None:
             "secure_aggregation.bound: nothing is clipped without DP",
         ),
         (
+            {**masked(3), "privacy": {**GOOD["privacy"], "adaptive_clipping": {}}},
+            "secure_aggregation.bound: adaptive clipping moves the clipping norm",
+        ),
+        (
+            {**masked(3), "training": {**GOOD["training"], "proximal": 1.0}},
+            "secure_aggregation.bound: a proximal term may overshoot",
+        ),
+        (
             {**masked(3), "training": {**GOOD["training"], "optimizer": "adam"}},
             "secure_aggregation.bound: adam divides by what it has seen",
         ),

@@ -8,10 +8,9 @@ from flwr.app import Message
 
 from fedward_client.site import Site
 from fedward_server.observer import Observer
-from fedward_shared import tensors
 from fedward_shared.errors import RefusalCode
-from fedward_shared.masked import MaskedTerms
 from fedward_shared.messages import HELLO, MASKS, TRAIN, Answer, MaskRequest, Refusal
+from fedward_simulations.agreement import Agreement
 from fedward_simulations.consortium import Consortium, Outcome, Recipe, World
 
 FOUR = ("east", "north", "south", "west")
@@ -69,8 +68,4 @@ def bookings(sites: Iterable[Path]) -> list[int]:
 
 def closeness(outcome: Outcome, plain: Outcome) -> float:
     """How many steps of the quantiser lie between the adapters, at most."""
-    terms = MaskedTerms(outcome.study.charter, 1, tensors.schema_of(outcome.study.adapter))
-    return max(
-        float((tensor - plain.study.adapter[name]).abs().max()) / terms.quantiser(name).step
-        for name, tensor in outcome.study.adapter.items()
-    )
+    return Agreement.of(outcome, plain).steps

@@ -16,6 +16,7 @@ from peft.tuners.lora import Linear as AdaptedLinear
 from torch import nn
 from torch.autograd.function import once_differentiable
 
+from fedward_client.training.remaking import remaking
 from fedward_shared.errors import ModelError
 
 
@@ -105,6 +106,7 @@ class _Adapted(torch.autograd.Function):
         bias_O: torch.Tensor | None,
         scale: float,
         gradients: Gradients,
+        remake: Callable[[], torch.Tensor] | None,
         *factors: nn.Parameter,
     ) -> torch.Tensor:
         y = F.linear(x, weight_OI, bias_O)
@@ -114,8 +116,10 @@ class _Adapted(torch.autograd.Function):
             states.append(state if len(states) > 1 else state.mul_(scale))
         _rows(y).addmm_(_rows(states[-1]), factors[-1].to(x.dtype).T)
         kept = [s if f.requires_grad else None for s, f in zip(states, factors, strict=True)]
+        if remake is not None:
+            kept[0] = None
         ctx.save_for_backward(weight_OI, *kept)
-        ctx.scale, ctx.gradients, ctx.factors = scale, gradients, factors
+        ctx.scale, ctx.gradients, ctx.remake, ctx.factors = scale, gradients, remake, factors
         return y
 
     @staticmethod
@@ -131,12 +135,14 @@ class _Adapted(torch.autograd.Function):
             below = below @ factor.to(grad.dtype)
         below.mul_(ctx.scale)
         first, x = ctx.factors[0], states[0]
+        if x is None and first.requires_grad:
+            x = ctx.remake()
         of_factors.append(ctx.gradients.weight(first, below, x) if x is not None else None)
         of_x = None
         if ctx.needs_input_grad[0]:
             of_x = grad @ weight_OI
             _rows(of_x).addmm_(_rows(below), first.to(grad.dtype))
-        return of_x, None, None, None, None, *reversed(of_factors)
+        return of_x, None, None, None, None, None, *reversed(of_factors)
 
 
 class _Trained(torch.autograd.Function):
@@ -236,7 +242,8 @@ def _adapted(layer: AdaptedLinear, gradients: Gradients) -> tuple[_Forward, list
     scale = layer.scaling[name]
 
     def forward(x: torch.Tensor) -> torch.Tensor:
-        return _apply(_Adapted, x, weight_OI, base.bias, scale, gradients, *factors)
+        remake = remaking(x) if factors[0].requires_grad else None
+        return _apply(_Adapted, x, weight_OI, base.bias, scale, gradients, remake, *factors)
 
     return forward, factors
 

@@ -96,7 +96,7 @@ def _trained(model: StudyModel) -> dict[str, nn.Parameter]:
 
 
 @dataclass(frozen=True)
-class _Part:
+class Part:
     """Tensors that are clipped together, and the optimiser that moves them."""
 
     name: str
@@ -107,14 +107,14 @@ class _Part:
 
 def _parts(
     trained: dict[str, nn.Parameter], plan: TrainingPlan, terms: TrainingTerms
-) -> list[_Part]:
+) -> list[Part]:
     """Head and adapters, or the one of them that moves in this round."""
     head = {name: p for name, p in trained.items() if name.startswith(HEAD_MARK)}
     adapter = {name: p for name, p in trained.items() if name not in head}
     head_rate = terms.head_learning_rate or terms.learning_rate
     head_norm, adapter_norm = plan.clipping_norms(bool(head), bool(adapter))
     return [
-        _Part(name, moved, norm, _optimizer(moved, rate, terms))
+        Part(name, moved, norm, _optimizer(moved, rate, terms))
         for name, moved, norm, rate in (
             ("head", head, head_norm, head_rate),
             ("adapter", adapter, adapter_norm, terms.learning_rate),
@@ -233,7 +233,7 @@ def _plain_steps(
     model: StudyModel,
     examples: Examples,
     plan: TrainingPlan,
-    parts: list[_Part],
+    parts: list[Part],
     streams: Streams,
     gradients: lora.Gradients,
 ) -> Iterator[None]:
@@ -264,7 +264,7 @@ class PlanOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no types
 
     def __init__(
         self,
-        part: _Part,
+        part: Part,
         plan: TrainingPlan,
         terms: TrainingTerms,
         streams: Streams,

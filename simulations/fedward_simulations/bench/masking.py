@@ -73,7 +73,7 @@ def run(folder: Path) -> list[Row]:
 
 
 def _compared(terms: Terms, values: np.ndarray) -> list[Row]:
-    ours, theirs = _ours(terms, values), _theirs(terms, values)
+    ours, theirs = _ours(terms, values), peers(terms, values)
     own, other = interleaved(ours, theirs)
     rows = [
         Row(f"{terms.about}: {stage}", own[stage], other[stage], PEER, "ms of CPU")
@@ -136,7 +136,7 @@ def _ours(terms: Terms, values: np.ndarray) -> Calls:
     return MaskedSite(known, sites, lambda: quantiser.quantise(values, ring, randomness)).calls()
 
 
-def _theirs(terms: Terms, values: np.ndarray) -> Calls:
+def peers(terms: Terms, values: np.ndarray) -> Calls:
     """The first of as many clients, all of whom share with all."""
     configs = ConfigRecord(
         {

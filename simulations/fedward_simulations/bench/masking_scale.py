@@ -114,7 +114,7 @@ def _rows(size: Size) -> list[Row]:
 @dataclass(frozen=True)
 class _Parts:
     """Seconds of what the server does: for an advertisement, taken in and read again; an agreement; a
-    masked vector; a seed; a self mask; a pair's mask.
+    masked vector; a seed; a self mask; a pair's mask; the sum as signed integers.
     """
 
     advertisement: float
@@ -123,6 +123,7 @@ class _Parts:
     seed: float
     self_mask: float
     pair_mask: float
+    signed: float
 
 
 def _server(parts: _Parts, size: Size, lost: int) -> float:
@@ -133,6 +134,7 @@ def _server(parts: _Parts, size: Size, lost: int) -> float:
         size.sites * (parts.advertisement + parts.seed)
         + survivors * (parts.agreement + parts.vector + parts.self_mask)
         + lost * met * parts.pair_mask
+        + parts.signed
     )
 
 
@@ -156,6 +158,7 @@ def _parts(site: MaskedSite) -> _Parts:
         "seed": lambda: sharing.combine(dict(enumerate(shares, start=1))),
         "self_mask": lambda: masks.apply(known.ring, total, state.envelope_secret, -1),
         "pair_mask": apply_pair,
+        "signed": lambda: known.ring.to_signed(total),
     }
     (found,) = interleaved(calls, runs=5)
     seconds = {part: value / 1e3 for part, value in found.items()}

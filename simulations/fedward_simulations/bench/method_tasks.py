@@ -17,7 +17,7 @@ from fedward_simulations.scenarios import hospitals, notes
 
 NOISELESS_EPSILON = hospitals.NOISELESS_EPSILON
 ICD_RECORDS, ICD_EVALUATION, ICD_ROUNDS, ICD_HEAD_ROUNDS = 1500, 1500, 12, 6
-LM_RECORDS, LM_EVALUATION, LM_TOKENS = 384, 96, 64
+LM_RECORDS, LM_EVALUATION, LM_TOKENS = 256, 96, 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,11 +136,13 @@ RATE_OF = {
 
 _ICD_RATES = {
     "head-only": (8.0,),
-    "lora-xs": (4.0, 8.0, 16.0),
-    "ffa-lora": (1.0, 2.0, 4.0),
+    "lora-xs": (8.0,),
+    "ffa-lora": (2.0,),
     "lora": (1.0, 2.0, 4.0),
     "prefix-tuning": (0.1, 1.0, 10.0),
 }
+"""Where there is one, docs/explanation/recipe.md has how it was chosen."""
+
 _LM_RATES = {
     "lora-xs": (4e-3, 1.6e-2, 6.4e-2),
     "ffa-lora": (1e-3, 4e-3, 1.6e-2),

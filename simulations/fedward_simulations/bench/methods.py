@@ -11,11 +11,12 @@ import shutil
 import statistics
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 from fedward_server.observer import Observer
+from fedward_shared.charter import SecureAggregationTerms
 from fedward_shared.files import write_atomically
 from fedward_shared.names import METHODS
 from fedward_simulations.bench.method_tasks import RATE_OF, TASKS, Task
@@ -34,20 +35,22 @@ TABLES_FILE = "tables.md"
 
 @dataclass(frozen=True)
 class Run:
-    """One study. `rate` is the learning rate before the task's rule; `epsilon` is None without DP."""
+    """One study. `rate` is the learning rate before the task's rule; `epsilon` is None without DP;
+    `masks` are the charter's terms of secure aggregation."""
 
     task: str
     method: str
     epsilon: float | None
     seed: int
     rate: float
+    masks: dict[str, int] | None = None
 
     @property
     def name(self) -> str:
         """Of its file and its study, whose name has no points."""
         budget = "without-dp" if self.epsilon is None else f"epsilon-{self.epsilon:g}"
         name = f"{self.task}-{self.method}-{budget}-seed-{self.seed}-rate-{self.rate:g}"
-        return name.replace(".", "_")
+        return name.replace(".", "_") + ("-masked" if self.masks else "")
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,8 @@ class Comparison:
     def _measure(self, task: Task, run: Run) -> Measured:
         world = _world(task, run.seed, self.folder / "worlds" / f"{task.name}-{run.seed}")
         recipe = task.recipe(run.method, run.rate, run.epsilon)
+        if run.masks is not None:
+            recipe = replace(recipe, masks=SecureAggregationTerms.model_validate(run.masks))
         started = time.process_time()
         outcome = Consortium(world, Observer()).run(
             run.name, recipe, run.epsilon, every_round=False

@@ -27,6 +27,7 @@ from fedward_simulations.bench import (
     methods,
     registration,
 )
+from fedward_simulations.bench import bytes as traffic
 from fedward_simulations.bench.rows import Row, table
 
 RESULT_FILE = "result.json"
@@ -56,6 +57,9 @@ BENCHMARKS: dict[str, Benchmark] = {
     ),
     "attacks": Benchmark(
         "Hostile sites under each rule of aggregation", attacks.run, resumable=True
+    ),
+    "bytes": Benchmark(
+        "Bytes of a site's round, and what they cost in accuracy", traffic.run, resumable=True
     ),
     "engines": Benchmark("The two engines of a simulation", engines.run),
     "fold": Benchmark("Adding up the replies of a round", fold.run),

@@ -22,6 +22,7 @@ from fedward_shared.secagg.graph import check_terms
 from fedward_shared.tasks.base import Columns
 from fedward_shared.tasks.classification import macro_f1
 from fedward_simulations import runs
+from fedward_simulations.agreement import Agreement
 from fedward_simulations.comparison import CLASSIFICATION, Comparison, Entry, Report, jobs, now
 from fedward_simulations.consortium import Recipe, World, size
 from fedward_simulations.data import base_models, icd10, own
@@ -33,6 +34,7 @@ from fedward_simulations.view import LiveView
 NAMES = ("north", "east", "south", "west")
 MAX_TOKENS = 64
 DELTA = 1e-5
+UNMASKED = "unmasked-dp"
 COLLUDING = 1
 """Of a masked study's hospitals, so many may work together with the coordinator."""
 
@@ -111,7 +113,7 @@ def run(options: Options, console: Console) -> Result:
         question="What does federation under differential privacy buy each hospital?",
         command=_command(options),
         settings=_settings(options, world),
-        notes=[*corpus.notes, *_notes(world, alone)],
+        notes=[*corpus.notes, *_notes(world, alone), *_agreement(comparison)],
     )
     result = comparison.result(
         said,
@@ -131,6 +133,14 @@ def run(options: Options, console: Console) -> Result:
     )
     report.write(result, options.out)
     return result
+
+
+def _agreement(comparison: Comparison) -> list[str]:
+    unmasked = comparison.outcomes.get(UNMASKED)
+    if unmasked is None:
+        return []
+    sites = len(unmasked.study.charter.participants)
+    return [Agreement.of(comparison.outcomes["federated-dp"], unmasked).note(sites)]
 
 
 def corpus_of(options: Options) -> Corpus:
@@ -254,6 +264,10 @@ def entries_of(options: Options, world: World) -> list[Entry]:
             {f"alone-{name}": {name: columns} for name, columns in alone.items()},
         ),
     ]
+    if options.secure_aggregation:
+        stay = dict(list(everyone.items())[: len(everyone) - options.drop])
+        label = "Federated with DP, unmasked, of the sites that stay"
+        entries.append(Entry(UNMASKED, label, lora, budget, {UNMASKED: stay}))
     if options.whole_table:
         pooled = {
             role: [value for columns in everyone.values() for value in columns[role]]

@@ -195,3 +195,47 @@ def test_the_attention_of_a_mixture_is_adapted() -> None:
         method="lora", rank=2, target_modules=("q_proj", "k_proj", "v_proj", "o_proj"), layers=(0,)
     )
     assert len(adapters.adapter_tensors(adapters.attach(mixtral(), terms))) == 8
+
+
+@pytest.mark.parametrize("layers", [(0,), (1,), (1, 0), (0, 1, 2)])
+def test_a_prefix_that_does_not_reach_every_layer_is_refused(
+    layers: tuple[int, ...], tiny_bert_folder: Path
+) -> None:
+    wanted = AdapterTerms(method="prefix-tuning", rank=3, layers=layers)
+    with pytest.raises(CharterError, match=r"adapter\.layers: prefix-tuning .* all of 0 to 1"):
+        attached(tiny_bert_folder, wanted)
+
+
+def test_a_prefix_is_one_tensor_that_the_seed_decides(
+    tiny_bert_folder: Path, tiny_llama_folder: Path
+) -> None:
+    wanted = AdapterTerms(method="prefix-tuning", rank=3, layers=(0, 1))
+    llama = adapters.attach(pretrained.load_causal_lm(tiny_llama_folder), wanted)
+    for model in (attached(tiny_bert_folder, wanted), llama):
+        ((name, tensor),) = adapters.adapter_tensors(model).items()
+        assert name == "prompt_encoder.embedding.weight"
+        assert len(tensor) == 3
+        assert tensor.requires_grad
+        start = adapters.initial(model, 5)
+        assert tensors.digest(start) == tensors.digest(adapters.initial(model, 5))
+        assert tensors.digest(start) != tensors.digest(adapters.initial(model, 6))
+        assert len(trained(model)) == 1
+
+
+@pytest.mark.parametrize("method", ["fedex-lora", "flora"])
+def test_a_weight_moves_from_where_it_rests(method: str, tiny_bert_folder: Path) -> None:
+    """However often it is settled, and back to the very bits."""
+    model = attached(tiny_bert_folder, terms(method, modules=("query",), layers=(0,)))
+    own = adapters.adapter_tensors(model)
+    (moved,) = [tensor for name, tensor in own.items() if name.endswith(".moved")]
+    weight = dict(model.named_parameters())[
+        "base_model.model.encoder.layer.0.attention.self.query.base_layer.weight"
+    ]
+    resting = weight.detach().clone()
+    change = torch.randn(moved.shape, generator=torch.Generator().manual_seed(0))
+    for amount in (1.0, -3.0, 0.0):
+        moved.copy_(amount * change)
+        adapters.settle(model)
+        adapters.settle(model)
+        torch.testing.assert_close(weight.detach(), resting + 8.0 / 4 * amount * change)
+    assert torch.equal(weight.detach(), resting)

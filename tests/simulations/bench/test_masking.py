@@ -36,7 +36,7 @@ def test_the_growth_is_told_and_measured() -> None:
 def test_large_cohorts_are_not_run_whole() -> None:
     size = masking_scale.Size(1000, 50_000_000)
     assert size.sites * size.parameters > masking_scale.WHOLE
-    parts = masking_scale._Parts(1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
-    assert masking_scale._server(parts, size, 0) == 5 * 1000
+    parts = masking_scale._Parts(1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
+    assert masking_scale._server(parts, size, 0) == 5 * 1000 + 1
     law = masking_scale._server(parts, size, 200)
-    assert law == 2 * 1000 + 3 * 800 + 200 * size.neighbours * 0.8
+    assert law == 2 * 1000 + 3 * 800 + 200 * size.neighbours * 0.8 + 1
