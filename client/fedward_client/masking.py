@@ -18,11 +18,10 @@ from fedward_client.vault import VAULT, Vault
 from fedward_shared import canonical
 from fedward_shared.charter import Charter
 from fedward_shared.errors import AggregationError, StateError
-from fedward_shared.masked import MaskedTerms
+from fedward_shared.masked import Draws, MaskedTerms
 from fedward_shared.messages import MaskStage, Sharing
 from fedward_shared.secagg import parcels
 from fedward_shared.secagg.party import Party
-from fedward_shared.secagg.quantiser import Uniform
 from fedward_shared.secagg.ring import Numbers
 from fedward_shared.tensors import Schema, Tensors
 
@@ -97,7 +96,7 @@ class Masks:
         self._vault.erase(STATE, VECTOR)
         return answer
 
-    def keep(self, booking: int, adapter: str, update: Tensors, randomness: Uniform) -> None:
+    def keep(self, booking: int, adapter: str, update: Tensors, randomness: Draws) -> None:
         """Keeps `update`, made for a booking from the adapter of that digest, as integers.
 
         Whatever attempt masks it, the integers are the same. Raises AdapterError for NaN.

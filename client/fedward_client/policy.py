@@ -231,6 +231,24 @@ def _secure_aggregation(case: Case) -> str:
     return "not required: the coordinator sees this site's update by itself"
 
 
+def _distributed_noise(case: Case) -> str:
+    charter, masks = case.charter, case.charter.secure_aggregation
+    if masks is None or not charter.distributed_noise:
+        return "the noise of this site is enough by itself"
+    others = charter.aggregation.minimum_cohort - masks.colluding - 1
+    if case.settings.distributed_noise != "accepted":
+        raise case.refuse(
+            'secure_aggregation.noise is "distributed"',
+            f'says distributed_noise = "{case.settings.distributed_noise}": ε would hold only if '
+            f"{others} of the other sites of a round add their share of the noise",
+            PrivacyError,
+        )
+    return (
+        f"ε holds only if {others} of the other sites of a round add their share of the noise and keep "
+        "it to themselves"
+    )
+
+
 def _without_dp(case: Case) -> str:
     if case.charter.privacy.mechanism != "none":
         return "the charter trains with differential privacy"
@@ -302,6 +320,7 @@ RULES: tuple[tuple[str, Callable[[Case], str]], ...] = (
     ("minimum_cohort", _minimum_cohort),
     ("collusion", _collusion),
     ("secure_aggregation", _secure_aggregation),
+    ("distributed_noise", _distributed_noise),
     ("without_dp", _without_dp),
     ("datasets.{}.delta", _delta),
     ("datasets.{}.owner", _owner),

@@ -130,6 +130,8 @@ def _noise(charter: Charter) -> str:
     privacy = charter.privacy
     if privacy.mechanism != "dp-sgd":
         return "WITHOUT NOISE"
+    if charter.distributed_noise:
+        return _shared_noise(charter)
     noise = (
         f"with Gaussian noise of {charter.plan(charter.participants[0].name).gradient_noise:g} × "
     )
@@ -138,6 +140,18 @@ def _noise(charter: Charter) -> str:
     return (
         f"{noise}the clipping norm in every step, which begins at {privacy.clipping_norm:g} and moves "
         f"by noisy counts of who is clipped; with these σ = {privacy.noise_multiplier:g} is booked"
+    )
+
+
+def _shared_noise(charter: Charter) -> str:
+    masks, minimum = charter.secure_aggregation, charter.aggregation.minimum_cohort
+    assert masks is not None
+    others = minimum - masks.colluding - 1
+    return (
+        f"with this site's share of the noise: the sum of a round has Gaussian noise of "
+        f"{charter.privacy.noise_multiplier:g} × the clipping norm {charter.privacy.clipping_norm:g} if "
+        f"{others} of the other sites in it add their share and keep it to themselves; the ε below "
+        "holds only then"
     )
 
 

@@ -144,6 +144,7 @@ class SiteSettings(Section):
     collusion: Annotated[int, Field(ge=0, le=10**6)] = 0
     minimum_cohort: Annotated[int, Field(ge=1)] = 2
     secure_aggregation: Literal["required", "optional"] = "optional"
+    distributed_noise: Literal["refused", "accepted"] = "refused"
     without_dp: str = ""
     approval: ApprovalSettings = ApprovalSettings()
     state: Path = Path("state")

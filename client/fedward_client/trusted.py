@@ -30,6 +30,7 @@ from fedward_shared.assurances import (
 )
 from fedward_shared.charter import Charter
 from fedward_shared.errors import CharterError, FedwardError, RefusalCode, StateError
+from fedward_shared.masked import Draws
 from fedward_shared.messages import (
     UNSHARED,
     Hello,
@@ -44,7 +45,6 @@ from fedward_shared.messages import (
     Welcome,
 )
 from fedward_shared.privacy.randomness import Randomness
-from fedward_shared.secagg.quantiser import Uniform
 from fedward_shared.tensors import Tensors
 
 log = structlog.get_logger()
@@ -62,7 +62,7 @@ class Trusted:
         settings: Callable[[], SiteSettings],
         clock: Callable[[], datetime] = now,
         coordinator: str | None = None,
-        randomness: Callable[[str], Uniform] = lambda _: Randomness.from_os(),
+        randomness: Callable[[str], Draws] = lambda _: Randomness.from_os(),
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -172,7 +172,8 @@ class Trusted:
             charter, initial = self._own(site.charters.load(booked.charter))
             schema = charter.sent(tensors.schema_of(initial), site.name, booked.round)
             bound = charter.aggregation.maximum_update_norm
-            cleared = egress.clear(update, schema, bound, site.name)
+            noised = not charter.distributed_noise
+            cleared = egress.clear(update, schema, bound, site.name, noised)
             site.clipping.keep(charter, norms)
             masks = _masks(site, charter, initial, booked.round)
             if masks is not None:

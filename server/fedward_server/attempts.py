@@ -153,7 +153,7 @@ class Attempts:
     ) -> None:
         """One stage, until all have answered or are given up."""
         training, number = round_.stage == "training", round_.number
-        asked = {site: nodes[site] for site in sorted(round_.asked)}
+        asked = {site: node for site, node in nodes.items() if site in round_.asked}
         records = {site: self._record(round_, site, request, train) for site in asked}
         kind = TRAIN if training else MASKS
         asking = Asking(self._sender, kind, str(number), records, asked)

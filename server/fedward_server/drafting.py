@@ -15,6 +15,7 @@ from fedward_shared.charter import DRAFT_FILE, AdapterTerms, Charter, Participan
 from fedward_shared.errors import UsageError
 from fedward_shared.files import write_atomically
 from fedward_shared.identity import SigningKey
+from fedward_shared.masked import MaskedTerms
 from fedward_shared.names import part_of
 from fedward_shared.privacy import accountant
 from fedward_shared.secagg.graph import degree_for
@@ -174,8 +175,18 @@ def sign(folder: Path) -> Charter:
     public = records.read(start.public, ("text",), {})["text"] if start.public else None
     initial = initial_tensors(settings.base_model, terms.task, terms.adapter, start, public)
     charter = bounded(terms, initial).model_copy(update={"initial": tensors.digest(initial)})
+    if charter.secure_aggregation is not None:
+        check_masks(charter, initial)
     charters.save(folder, charter, initial, SigningKey.load(settings.key))
     return charter
+
+
+def check_masks(charter: Charter, initial: tensors.Tensors) -> None:
+    """Raises PrivacyError if noise that the sites make together does not fit into a round's integers."""
+    schema = tensors.schema_of(initial)
+    for number in {1, charter.training.rounds}:
+        sent = charter.sent(schema, charter.participants[0].name, number)
+        _ = MaskedTerms(charter, number, sent).noise
 
 
 def bounded(terms: Charter, initial: tensors.Tensors) -> Charter:
@@ -197,8 +208,8 @@ def masks_in_words(charter: Charter) -> list[str]:
     degree = degree_for(count, minimum, masks.colluding).degree
     said = [
         f"masked: sums over {minimum} of {count} sites or more, {masks.colluding} of which may work "
-        f"with you; {degree} neighbours a site; {masks.precision} bits a coordinate, {ring.bits} on "
-        "the wire"
+        f"with you; {degree} neighbours a site; {masks.precision} bits a coordinate, {ring.bits} as it "
+        "is sent"
     ]
     last_of_head = charter.training.head_rounds
     for number in [1, last_of_head + 1] if 0 < last_of_head < charter.training.rounds else [1]:

@@ -222,12 +222,14 @@ class SecureAggregationTerms(Terms):
 
     `precision`: bits of a coordinate, sign included. `colluding`: how many participants may work
     together with the coordinator. `bound`: what a coordinate of an update is cut off at, on either side
-    of 0; without it, what the training terms say that one can reach.
+    of 0; without it, what the training terms say that one can reach. `noise`: each site's own, made
+    before the masks, or `distributed`, shares of which only the sum is enough (`distributed.py`).
     """
 
     precision: Annotated[int, Field(ge=2, le=24)] = 12
     colluding: Annotated[int, Field(ge=0, le=10**4)] = 1
     bound: Positive | None = None
+    noise: Literal["local", "distributed"] = "local"
 
 
 class Party(Terms):
@@ -363,9 +365,14 @@ class Charter(Terms):
             graph.check_terms(
                 len(self.participants), self.aggregation.minimum_cohort, masks.colluding
             )
-            ring_for(self.total_weight, masks.precision)
+            ring_for(self.masked_weight, masks.precision)
         except CharterError as error:
             raise ValueError(f"secure_aggregation: {error}") from error
+        if masks.noise == "distributed" and self.training.optimizer != "sgd":
+            raise ValueError(
+                f"secure_aggregation.noise: {self.training.optimizer} divides by what it has seen, "
+                "which nothing has made private; take sgd"
+            )
         if masks.bound is None and (reason := self._no_bound()):
             raise ValueError(f"secure_aggregation.bound: {reason}, so it has to be stated")
         return self
@@ -449,6 +456,14 @@ class Charter(Terms):
             records_per_unit=self.privacy.records_per_unit,
             adaptive=self.privacy.adaptive,
             bands=self.privacy.bands,
+            noise="distributed" if self.distributed_noise else "local",
+        )
+
+    @property
+    def distributed_noise(self) -> bool:
+        """Whether the sites make the noise together, so that only the sum of updates is private."""
+        return (
+            self.secure_aggregation is not None and self.secure_aggregation.noise == "distributed"
         )
 
     def weight(self, site: str) -> int:
@@ -462,6 +477,14 @@ class Charter(Terms):
     def total_weight(self) -> int:
         """Of all participants."""
         return sum(self.weight(participant.name) for participant in self.participants)
+
+    @property
+    def masked_weight(self) -> int:
+        """How many integers of a single coordinate the sum over a cohort has, at most.
+
+        Noise that sites make together is made in the ring itself, so that weights enter before it.
+        """
+        return len(self.participants) if self.distributed_noise else self.total_weight
 
     def coordinate_bounds(self, number: int) -> tuple[float, float]:
         """What coordinates of head and adapters are cut off at in the updates of round `number`.

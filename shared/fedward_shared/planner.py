@@ -11,10 +11,15 @@ from dataclasses import dataclass
 from fedward_shared import charts, formats, pages
 from fedward_shared.errors import PrivacyError, UsageError
 from fedward_shared.privacy import accountant
-from fedward_shared.privacy.plan import Event
+from fedward_shared.privacy.plan import CORRELATED_STEPS, Event
 from fedward_shared.privacy.unit import Unit
 
 POINTS = 8
+BANDS = (5, 16)
+"""At most so many bands of correlated noise are tried: the gain hardly grows beyond."""
+WORTH = 0.97
+"""Less error than this part of that of independent noise is worth a line."""
+USEFUL_EPSILON = 50.0
 FACTORS = (0.5, 0.75, 1.0, 1.5)
 """Noise multipliers that a plot shows, relative to the plan's."""
 
@@ -65,6 +70,29 @@ class Plan:
     def event(self, rounds: int, noise: float) -> Event:
         """What so many rounds with that noise do."""
         return Event("poisson-gaussian", self.sampling_rate, noise, rounds * self.local_steps)
+
+    @property
+    def steps_apart(self) -> list[int]:
+        """Over how many steps of a round noise could be correlated: few, and many."""
+        if self.local_steps > CORRELATED_STEPS or self.epsilon > USEFUL_EPSILON:
+            return []
+        fit = [
+            b
+            for b in range(2, max(BANDS) + 1)
+            if self.local_steps % b == 0 and b * self.sampling_rate <= 1
+        ]
+        chosen = {max((b for b in fit if b <= most), default=1) for most in BANDS}
+        return sorted(chosen - {1})
+
+    def error_with(self, bands: int) -> float:
+        """Error of the model at the same ε with correlated noise, in parts of that with independent."""
+        from fedward_shared.privacy.matrix import BandedNoise
+
+        rate, steps = bands * self.sampling_rate, self.steps // bands
+        cost = (rate, steps, self.epsilon, self.delta)
+        noise = accountant.noise_for(*cost, near=self.noise, tolerance=0.01)
+        of_each = (BandedNoise(b, self.local_steps, self.rounds).error for b in (bands, 1))
+        return noise * next(of_each) / (self.noise * next(of_each))
 
     def needed_noise(self) -> float:
         """The σ that the wanted ε needs. Raises PrivacyError if no noise gives it."""
@@ -117,12 +145,37 @@ def sentences(found: Plan) -> list[tuple[str, str]]:
             f"{found.level_dimensions:,.0f} trained numbers",
         ),
     ]
+    told += _options(found)
     if found.delta >= 1 / found.records:
         told.append(
             (
                 "warning",
                 f"δ = {found.delta:g} is not below 1/N = {1 / found.records:.2g}: it would allow to "
                 f"publish a {found.unit} as it is",
+            )
+        )
+    return told
+
+
+def _options(found: Plan) -> list[tuple[str, str]]:
+    """Terms of a charter that would make more of the same ε."""
+    told = []
+    errors = {bands: found.error_with(bands) for bands in found.steps_apart}
+    best = min(errors, key=errors.__getitem__, default=None)
+    if best is not None and errors[best] < WORTH:
+        told.append(
+            (
+                "correlated noise",
+                f"privacy.bands = {best} leaves {errors[best]:.2f} of the noise in the model, at the "
+                "same ε",
+            )
+        )
+    if found.local_steps == 1:
+        told.append(
+            (
+                "distributed noise",
+                "with one step a round, h honest sites under masks can make the noise together: the "
+                "mean of their updates then has 1/√h of what it has with noise at each site",
             )
         )
     return told

@@ -57,7 +57,7 @@ class Recipe:
 
     `name_length`: the head starts at the names of the labels, each row of that length (0: at zero).
     `aimed`: each A starts at principal directions of public text, not at random ones.
-    `aggregation`: more of its terms, by name.
+    `aggregation`, `privacy`: more of their terms, by name.
     `unit`: who is protected; a patient or customer is named by the column `owner` of the records.
     `reserve_rounds`: how many rounds more than it plans the ε of the study pays for, for a site that
     loses one it has booked. `ranks`: those of sites whose adapters have less than the study's.
@@ -76,6 +76,7 @@ class Recipe:
     unit: Unit = "record"
     ranks: Mapping[str, int] = field(default_factory=dict)
     aggregation: Mapping[str, object] = field(default_factory=dict)
+    privacy: Mapping[str, object] = field(default_factory=dict)
     masks: SecureAggregationTerms | None = None
 
 
@@ -284,6 +285,9 @@ class Consortium:
             "threads": world.threads,
             "minimum_cohort": cohort,
             "secure_aggregation": "required" if recipe.masks else "optional",
+            "distributed_noise": "accepted"
+            if recipe.masks and recipe.masks.noise == "distributed"
+            else "refused",
             "without_dp": WITHOUT_DP if epsilon is None else "",
             "keep_prepared": world.engine == "flower",
             "datasets": {
@@ -307,12 +311,18 @@ def _privacy(recipe: Recipe, epsilon: float | None, delta: float) -> PrivacyTerm
             sampling_rate=recipe.sampling_rate,
             unit=recipe.unit,
         )
-    steps = (recipe.training.rounds + recipe.reserve_rounds) * recipe.training.local_steps
-    return PrivacyTerms(
-        unit=recipe.unit,
-        epsilon=epsilon,
-        delta=delta,
-        clipping_norm=recipe.clipping_norm,
-        noise_multiplier=accountant.noise_for(recipe.sampling_rate, steps, epsilon, delta),
-        sampling_rate=recipe.sampling_rate,
+    terms = PrivacyTerms.model_validate(
+        {
+            "unit": recipe.unit,
+            "epsilon": epsilon,
+            "delta": delta,
+            "clipping_norm": recipe.clipping_norm,
+            "noise_multiplier": 1.0,
+            "sampling_rate": recipe.sampling_rate,
+            **recipe.privacy,
+        }
     )
+    steps = (recipe.training.rounds + recipe.reserve_rounds) * recipe.training.local_steps
+    rate = terms.bands * recipe.sampling_rate
+    noise = accountant.noise_for(rate, steps // terms.bands, epsilon, delta)
+    return terms.model_copy(update={"noise_multiplier": noise})

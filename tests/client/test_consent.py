@@ -23,6 +23,7 @@ from fedward_shared.charter import (
     BaseModelTerms,
     Charter,
     PrivacyTerms,
+    SecureAggregationTerms,
     TrainingTerms,
 )
 from fedward_shared.errors import (
@@ -250,6 +251,19 @@ def test_a_review_says_that_the_clipping_norm_moves(site: Site, terms: Charter) 
     text = dict(review.sentences(moving, site))["What leaves"]
     assert "noise of 4.02015 × the clipping norm in every step, which begins at 1" in text
     assert "with these σ = 4 is booked" in text
+
+
+def test_a_review_says_on_whom_the_noise_rests(site: Site, terms: Charter) -> None:
+    shared = terms.model_copy(
+        update={
+            "aggregation": terms.aggregation.model_copy(update={"minimum_cohort": 5}),
+            "training": terms.training.model_copy(update={"local_steps": 1}),
+            "secure_aggregation": SecureAggregationTerms(colluding=2, noise="distributed"),
+        }
+    )
+    text = dict(review.sentences(shared, site))["What leaves"]
+    assert "this site's share of the noise" in text
+    assert "if 2 of the other sites in it add their share and keep it to themselves" in text
 
 
 def test_a_review_shows_each_rule(

@@ -72,6 +72,16 @@ def test_a_good_update_leaves_bit_for_bit(values: list[float]) -> None:
     assert all(torch.equal(received[name], good[name]) for name in good)
 
 
+@pytest.mark.parametrize("bare", [update(0.0), update(1e30)])
+def test_what_gets_its_noise_later_is_not_held_back_for_what_it_says(bare: Tensors) -> None:
+    """A refusal would tell of records that no noise covers yet."""
+    data = tensors.encode(bare)
+    assert egress.clear(data, SCHEMA, BOUND, "north", noised=False) == data
+    for wrong in (with_one(math.nan), {"head.bias": torch.ones(2)}):
+        with pytest.raises(AdapterError):
+            egress.clear(tensors.encode(wrong), SCHEMA, BOUND, "north", noised=False)
+
+
 def test_the_bound_is_on_all_tensors_together_and_may_be_reached() -> None:
     exact = {"head.weight": torch.zeros(2, 3), "head.bias": torch.zeros(2)}
     exact["head.weight"][0, 0], exact["head.bias"][0] = 3.0, 4.0

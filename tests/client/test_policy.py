@@ -140,6 +140,28 @@ def test_an_epsilon_above_the_sites_limit_ends_at_the_sites_limit(
     ledger.close()
 
 
+def test_noise_that_others_make_too_is_refused_unless_the_site_accepts_it(
+    terms: dict[str, Any], settings: SiteSettings
+) -> None:
+    third = [*terms["participants"], participant("west", 20), participant("east", 20)]
+    agreed = charter(
+        terms,
+        participants=third,
+        aggregation={"minimum_cohort": 3},
+        training={"rounds": 2, "local_steps": 1, "learning_rate": 0.5},
+        secure_aggregation={"precision": 16, "noise": "distributed"},
+    )
+    message = refused(agreed, settings, PrivacyError)
+    assert 'site.toml says distributed_noise = "refused"' in message
+    assert "1 of the other sites of a round add their share" in message
+    accepting = settings.model_copy(update={"distributed_noise": "accepted"})
+    plan = permit(agreed, accepting).plan
+    assert plan.event == Event("poisson-gaussian", 0.5, 4.0, 1)
+    assert plan.gradient_noise == 0
+    said = {v.line: v.text for v in policy.verdicts(agreed, accepting, key_of("north").public, NOW)}
+    assert "ε holds only if 1 of the other sites" in said["distributed_noise"]
+
+
 @pytest.mark.parametrize(
     "words", ["", "yes", WITHOUT_DP.capitalize(), WITHOUT_DP + ".", f" {WITHOUT_DP}"]
 )

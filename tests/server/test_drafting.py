@@ -4,13 +4,16 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from conftest import LABELS, key_of, texts
+import torch
+from conftest import LABELS, key_of, small_charter, texts
 from typer.testing import CliRunner
 
 from fedward_server.cli import coordinator, study
-from fedward_shared import base_models, records
+from fedward_server.drafting import check_masks
+from fedward_shared import base_models, records, tensors
 from fedward_shared import charter as charters
-from fedward_shared.errors import CharterError, FedwardError, UsageError
+from fedward_shared.charter import AggregationTerms, Participant, SecureAggregationTerms
+from fedward_shared.errors import CharterError, FedwardError, PrivacyError, UsageError
 
 SITES = [f"{name}=100={key_of(name).public.text}" for name in ("north", "south")]
 
@@ -80,6 +83,23 @@ def test_the_epsilon_pays_for_a_round_more_than_is_planned(
     path.write_text(text.replace("\nrounds = 3", "\nrounds = 5"), "utf-8")
     with pytest.raises(CharterError, match=r"privacy\.epsilon is 2\.0, but 5 rounds"):
         run(study, "sign", folder)
+
+
+def test_noise_that_does_not_fit_under_the_masks_is_refused_before_it_is_signed() -> None:
+    initial = {"head.weight": torch.zeros(2, 3), "head.bias": torch.zeros(2)}
+    charter = small_charter(
+        tensors.digest(initial),
+        secure_aggregation=SecureAggregationTerms(precision=16, noise="distributed"),
+        aggregation=AggregationTerms(minimum_cohort=3),
+        participants=tuple(
+            Participant(name=name, records=100, key=key_of(name).public.text)
+            for name in ("east", "north", "south")
+        ),
+    )
+    check_masks(charter, initial)
+    few = SecureAggregationTerms(precision=6, noise="distributed")
+    with pytest.raises(PrivacyError, match="take more bits"):
+        check_masks(charter.model_copy(update={"secure_aggregation": few}), initial)
 
 
 def test_public_text_gives_statistics_directions_and_names(

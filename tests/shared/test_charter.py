@@ -97,6 +97,7 @@ WRONG: dict[str, list[Any]] = {
 }
 WRONG_MASKS: dict[str, list[Any]] = {
     "precision": [1, 25, 1.5],
+    "noise": ["global", ""],
     "colluding": [-1, 10**4 + 1, 1.5],
     "bound": [0, -1, NAN, INFINITY],
     "neighbours": [4],

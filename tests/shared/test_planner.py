@@ -8,6 +8,7 @@ import pytest
 from fedward_shared import planner
 from fedward_shared.errors import PrivacyError, UsageError
 from fedward_shared.privacy import accountant
+from fedward_shared.privacy.matrix import BandedNoise
 from fedward_shared.privacy.plan import Event
 
 # 5,000 records, batches of 256, three epochs, δ = 1e-5.
@@ -84,3 +85,33 @@ def test_patients_are_planned_like_records_and_called_patients() -> None:
         planner.check(found)
     with pytest.raises(UsageError, match="of 100 customers"):
         planner.plan(100, 200, 1, 1e-5, epsilon=1.0, unit="customer")
+
+
+def told(found: planner.Plan) -> dict[str, str]:
+    return dict(planner.sentences(found))
+
+
+def test_correlated_noise_is_named_where_it_leaves_less_in_the_model() -> None:
+    large = planner.plan(50_000, 500, 2, 1e-6, rounds=20, epsilon=3.0)
+    assert large.local_steps == 10
+    line = told(large)["correlated noise"]
+    bands, part = re.match(r"privacy\.bands = (\d+) leaves (0\.\d\d)", line).groups()  # type: ignore[union-attr]
+    # By hand: both plans at the same ε, each with the error of its strategy.
+    noise = accountant.noise_for(0.01 * int(bands), 200 // int(bands), large.epsilon, 1e-6)
+    ratio = noise * BandedNoise(int(bands), 10, 20).error / BandedNoise(1, 10, 20).error
+    assert float(part) == pytest.approx(ratio / large.noise, abs=0.02)
+    assert float(part) < 0.8
+
+
+def test_where_sampling_protects_more_than_correlation_it_is_not_named() -> None:
+    small = planner.plan(5000, 250, 10, 1e-5, rounds=20, epsilon=1.0)
+    assert small.steps_apart == [5, 10]
+    assert "correlated noise" not in told(small)
+    assert "distributed noise" not in told(small)
+
+
+def test_one_step_a_round_can_share_its_noise() -> None:
+    assert (
+        "1/√h"
+        in told(planner.plan(5000, 250, 1, 1e-5, rounds=20, epsilon=1.0))["distributed noise"]
+    )

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from conftest import texts
 from flwr.app import Message
+from rich.console import Console
 from simulations.masks import (
     FOUR,
     STAGES,
@@ -24,13 +25,14 @@ from simulations.masks import (
 from fedward_client.vault import FOLDER
 from fedward_server import attempts
 from fedward_server.studies import Study
-from fedward_shared import tensors
-from fedward_shared.errors import CohortError
+from fedward_shared import records, tensors
+from fedward_shared.errors import CohortError, UsageError
 from fedward_shared.masked import MaskedTerms
 from fedward_shared.messages import Update, answer_from_record
 from fedward_shared.privacy.randomness import Randomness
 from fedward_shared.secagg.session import HEADER_BYTES
 from fedward_simulations.consortium import Recipe, World
+from fedward_simulations.scenarios import hospitals
 
 NAMES = [f"site-{number}" for number in range(1, 9)]
 SURVIVING = 6
@@ -100,23 +102,35 @@ def test_two_of_eight_drop_out_and_the_six_have_the_adapter_of_an_unmasked_run(
     assert uneven(np.sum(encoded, axis=0, dtype=np.uint16)) > CHI_SQUARE
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_a_site_may_be_lost_in_any_stage(
-    stage: str, four: World, masked: Recipe, meddle: Meddle, tmp_path: Path
-) -> None:
-    meddle(refuses(["west"], stage, 1))
-    outcome = run(four, masked)
-    [record] = outcome.records
-    counted = FOUR if stage in ("survivors", "reveal") else FOUR[:3]
-    assert record.cohort == list(counted)
-    assert record.dropped == {"west": stage}
-    assert record.missing == ({} if "west" in counted else {"west": f"{stage}: refused: state"})
-    meddle(undisturbed)
-    plain = run(replace(four, folder=tmp_path / "plain"), replace(masked, masks=None), len(counted))
-    assert 0 < closeness(outcome, plain) < 1.001
+def test_a_site_may_be_lost_in_any_stage(four: World, masked: Recipe, meddle: Meddle) -> None:
+    """In each round of one study in another one."""
+    training = masked.training.model_copy(update={"rounds": len(STAGES)})
+
+    def lost(site: str, stage: str, _count: int, message: Message, reply: Reply) -> Message:
+        number = int(message.metadata.group_id or 1)
+        return refuses(["west"], STAGES[number - 1], 1)(site, stage, 0, message, reply)
+
+    meddle(lost)
+    outcome = run(four, replace(masked, training=training))
+    for record, stage in zip(outcome.records, STAGES, strict=True):
+        counted = stage in ("survivors", "reveal")
+        assert record.cohort == list(FOUR if counted else FOUR[:3])
+        assert record.dropped == {"west": stage}
+        assert record.missing == ({} if counted else {"west": f"{stage}: refused: state"})
     left = [path for file in outcome.sites for path in (file.parent / "run" / FOLDER).glob("*")]
     kept = {path.suffix for path in left if "west" not in path.parts}
     assert kept == {".answer"}, "secrets outlived the round"
+
+
+@pytest.mark.parametrize(("stage", "counted"), [("training", 3), ("reveal", 4)])
+def test_the_sum_is_that_of_the_survivors(
+    stage: str, counted: int, four: World, masked: Recipe, meddle: Meddle, tmp_path: Path
+) -> None:
+    meddle(refuses(["west"], stage, 1))
+    outcome = run(four, masked)
+    meddle(undisturbed)
+    plain = run(replace(four, folder=tmp_path / "plain"), replace(masked, masks=None), counted)
+    assert 0 < closeness(outcome, plain) < 1.001
 
 
 def test_an_attempt_that_failed_is_made_again_and_costs_nothing(
@@ -189,7 +203,7 @@ def test_before_anybody_trains_too_few_sites_cost_nothing(
     assert bookings(sites) == [0, 0, 0, 0]
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", ["keys", "training", "survivors", "reveal"])
 def test_a_coordinator_that_is_stopped_goes_on_with_another_attempt_or_round(
     stage: str, four: World, masked: Recipe, meddle: Meddle
 ) -> None:
@@ -214,3 +228,54 @@ def test_a_coordinator_that_is_stopped_goes_on_with_another_attempt_or_round(
         assert (first.cohort, first.abandoned) == (list(FOUR), "")
     assert second.cohort == list(FOUR)
     assert bookings(outcome.sites) == [2, 2, 2, 2]
+
+
+def test_the_hospitals_scenario_says_how_close_it_came(
+    tmp_path: Path, tiny_bert_folder: Path
+) -> None:
+    data = tmp_path / "own.jsonl"
+    records.write_jsonl(data, texts(120))
+    options = hospitals.Options(
+        out=tmp_path / "out",
+        evaluation=20,
+        sites=4,
+        rounds=2,
+        epsilon=8.0,
+        partition="iid",
+        model=tiny_bert_folder,
+        data=data,
+        threads=1,
+        secure_aggregation=True,
+        threshold=3,
+        drop=1,
+    )
+    result = hospitals.run(options, Console(quiet=True))
+    assert {row.name for row in result.rows} >= {"federated-dp", "unmasked-dp"}
+    masked = [record for record in result.rounds if record.study == "federated-dp"]
+    assert [record.dropped for record in masked] == [{"west": "training"}] * 2
+    [note] = [note for note in result.notes if "unmasked study of the 3 sites" in note]
+    assert float(note.split("further than ")[1].split(" ")[0]) <= 1.0
+    assert result.command.endswith("--threshold 3 --drop 1 --secure-aggregation")
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"drop": 1}, "--drop: sites drop out of masked rounds"),
+        ({"secure_aggregation": True, "threshold": 2}, "--threshold, --sites: a minimum of 2"),
+        (
+            {"secure_aggregation": True, "drop": 1, "engine": "flower"},
+            "--drop: not with the engine",
+        ),
+        (
+            {"secure_aggregation": True, "threshold": 4, "drop": 1},
+            "with 1 sites gone, 4 are not left",
+        ),
+    ],
+)
+def test_options_that_cannot_work_are_named(
+    options: dict[str, object], named: str, four: World, masked: Recipe
+) -> None:
+    chosen = hospitals.Options(out=four.folder, **options)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=named):
+        hospitals.masked(masked, chosen, four)

@@ -26,7 +26,7 @@ def check(
             raise AdapterError(f"{name} of the model is not the tensor that was trained")
         if not bool(torch.isfinite(tensor).all()):
             raise AdapterError(f"{name} is not finite after training; lower the learning rate")
-        if plan.private and torch.equal(tensor, before[name]):
+        if plan.gradient_noise and torch.equal(tensor, before[name]):
             raise AdapterError(f"{name} is after training what it was; nothing of it may leave")
     if not model.head_only:
         _check_inference(model, trained)

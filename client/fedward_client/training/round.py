@@ -54,7 +54,7 @@ class Training:
         _check_classes(examples, charter, offer.data)
         before, sketch = self._model.exchanged(), charter.sketch(number)
         norms = clipping.read_norms(granted.norms)
-        train(
+        exact = train(
             self._model,
             examples,
             charter.plan(offer.site),
@@ -66,7 +66,7 @@ class Training:
             masks=sketch.masks(tensors.schema_of(before)) if sketch else {},
         )
         averaging = adapters.averaging(charter.adapter.method)
-        change = averaging.finished(before, self._model.exchanged())
+        change = averaging.finished(before, self._model.exchanged()) | exact
         if sketch:
             change = sketch.taken(change)
         return tensors.encode(change), clipping.norms_text(norms)

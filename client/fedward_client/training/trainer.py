@@ -23,6 +23,7 @@ from fedward_shared.privacy.randomness import Randomness
 from fedward_shared.tasks.base import StudyModel
 from fedward_shared.tasks.examples import Examples
 from fedward_shared.tasks.units import Units
+from fedward_shared.tensors import Tensors
 
 Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
@@ -40,11 +41,14 @@ def train(
     progress: Progress,
     norms: dict[str, float] | None = None,
     masks: Mapping[str, torch.Tensor] = MappingProxyType({}),
-) -> None:
+) -> Tensors:
     """Trains `model` in place for one round by `plan`.
 
     `masks`: 1 for each number of a tensor that may move, 0 for the others; all of a tensor that is not
     named may. What may not move is neither clipped nor noised: it has no part in the mechanism.
+
+    Gives what each tensor changes by where noise is distributed: as the difference of two float32
+    tensors a change without noise would have their rounding, which the noise is not calibrated for.
 
     With adaptive clipping `norms` says where the norm of each part begins, the plan's if it is not
     named; they are moved in place to where the round ends.
@@ -60,6 +64,7 @@ def train(
         pull = _pull(part.tensors, terms.proximal, adapters.averaging(model.method))
         part.optimizer.register_step_pre_hook(pull)
         part.optimizer.register_step_pre_hook(_confine(part.tensors, masks))
+    private: list[PlanOptimizer] = []
     frozen = [p for p in model.parameters() if p.requires_grad and not _among(p, trained)]
     for parameter in frozen:
         parameter.requires_grad_(False)
@@ -79,6 +84,7 @@ def train(
         for parameter in frozen:
             parameter.requires_grad_(True)
     aftermath.check(model, trained, before, plan)
+    return {name: change for optimizer in private for name, change in optimizer.changes.items()}
 
 
 def _among(parameter: nn.Parameter, trained: dict[str, nn.Parameter]) -> bool:
@@ -290,6 +296,7 @@ class PlanOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no types
         )
         self._count_noise = streams(f"count {part.name}") if plan.adaptive else None
         self._count = 0.0
+        self.changes: Tensors = {}
 
     def clip_and_accumulate(self) -> None:
         """Adds up the clipped gradients and, for adaptive clipping, who was not clipped."""
@@ -306,6 +313,14 @@ class PlanOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no types
             parameter.grad = (parameter.summed_grad + deviation * noise).view_as(parameter)
         if self._plan.adaptive is not None and self._count_noise is not None:
             self._move(self._plan.adaptive, self._count_noise)
+
+    def scale_grad(self) -> None:
+        """Sum over the expected batch; the change that follows from it is kept if it has no noise."""
+        super().scale_grad()
+        if self._plan.noise == "distributed":
+            rate = self.param_groups[0]["lr"]
+            tensors = zip(self._part.tensors, self.params, strict=True)
+            self.changes = {name: -rate * tensor.grad for name, tensor in tensors}
 
     def _move(self, adaptive: AdaptiveClipping, stream: Randomness) -> None:
         deviation = adaptive.count_deviation(self._plan.noise_multiplier, self._parts)

@@ -194,10 +194,17 @@ def forget() -> None:
         kept.cache_clear()
 
 
-def noise_for(sampling_rate: float, steps: int, target_epsilon: float, delta: float) -> float:
+def noise_for(
+    sampling_rate: float,
+    steps: int,
+    target_epsilon: float,
+    delta: float,
+    near: float = 1.0,
+    tolerance: float = TOLERANCE,
+) -> float:
     """The smallest noise multiplier σ (to 0.1 %) at which `steps` steps cost at most `target_epsilon`.
 
-    Raises PrivacyError for terms that no noise can meet.
+    It is found the sooner the closer it is to `near`, and the larger the relative `tolerance`. Raises PrivacyError for terms that no noise can meet.
     """
     if not (target_epsilon > 0 and math.isfinite(target_epsilon)):
         raise PrivacyError(f"ε is {target_epsilon}, expected a finite number above 0")
@@ -205,7 +212,7 @@ def noise_for(sampling_rate: float, steps: int, target_epsilon: float, delta: fl
     def cost(noise: float) -> float:
         return epsilon([Event("poisson-gaussian", sampling_rate, noise, steps)], delta)
 
-    high = 1.0
+    high = near
     while cost(high) > target_epsilon:
         high *= 2
         if high > MAX_NOISE:
@@ -216,7 +223,7 @@ def noise_for(sampling_rate: float, steps: int, target_epsilon: float, delta: fl
     low = high / 2
     while cost(low) <= target_epsilon:
         low, high = low / 2, low
-    while high - low > TOLERANCE * high:
+    while high - low > tolerance * high:
         middle = (low + high) / 2
         low, high = (middle, high) if cost(middle) > target_epsilon else (low, middle)
     return math.ceil(high * 1e4) / 1e4

@@ -24,7 +24,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from fedward_shared.errors import PrivacyError
+from fedward_shared.errors import AdapterError, PrivacyError
 from fedward_shared.privacy import discrete
 from fedward_shared.privacy.discrete import TAIL, Integers, Words
 
@@ -34,10 +34,12 @@ SMOOTHING = ROUNDING / 2
 """t: what is not counted, so that the rest can be taken for continuous noise."""
 FINE = 4096
 """Steps between two integers: what lies between two of these is cut off before the draw."""
-SLACK = 4 / FINE
-"""What that, and float32 in which gradients are summed, may add to a coordinate of a unit's change."""
+FLOAT32 = 2.0**-22
+"""Four roundings of float32, in which gradients are summed, in parts of the largest coordinate."""
 MARGIN = 1e-6
 """The part of the noise multiplier that covers what the approximations above leave."""
+WASTE = 1.1
+"""Of the noise that is booked; what is more is for want of bits, not for privacy."""
 FINEST = 4096.0
 """Deviations of a share beyond this, in the ring's units, are of no use."""
 
@@ -59,18 +61,18 @@ class DistributedNoise:
         """No share is further from 0 than this."""
         return sum(TAIL * (math.isqrt(math.ceil(v)) + 1) + 2 for v in (ROUNDING, self.variance))
 
-    def multiplier(self, honest: int, coordinates: int) -> float:
+    def multiplier(self, honest: int, coordinates: int, largest: int) -> float:
         """The noise multiplier of the sum if `honest` sites have added their shares."""
         counted = honest * (self.variance + ROUNDING) - SMOOTHING
-        return math.sqrt(counted) / _sensitivity(self.scale, coordinates)
+        return math.sqrt(counted) / _sensitivity(self.scale, coordinates, largest)
 
     def encode(self, values: NDArray[np.floating], largest: int, randomness: Words) -> Integers:
         """Integers about `values` (one axis, in the ring's units), noise included.
 
-        Values are cut off so that no integer is beyond ±`largest`. Raises PrivacyError for NaN.
+        Values are cut off so that no integer is beyond ±`largest`. Raises AdapterError for NaN.
         """
         if not np.isfinite(values).all():
-            raise PrivacyError("a sum of gradients holds NaN or infinity")
+            raise AdapterError("an update that is to be masked holds NaN or infinity")
         edge = largest - self.tail
         steps = np.floor(np.clip(values.astype(np.float64), -edge, edge) * FINE).astype(np.int64)
         whole, rest = np.divmod(steps, FINE)
@@ -91,7 +93,8 @@ def calibrated(
         raise PrivacyError("noise of several sites needs one that is honest, and something to hide")
 
     def share(scale: float) -> DistributedNoise:
-        wanted = noise_multiplier * (1 + MARGIN) * _sensitivity(scale, coordinates)
+        longest = _sensitivity(scale, coordinates, largest)
+        wanted = noise_multiplier * (1 + MARGIN) * longest
         counted = (Fraction(wanted) ** 2 + SMOOTHING) / honest - ROUNDING
         return DistributedNoise(scale, math.ceil(max(counted, ROUNDING)))
 
@@ -106,14 +109,18 @@ def calibrated(
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if fits(middle / 64) else (low, middle)
-    if low == 0 or share(low / 64).multiplier(honest, coordinates) > 1.1 * noise_multiplier:
+    found = share(low / 64)
+    made = math.sqrt(honest) * found.deviation
+    if low == 0 or made > WASTE * noise_multiplier * found.scale:
         raise PrivacyError(
             f"noise of {honest} honest sites does not fit into integers up to {largest} beside "
             f"coordinates of {reach:g} clipping norms: take more bits, or a smaller bound"
         )
-    return share(low / 64)
+    return found
 
 
-def _sensitivity(scale: float, coordinates: int) -> float:
-    """What one unit changes at most: the clipping norm, and the slack of each coordinate."""
-    return scale + SLACK * math.sqrt(coordinates)
+def _sensitivity(scale: float, coordinates: int, largest: int) -> float:
+    """What one unit changes at most: the clipping norm, and in each coordinate what is cut off to steps
+    of 1/FINE and rounded in float32.
+    """
+    return scale + (1 / FINE + FLOAT32 * largest) * math.sqrt(coordinates)

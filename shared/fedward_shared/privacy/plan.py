@@ -139,6 +139,9 @@ class TrainingPlan:
     in as many parts, a step samples from one of them with as many times the sampling rate, and as many
     fewer steps are booked.
 
+    With `distributed` noise the site adds none in training, which is of one step: its share is added
+    under the masks (`masked.py`), and what is booked is the noise of the sum over the sites.
+
     With `adaptive` clipping these norms are where the parts begin, and `noise_multiplier` is that of the
     gradients and of the counts that move the norms together.
     """
@@ -154,6 +157,7 @@ class TrainingPlan:
     records_per_unit: int | None = None
     adaptive: AdaptiveClipping | None = None
     bands: int = 1
+    noise: Literal["local", "distributed"] = "local"
 
     def __post_init__(self) -> None:
         """Raises PrivacyError for numbers that describe no mechanism."""
@@ -169,6 +173,12 @@ class TrainingPlan:
             raise PrivacyError(f"adapter_share is {self.adapter_share}, expected 0 < share < 1")
         if self.bands != 1:
             self._check_bands()
+        if self.noise == "distributed" and (
+            self.steps != 1 or self.adaptive is not None or not self.private
+        ):
+            raise PrivacyError(
+                "noise is distributed: only for DP-SGD of one step a round, with a fixed clipping norm"
+            )
         if self.mechanism == "dp-sgd":
             for name in ("noise_multiplier", "clipping_norm"):
                 value = getattr(self, name)
@@ -207,6 +217,8 @@ class TrainingPlan:
     @property
     def gradient_noise(self) -> float:
         """Deviation of the noise in a part's sum of gradients, in lengths of the whole contribution."""
+        if not self.private or self.noise == "distributed":
+            return 0.0
         if self.adaptive is None:
             return self.noise_multiplier
         return self.adaptive.gradient_noise(self.noise_multiplier)

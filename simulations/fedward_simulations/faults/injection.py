@@ -155,7 +155,7 @@ def _complete(world: World, real: Wrapped) -> Wrapped:
 
 
 def _train(world: World, real: Wrapped) -> Wrapped:
-    def train(*terms: Any, **more: Any) -> None:
+    def train(*terms: Any, **more: Any) -> Any:
         *given, progress = terms
 
         def stepped(done: int, of: int) -> None:
@@ -165,8 +165,9 @@ def _train(world: World, real: Wrapped) -> Wrapped:
 
         world.passes("train.before")
         world.training()
-        real(*given, stepped, **more)
+        exact = real(*given, stepped, **more)
         world.passes("train.after")
+        return exact
 
     return train
 

@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 from shared.privacy.test_discrete import probabilities
 
-from fedward_shared.errors import PrivacyError
+from fedward_shared.errors import AdapterError, PrivacyError
 from fedward_shared.privacy import accountant, discrete
 from fedward_shared.privacy.distributed import (
     FINE,
     MARGIN,
     ROUNDING,
-    SLACK,
     SMOOTHING,
+    WASTE,
     DistributedNoise,
     calibrated,
 )
@@ -78,7 +78,7 @@ def test_the_integers_cost_no_more_than_a_gaussian_of_that_multiplier(
     honest: int, variance: int, scale: float, sums: list[float]
 ) -> None:
     noise = DistributedNoise(scale, variance)
-    multiplier = noise.multiplier(honest, 1)
+    multiplier = noise.multiplier(honest, 1, 2047)
     with_one_more = [sums[0] + scale, *sums[1:honest]]
     one, other, _ = aligned(released(noise, sums[:honest]), released(noise, with_one_more))
     for epsilon in np.linspace(0.0, 5.0, 21):
@@ -96,12 +96,12 @@ def test_the_bound_is_no_more_than_what_was_left_out() -> None:
     )
     for epsilon in (0.1, 0.5, 1.0, 2.0):
         delta = float(np.maximum(one - math.exp(epsilon) * other, 0).sum())
-        assert delta >= 0.99 * gaussian_delta(epsilon, noise.multiplier(3, 1))
+        assert delta >= 0.99 * gaussian_delta(epsilon, noise.multiplier(3, 1, 8191))
 
 
 def test_two_coordinates_cost_no_more_than_one_of_their_length() -> None:
     noise = DistributedNoise(10.0, 20)
-    multiplier = noise.multiplier(2, 2)
+    multiplier = noise.multiplier(2, 2, 2047)
     start, moved = [(0.2, -1.0), (1.4, 0.3)], (6.0, 8.0)
     pairs = []
     for axis in range(2):
@@ -156,8 +156,9 @@ def test_what_is_calibrated_has_the_noise_that_is_booked_and_room_for_it(
         return
     # By hand: h(v + r²) - t over the square of the clipping norm and its slack.
     counted = honest * (noise.variance + 6.25) - 3.125
-    longest = noise.scale + math.sqrt(coordinates) / 1024
-    assert wanted * (1 + MARGIN / 2) <= math.sqrt(counted) / longest <= 1.1 * wanted
+    longest = noise.scale + math.sqrt(coordinates) * (1 / 4096 + largest / 2**22)
+    assert math.sqrt(counted) / longest >= wanted * (1 + MARGIN / 2)
+    assert math.sqrt(honest) * noise.deviation <= WASTE * wanted * noise.scale
     assert reach * noise.scale + noise.tail <= largest
     assert noise.variance >= ROUNDING
 
@@ -201,7 +202,8 @@ def test_one_units_change_is_no_longer_than_what_is_calibrated_for(seed: int, sc
         whole = noise.encode(values, 2047, Recorder())
         # With the middle of each distribution drawn, the integers are next to the centres.
         assert np.abs(whole - seen[-1]).max() <= 1.5
-    assert np.linalg.norm(seen[1] - seen[0]) <= scale + SLACK * math.sqrt(400)
+    longest = math.sqrt(40 + 6.25 - 3.125) / noise.multiplier(1, 400, 2047)
+    assert np.linalg.norm(seen[1] - seen[0]) <= longest
 
 
 def test_a_share_has_its_mean_and_variance_and_stays_within_bounds() -> None:
@@ -218,5 +220,5 @@ def test_a_share_has_its_mean_and_variance_and_stays_within_bounds() -> None:
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf])
 def test_what_is_no_number_is_not_taken_for_one(wrong: float) -> None:
-    with pytest.raises(PrivacyError, match="NaN"):
+    with pytest.raises(AdapterError, match="NaN"):
         DistributedNoise(30.0, 500).encode(np.array([wrong]), 2047, Randomness.from_seed(0, "x"))
