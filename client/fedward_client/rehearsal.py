@@ -19,6 +19,7 @@ from fedward_client import egress
 from fedward_client.site import Site
 from fedward_client.training.trainer import train
 from fedward_shared import adapters, formats, pretrained, tasks, tensors
+from fedward_shared import sketch as sketches
 from fedward_shared.charter import Charter, TaskTerms
 from fedward_shared.privacy import accountant
 from fedward_shared.privacy.randomness import Randomness
@@ -100,7 +101,7 @@ def rehearse(
         started = time.perf_counter()
         examples = replace(model.prepare(records), owners=np.arange(count))
         encoding += time.perf_counter() - started
-        before, sketch = model.exchanged(), charter.sketch(number)
+        before, sketch = model.exchanged(), sketches.of(charter, number)
         masks = sketch.masks(tensors.schema_of(before)) if sketch else {}
         started = time.perf_counter()
         train(model, examples, permission.plan, charter.training, _randomness, _silent, masks=masks)

@@ -27,9 +27,7 @@ log = structlog.get_logger()
 
 def schema_of_updates(study: Study, number: int) -> Schema:
     """That of an update of round `number`, of a site with the study's rank."""
-    full = study.charter.trained(tensors.schema_of(study.initial), None, number)
-    sketch = study.charter.sketch(number)
-    return sketch.schema(full) if sketch else full
+    return study.charter.sent(tensors.schema_of(study.initial), None, number)
 
 
 class PlainRounds:

@@ -32,7 +32,6 @@ from fedward_shared.privacy.unit import Unit
 from fedward_shared.rules import Rule
 from fedward_shared.secagg import graph
 from fedward_shared.secagg.ring import ring_for
-from fedward_shared.sketch import Sketch
 from fedward_shared.tensors import Schema
 from fedward_shared.terms import Digest, Name, Terms, describe
 
@@ -419,24 +418,17 @@ class Charter(Terms):
         alpha = self.adapter.alpha * rank / self.adapter.rank
         return self.adapter.model_copy(update={"rank": rank, "alpha": alpha})
 
-    def sent(self, initial: Schema, site: str, number: int) -> Schema:
+    def sent(self, initial: Schema, site: str | None, number: int) -> Schema:
         """What `site` sends in round `number`, of a study whose first tensors have this schema."""
-        full = self.trained(initial, site, number)
-        sketch = self.sketch(number)
-        return sketch.schema(full) if sketch else full
+        full, share = self.trained(initial, site, number), self.adapter.sketch
+        if share == 1:
+            return full
+        return {name: (names.sketched(shape, share),) for name, shape in full.items()}
 
     def trained(self, initial: Schema, site: str | None, number: int) -> Schema:
-        """The tensors of which that is a part: all, unless there is a sketch.
-
-        Of no `site`: those of one with the study's rank.
-        """
+        """The tensors of which that is all, or a sketch; without a `site`, those at the study's rank."""
         rank = (site and self.participant(site).rank) or self.adapter.rank
         return names.sent(initial, self.adapter.method, self.training.turn(number), rank)
-
-    def sketch(self, number: int) -> Sketch | None:
-        """Which numbers of these train in round `number`; None for all."""
-        share = self.adapter.sketch
-        return Sketch(share, self.digest, number) if share < 1 else None
 
     def handed_out(self, initial: Schema) -> Schema:
         """What every round hands out, to all sites alike."""

@@ -15,10 +15,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fedward_shared import names
+from fedward_shared.charter import Charter
 from fedward_shared.privacy.randomness import Randomness
 from fedward_shared.tensors import Schema, Tensors
 
 LABEL = "fedward/sketch/1"
+
+
+def of(charter: Charter, number: int) -> "Sketch | None":
+    """Which numbers train in round `number` of the charter; None for all."""
+    share = charter.adapter.sketch
+    return Sketch(share, charter.digest, number) if share < 1 else None
 
 
 @dataclass(frozen=True)
@@ -31,7 +39,7 @@ class Sketch:
 
     def schema(self, full: Schema) -> Schema:
         """What travels of tensors with the schema `full`: a row of numbers for each."""
-        return {name: (self._count(shape),) for name, shape in full.items()}
+        return {name: (names.sketched(shape, self.share),) for name, shape in full.items()}
 
     def taken(self, values: Tensors) -> Tensors:
         """The numbers of the subspace, in the order in which they lie in each tensor."""
@@ -54,10 +62,7 @@ class Sketch:
         ones = {name: torch.ones(count) for name, (count,) in self.schema(dict(full)).items()}
         return self.spread(ones, dict(full))
 
-    def _count(self, shape: tuple[int, ...]) -> int:
-        return max(1, round(self.share * math.prod(shape)))
-
     def _places(self, name: str, shape: tuple[int, ...]) -> NDArray[np.int64]:
         seed = f"{LABEL} {self.charter} {self.round} {name}".encode()
         drawn = Randomness(hashlib.sha256(seed).digest()).uniform(math.prod(shape))
-        return np.sort(np.argsort(drawn, kind="stable")[: self._count(shape)])
+        return np.sort(np.argsort(drawn, kind="stable")[: names.sketched(shape, self.share)])

@@ -8,6 +8,7 @@ from conftest import small_charter
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fedward_shared import sketch as sketches
 from fedward_shared.charter import AdapterTerms, AggregationTerms, Charter
 from fedward_shared.sketch import Sketch
 from fedward_shared.tensors import Schema
@@ -63,7 +64,7 @@ def test_a_charter_sends_what_its_sketch_says() -> None:
     sent = terms.sent(SCHEMA, "north", 1)
     assert sent == {"head.weight": (25,), "head.bias": (1,)}
     assert terms.trained(SCHEMA, "north", 1) == {"head.weight": (4, 25), "head.bias": (4,)}
-    assert small_charter(CHARTER).sketch(1) is None
+    assert sketches.of(small_charter(CHARTER), 1) is None
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 from conftest import texts
 
 from fedward_server.observer import Observer
+from fedward_shared import sketch as sketches
 from fedward_shared import tensors
 from fedward_shared.charter import AdapterTerms, SecureAggregationTerms
 from fedward_simulations.consortium import Consortium, Outcome, Recipe, World
@@ -26,7 +27,7 @@ def check_moves(outcome: Outcome, all_of_it: bool) -> None:
     """Each round moved its subspace, and nothing else."""
     starts = [outcome.study.adapter_before(number) for number in (1, 2, 3)]
     for number, (before, after) in enumerate(pairwise(starts), start=1):
-        sketch = outcome.study.charter.sketch(number)
+        sketch = sketches.of(outcome.study.charter, number)
         assert sketch is not None
         masks = sketch.masks(tensors.schema_of(before))
         for name, tensor in after.items():

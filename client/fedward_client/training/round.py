@@ -8,6 +8,7 @@ import torch
 from fedward_client.core import Grant, Offer
 from fedward_client.training.trainer import train
 from fedward_shared import adapters, tasks, tensors
+from fedward_shared import sketch as sketches
 from fedward_shared.charter import Charter
 from fedward_shared.errors import DataError
 from fedward_shared.privacy import clipping
@@ -52,7 +53,7 @@ class Training:
             granted.file,
         )
         _check_classes(examples, charter, offer.data)
-        before, sketch = self._model.exchanged(), charter.sketch(number)
+        before, sketch = self._model.exchanged(), sketches.of(charter, number)
         norms = clipping.read_norms(granted.norms)
         exact = train(
             self._model,
