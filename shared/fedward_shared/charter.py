@@ -379,15 +379,14 @@ class Charter(Terms):
     def _no_bound(self) -> str:
         """Why the bound of a coordinate cannot be derived, empty if it can (`privacy.reach`)."""
         privacy, terms = self.privacy, self.training
-        rate = max(terms.learning_rate, terms.head_learning_rate or 0.0)
         if privacy.mechanism == "none":
             return "nothing is clipped without DP"
         if privacy.adaptive_clipping is not None:
             return "adaptive clipping moves the clipping norm"
         if terms.optimizer != "sgd":
             return f"{terms.optimizer} divides by what it has seen"
-        if terms.proximal and (terms.momentum or terms.proximal * rate > 1):
-            return "a proximal term may overshoot with momentum, or with such a learning rate"
+        if terms.proximal and terms.momentum:
+            return "with momentum a proximal term may overshoot"
         return ""
 
     @property

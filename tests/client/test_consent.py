@@ -227,6 +227,19 @@ def test_a_review_says_what_will_happen(site: Site, terms: Charter) -> None:
     assert terms.digest in re.sub(r"[│\s]", "", console.export_text())
 
 
+def test_a_review_says_who_sees_the_update(site: Site, terms: Charter) -> None:
+    text = dict(review.sentences(terms, site))
+    assert "sees this site's change of the tensors by itself" in text["Who sees it"]
+    assert "under masks" not in text["What leaves"]
+    masks = SecureAggregationTerms(precision=10)
+    text = dict(review.sentences(terms.model_copy(update={"secure_aggregation": masks}), site))
+    minimum = terms.aggregation.minimum_cohort
+    assert f"gets the sum over {minimum} sites or more" in text["Who sees it"]
+    assert "even if 1 of the" in text["Who sees it"]
+    assert "rounded to 10 bits" in text["Who sees it"]
+    assert ", under masks" in text["What leaves"]
+
+
 @pytest.mark.parametrize(
     ("method", "said"),
     [

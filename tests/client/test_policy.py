@@ -14,7 +14,14 @@ from fedward_client import policy
 from fedward_client.ledger import Ledger
 from fedward_client.settings import DatasetSettings, SiteSettings
 from fedward_shared import base_models
-from fedward_shared.charter import WITHOUT_DP, AdapterTerms, Charter, TaskTerms, parse
+from fedward_shared.charter import (
+    WITHOUT_DP,
+    AdapterTerms,
+    Charter,
+    SecureAggregationTerms,
+    TaskTerms,
+    parse,
+)
 from fedward_shared.errors import (
     BudgetExceeded,
     CharterError,
@@ -386,12 +393,39 @@ def test_a_dataset_is_for_its_coordinators(
         assert f"coordinator is university, site.toml allows datasets.records {said}" in message
 
 
-def test_masks_that_no_charter_has_yet_can_be_asked_for(
+def masked(terms: dict[str, Any], colluding: int = 1) -> Charter:
+    """A charter with masks, a round of which needs two sites beside those that collude."""
+    names = ["south", "west", *(f"site{n}" for n in range(colluding))]
+    several = [participant("north", 24), *(participant(name, 20) for name in names)]
+    enough = {"minimum_cohort": colluding + 2}
+    masks = {"colluding": colluding}
+    return charter(terms, aggregation=enough, participants=several, secure_aggregation=masks)
+
+
+def test_where_masks_are_required_a_charter_needs_them(
     terms: dict[str, Any], settings: SiteSettings
 ) -> None:
     bound = settings.model_copy(update={"secure_aggregation": "required"})
     message = refused(charter(terms), bound, CharterError)
     assert 'updates are not masked, site.toml says secure_aggregation = "required"' in message
+    assert permit(masked(terms), bound)
+    verdicts = policy.verdicts(masked(terms), bound, key_of("north").public, NOW)
+    said = {verdict.line: verdict.text for verdict in verdicts}
+    assert "the coordinator sees sums of updates, of 3 sites or more" in said["secure_aggregation"]
+
+
+def test_masks_hold_against_as_many_as_the_site_reckons_with(
+    terms: dict[str, Any], settings: SiteSettings
+) -> None:
+    names = ["south", "west", "site0", "site1", "site2"]
+    known = {name: key_of(name).public.text for name in names}
+    two = settings.model_copy(update={"collusion": 2, "peers": known})
+    assert permit(masked(terms, colluding=2), two)
+    weak = masked(terms, colluding=2).model_copy(
+        update={"secure_aggregation": SecureAggregationTerms(colluding=1)}
+    )
+    message = refused(weak, two, CharterError)
+    assert "secure_aggregation.colluding is 1, site.toml says collusion = 2" in message
 
 
 def test_each_rule_has_its_verdict(terms: dict[str, Any], settings: SiteSettings) -> None:

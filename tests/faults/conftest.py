@@ -1,9 +1,10 @@
 """One consortium for each minimum cohort, masked or not, made once; a run strikes a copy of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from fedward_simulations.faults import consortium
 from fedward_simulations.faults.invariants import check
@@ -12,6 +13,14 @@ from fedward_simulations.faults.run import Ending, run
 from fedward_simulations.faults.world import World
 
 Strike = Callable[..., tuple[World, Ending, list[tuple[str, str]]]]
+
+
+@pytest.fixture(autouse=True)
+def without_log() -> Iterator[None]:
+    """A disk that is full is full for whatever the log is captured in, too."""
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

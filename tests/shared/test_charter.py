@@ -231,8 +231,8 @@ def test_a_wrong_term_of_the_masks_is_named(field: str, value: Any) -> None:
             "secure_aggregation.bound: adaptive clipping moves the clipping norm",
         ),
         (
-            {**masked(3), "training": {**GOOD["training"], "proximal": 1.0}},
-            "secure_aggregation.bound: a proximal term may overshoot",
+            {**masked(3), "training": {**GOOD["training"], "proximal": 0.5, "momentum": 0.5}},
+            "secure_aggregation.bound: with momentum a proximal term may overshoot",
         ),
         (
             {**masked(3), "training": {**GOOD["training"], "optimizer": "adam"}},

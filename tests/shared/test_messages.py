@@ -10,12 +10,16 @@ from hypothesis import strategies as st
 
 from fedward_shared.errors import RefusalCode
 from fedward_shared.messages import (
+    MASK_STAGES,
     Answer,
     Hello,
+    MaskAnswer,
+    MaskRequest,
     MessageError,
     Noted,
     ReceiptNote,
     Refusal,
+    Sharing,
     TrainRequest,
     Update,
     Welcome,
@@ -26,6 +30,7 @@ DECODERS: list[Callable[[RecordDict], object]] = [
     Hello.from_record,
     ReceiptNote.from_record,
     TrainRequest.from_record,
+    MaskRequest.from_record,
     answer_from_record,
 ]
 GOOD = [
@@ -36,23 +41,27 @@ GOOD = [
     Update("north", b"delivery", b"tensors").to_record(),
     Refusal("north", RefusalCode.BUDGET, b"objection").to_record(),
     Noted("north").to_record(),
+    MaskRequest("sha256:1", b"request", "shares", b"parcel").to_record(),
+    MaskAnswer("north", "reveal", b"parcel").to_record(),
+    Update("north", b"delivery", b"vector", masked=True).to_record(),
 ]
 UPDATE, REFUSAL = GOOD[4], GOOD[5]
 
 names = st.text(max_size=20)
 answers = st.one_of(
     st.builds(Welcome, names, st.binary(), st.binary()),
-    st.builds(Update, names, st.binary(), st.binary()),
+    st.builds(Update, names, st.binary(), st.binary(), st.booleans()),
+    st.builds(MaskAnswer, names, st.sampled_from(MASK_STAGES), st.binary()),
     st.builds(Refusal, names, st.sampled_from(RefusalCode), st.binary()),
     st.builds(Noted, names),
 )
 
 keys = st.sampled_from(
-    ["protocol", "answer", "charter", "challenge", "request", "site", "delivery", "code"]
+    ["protocol", "answer", "charter", "challenge", "request", "site", "delivery", "code", "stage"]
 )
 values = st.one_of(
     st.just(1),
-    st.sampled_from(["welcome", "update", "refusal", "budget", "north"]),
+    st.sampled_from(["welcome", "update", "masked", "masks", "keys", "refusal", "budget", "north"]),
     st.integers(-(2**63), 2**63 - 1),
     st.floats(),
     st.booleans(),
@@ -62,12 +71,12 @@ values = st.one_of(
 )
 arrays = st.builds(
     lambda kind, data: Array(dtype="uint8", shape=(len(data),), stype=kind, data=data),
-    st.sampled_from(["safetensors", "numpy.ndarray", ""]),
+    st.sampled_from(["safetensors", "masked", "numpy.ndarray", ""]),
     st.binary(max_size=8),
 )
 inner = st.one_of(
     st.dictionaries(keys | st.text(max_size=4), values).map(ConfigRecord),
-    st.dictionaries(st.sampled_from(["safetensors", "other"]), arrays).map(ArrayRecord),
+    st.dictionaries(st.sampled_from(["safetensors", "masked", "other"]), arrays).map(ArrayRecord),
     st.dictionaries(st.text(max_size=4), st.floats()).map(lambda found: MetricRecord(dict(found))),
 )
 foreign = st.dictionaries(st.sampled_from(["fedward", "tensors", "other"]), inner).map(RecordDict)
@@ -93,12 +102,22 @@ def test_an_answer_survives_the_bytes(answer: Answer) -> None:
     assert answer_from_record(carried(answer.to_record())) == answer
 
 
-@given(names, names, st.binary(), st.binary(), st.binary())
+@given(
+    names,
+    names,
+    st.binary(),
+    st.binary(),
+    st.binary(),
+    st.builds(Sharing, st.binary(), st.binary()),
+)
 def test_a_request_survives_the_bytes(
-    charter: str, challenge: str, asked: bytes, receipt: bytes, adapter: bytes
+    charter: str, challenge: str, asked: bytes, receipt: bytes, adapter: bytes, sharing: Sharing
 ) -> None:
-    request = TrainRequest(charter, asked, receipt, adapter)
+    request = TrainRequest(charter, asked, receipt, adapter, sharing)
     assert TrainRequest.from_record(carried(request.to_record())) == request
+    for stage in MASK_STAGES:
+        masks = MaskRequest(charter, asked, stage, receipt)
+        assert MaskRequest.from_record(carried(masks.to_record())) == masks
     hello = Hello(charter, challenge)
     assert Hello.from_record(carried(hello.to_record())) == hello
     note = ReceiptNote(charter, receipt)
@@ -155,6 +174,22 @@ def test_every_field_is_needed(record: RecordDict) -> None:
 def test_a_field_of_another_kind_is_named(name: str, value: object, named: str) -> None:
     with pytest.raises(MessageError, match=named):
         answer_from_record(with_field(UPDATE, name, value))
+
+
+@pytest.mark.parametrize("stage", ["", "training", "Keys"])
+def test_a_stage_is_one_of_the_four(stage: str) -> None:
+    for record in (GOOD[7], GOOD[8]):
+        with pytest.raises(MessageError, match="an unknown stage"):
+            (MaskRequest.from_record if record is GOOD[7] else answer_from_record)(
+                with_field(record, "stage", stage)
+            )
+
+
+def test_a_masked_vector_is_not_taken_for_tensors_nor_tensors_for_it() -> None:
+    masked = GOOD[9]
+    for said, record in (("update", masked), ("masked", UPDATE)):
+        with pytest.raises(MessageError, match="tensors are missing"):
+            answer_from_record(with_field(record, "answer", said))
 
 
 @pytest.mark.parametrize("code", ["", "BUDGET", "budget is 3 records short"])

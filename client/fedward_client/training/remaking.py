@@ -35,7 +35,8 @@ def _can_be_remade(node: Any) -> bool:
 
 
 def _remade(node: Any) -> torch.Tensor:
-    return _MAKERS[node.name()](node)
+    made: torch.Tensor = _MAKERS[node.name()](node)
+    return made
 
 
 def _activated(node: Any) -> torch.Tensor:
@@ -43,7 +44,7 @@ def _activated(node: Any) -> torch.Tensor:
 
 
 def _normed(node: Any) -> torch.Tensor:
-    x = node._saved_input.sub(node._saved_result1).mul_(node._saved_result2)
+    x: torch.Tensor = node._saved_input.sub(node._saved_result1).mul_(node._saved_result2)
     if node._saved_weight is not None:
         x.mul_(node._saved_weight)
     return x if node._saved_bias is None else x.add_(node._saved_bias)

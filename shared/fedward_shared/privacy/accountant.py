@@ -204,7 +204,8 @@ def noise_for(
 ) -> float:
     """The smallest noise multiplier σ (to 0.1 %) at which `steps` steps cost at most `target_epsilon`.
 
-    It is found the sooner the closer it is to `near`, and the larger the relative `tolerance`. Raises PrivacyError for terms that no noise can meet.
+    It is found the sooner the closer it is to `near`, and the larger the relative `tolerance`. Raises
+    PrivacyError for terms that no noise can meet.
     """
     if not (target_epsilon > 0 and math.isfinite(target_epsilon)):
         raise PrivacyError(f"ε is {target_epsilon}, expected a finite number above 0")
