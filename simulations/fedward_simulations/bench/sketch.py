@@ -55,7 +55,7 @@ def _measure(folder: Path, seed: int) -> Iterator[Measured]:
         probe = hospitals.entries_of(options, world)[1].recipe
         for share in SHARES:
             adapter = probe.adapter.model_copy(update={"sketch": share})
-            name = f"share-{share:g}-epsilon-{epsilon or 'none'}"
+            name = f"share-{round(1000 * share)}-epsilon-{round(epsilon or 0)}"
             recipe = replace(probe, adapter=adapter)
             outcome = consortium.run(name, recipe, epsilon, every_round=False)
             sent = sum(record.bytes_up for record in outcome.records)
