@@ -19,6 +19,7 @@ from fedward_client import egress
 from fedward_client.site import Site
 from fedward_client.training.trainer import train
 from fedward_shared import adapters, formats, pretrained, tasks, tensors
+from fedward_shared import sketch as sketches
 from fedward_shared.charter import Charter, TaskTerms
 from fedward_shared.privacy import accountant
 from fedward_shared.privacy.randomness import Randomness
@@ -100,12 +101,15 @@ def rehearse(
         started = time.perf_counter()
         examples = replace(model.prepare(records), owners=np.arange(count))
         encoding += time.perf_counter() - started
-        before = model.exchanged()
+        before, sketch = model.exchanged(), sketches.of(charter, number)
+        masks = sketch.masks(tensors.schema_of(before)) if sketch else {}
         started = time.perf_counter()
-        train(model, examples, permission.plan, charter.training, _randomness, _silent)
+        train(model, examples, permission.plan, charter.training, _randomness, _silent, masks=masks)
         measured[kind] = time.perf_counter() - started
         after = model.exchanged()
         update = {name: after[name] - before[name] for name in after}
+        if sketch:
+            update = sketch.taken(update)
         schema = charter.sent(tensors.schema_of(initial), site.name, number)
         bound = charter.aggregation.maximum_update_norm
         size = len(egress.clear(tensors.encode(update), schema, bound, site.name))

@@ -24,6 +24,7 @@ from fedward_server.requests import Requests
 from fedward_server.rounds import Round
 from fedward_server.studies import NOBODY, Study, StudyLock, registered
 from fedward_shared import base_models, tasks, tensors
+from fedward_shared import sketch as sketches
 from fedward_shared.errors import CohortError, FedwardError, StateError
 from fedward_shared.messages import RECEIPT, ReceiptNote
 from fedward_shared.report import RoundRecord
@@ -113,6 +114,9 @@ class Coordination:
         self, model: StudyModel, mean: Tensors, evaluation: Examples | None, number: int
     ) -> tuple[Tensors, Tensors, dict[str, float]]:
         """Adapter and optimiser state after the round's mean update, and how the model scores then."""
+        if sketch := sketches.of(self.charter, number):
+            full = self.charter.trained(tensors.schema_of(self.study.initial), None, number)
+            mean = sketch.spread(mean, full)
         adapter, state = optimizers.advance(
             self.charter.adapter.method,
             self.study.initial | self.study.adapter,

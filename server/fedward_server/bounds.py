@@ -20,7 +20,7 @@ ROUNDED_UP = 1.05
 
 LEAST, MOST = 1e-6, 1e6
 
-GRADIENT = 20.0
+GRADIENT = 10.0
 """Nobody clips without DP; averaged gradients that are longer than this are no training that works."""
 
 DRIFT = 10.0

@@ -14,7 +14,7 @@ from fedward_server.observer import Observer
 from fedward_server.requests import Requests
 from fedward_server.rounds import NOT_CHOSEN, SITE_ERROR, Ask, Round, chosen
 from fedward_server.studies import Study
-from fedward_shared import names, tensors
+from fedward_shared import tensors
 from fedward_shared.errors import CohortError
 from fedward_shared.messages import TRAIN, UNSHARED, Answer
 from fedward_shared.tensors import Schema
@@ -27,8 +27,7 @@ log = structlog.get_logger()
 
 def schema_of_updates(study: Study, number: int) -> Schema:
     """That of an update of round `number`, of a site with the study's rank."""
-    initial, terms = tensors.schema_of(study.initial), study.charter.adapter
-    return names.sent(initial, terms.method, study.charter.training.turn(number), terms.rank)
+    return study.charter.sent(tensors.schema_of(study.initial), None, number)
 
 
 class PlainRounds:

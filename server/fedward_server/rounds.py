@@ -108,7 +108,8 @@ class Round:
         try:
             delivery = self._delivery(site, answer, origin)
             spent = delivery.spent
-            layout = self.layout.at_rank(self.charter.adapter_at(site).rank)
+            rank = self.charter.participant(site).rank
+            layout = self.layout if rank is None else self.layout.at_rank(rank)
             row = layout.row(answer.update, origin)
             self.collector.add(site, row, self._weight(site))
         except (AdapterError, StatementError) as error:

@@ -74,7 +74,8 @@ class AdapterTerms(Terms):
     """Which low-rank tensors are trained, and which stay as they start (docs/explanation/methods.md).
 
     `alpha` / `rank` scales the adapter in the forward pass, and with it the adapter's share of a
-    clipped gradient. For `prefix-tuning`, `rank` is the number of positions before the text.
+    clipped gradient. For `prefix-tuning`, `rank` is the number of positions before the text. `sketch`:
+    which part of each tensor's numbers trains and travels in a round, drawn anew for each (`sketch.py`).
     """
 
     method: Literal[
@@ -93,6 +94,7 @@ class AdapterTerms(Terms):
     alpha: Positive = 8.0
     target_modules: tuple[str, ...] = ()
     layers: tuple[Annotated[int, Field(ge=0, le=10_000)], ...] = ()
+    sketch: Annotated[Decimal, Field(gt=0, le=1)] = 1.0
 
     @model_validator(mode="after")
     def _targets_fit_the_method(self) -> "AdapterTerms":
@@ -332,6 +334,16 @@ class Charter(Terms):
                 f"aggregation.buffer, aggregation.late: under {method} an update does not fit the "
                 "tensors of a later round"
             )
+        if self.adapter.sketch < 1 and METHODS[method].each:
+            raise ValueError(
+                f"adapter.sketch: under {method} the coordinator makes {METHODS[method].each}, and has "
+                "only some numbers of the factors"
+            )
+        if self.adapter.sketch < 1 and (terms.buffer or terms.late == "next-round"):
+            raise ValueError(
+                "adapter.sketch: an update of another round has other numbers, so with it there are no "
+                "buffer and no late updates"
+            )
         for name, rank in ranks.items():
             if rank > self.adapter.rank:
                 raise ValueError(
@@ -405,9 +417,16 @@ class Charter(Terms):
         alpha = self.adapter.alpha * rank / self.adapter.rank
         return self.adapter.model_copy(update={"rank": rank, "alpha": alpha})
 
-    def sent(self, initial: Schema, site: str, number: int) -> Schema:
+    def sent(self, initial: Schema, site: str | None, number: int) -> Schema:
         """What `site` sends in round `number`, of a study whose first tensors have this schema."""
-        rank = self.participant(site).rank or self.adapter.rank
+        full, share = self.trained(initial, site, number), self.adapter.sketch
+        if share == 1:
+            return full
+        return {name: (names.sketched(shape, share),) for name, shape in full.items()}
+
+    def trained(self, initial: Schema, site: str | None, number: int) -> Schema:
+        """The tensors of which that is all, or a sketch; without a `site`, those at the study's rank."""
+        rank = (site and self.participant(site).rank) or self.adapter.rank
         return names.sent(initial, self.adapter.method, self.training.turn(number), rank)
 
     def handed_out(self, initial: Schema) -> Schema:

@@ -4,6 +4,7 @@ Known without the model: a site's trusted side holds an update against the chart
 loads no model for it. What the coordinator makes of the updates is in `adapters`.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -100,6 +101,11 @@ def sent(
         for name, shape in initial.items()
         if trains(name, method, turn)
     }
+
+
+def sketched(shape: tuple[int, ...], share: float) -> int:
+    """How many numbers of a tensor of this shape `sketch.py` draws."""
+    return max(1, round(share * math.prod(shape)))
 
 
 def handed_out(initial: Mapping[str, tuple[int, ...]], method: str) -> dict[str, tuple[int, ...]]:

@@ -52,7 +52,7 @@ def test_without_dp_it_is_what_training_that_works_can_reach() -> None:
     slow, fast = (update_norm(charter(NONE, learning_rate=rate), SCHEMA) for rate in (1e-4, 1.0))
     assert slow is not None
     assert fast == pytest.approx(1e4 * slow, rel=0.15)
-    assert fast > 4 * 20.0
+    assert fast > 4 * 10.0
 
 
 def test_adaptive_clipping_has_room_to_go_up() -> None:

@@ -48,6 +48,7 @@ WRONG: dict[str, list[Any]] = {
     "adapter.method": ["dora", ""],
     "adapter.rank": [0, -1, 1025, 1.5],
     "adapter.alpha": [0, -1, NAN, INFINITY],
+    "adapter.sketch": [0, -0.1, 1.1, NAN],
     "adapter.target_modules": ["query"],
     "adapter.layers.0": [-1, 10_001, 2**60, 0.5],
     "privacy.mechanism": ["", "laplace"],

@@ -8,6 +8,7 @@ import torch
 from fedward_client.core import Grant, Offer
 from fedward_client.training.trainer import train
 from fedward_shared import adapters, tasks, tensors
+from fedward_shared import sketch as sketches
 from fedward_shared.charter import Charter
 from fedward_shared.errors import DataError
 from fedward_shared.privacy import clipping
@@ -52,7 +53,7 @@ class Training:
             granted.file,
         )
         _check_classes(examples, charter, offer.data)
-        before = self._model.exchanged()
+        before, sketch = self._model.exchanged(), sketches.of(charter, number)
         norms = clipping.read_norms(granted.norms)
         exact = train(
             self._model,
@@ -62,10 +63,13 @@ class Training:
             # A simulation seeds by this label: its studies draw alike, so that they compare in pairs.
             lambda purpose: randomness(f"{offer.site} {number} {purpose}"),
             _no_progress,
-            norms,
+            norms=norms,
+            masks=sketch.masks(tensors.schema_of(before)) if sketch else {},
         )
         averaging = adapters.averaging(charter.adapter.method)
         change = averaging.finished(before, self._model.exchanged()) | exact
+        if sketch:
+            change = sketch.taken(change)
         return tensors.encode(change), clipping.norms_text(norms)
 
 

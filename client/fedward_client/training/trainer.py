@@ -1,7 +1,8 @@
 """DP-SGD on one site for one round: the plan's sample of units, Opacus's clipping, the plan's noise."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -40,8 +41,12 @@ def train(
     streams: Streams,
     progress: Progress,
     norms: dict[str, float] | None = None,
+    masks: Mapping[str, torch.Tensor] = MappingProxyType({}),
 ) -> Tensors:
     """Trains `model` in place for one round by `plan`.
+
+    `masks`: 1 for each number of a tensor that may move, 0 for the others; all of a tensor that is not
+    named may. What may not move is neither clipped nor noised: it has no part in the mechanism.
 
     Gives what each tensor changes by where noise is distributed: as the difference of two float32
     tensors a change without noise would have their rounding, which the noise is not calibrated for.
@@ -59,6 +64,7 @@ def train(
     for part in parts:
         pull = _pull(part.tensors, terms.proximal, adapters.averaging(model.method))
         part.optimizer.register_step_pre_hook(pull)
+        part.optimizer.register_step_pre_hook(_confine(part.tensors, masks))
     private: list[PlanOptimizer] = []
     frozen = [p for p in model.parameters() if p.requires_grad and not _among(p, trained)]
     for parameter in frozen:
@@ -69,7 +75,8 @@ def train(
                 private = [
                     PlanOptimizer(part, plan, terms, streams, len(parts), norms) for part in parts
                 ]
-                run = _private_steps(model, examples, plan, private, streams, gradients)
+                confined = [(trained[name], mask) for name, mask in masks.items()]
+                run = _private_steps(model, examples, plan, private, streams, gradients, confined)
             else:
                 run = _plain_steps(model, examples, plan, parts, streams, gradients)
             for step, _ in enumerate(run, start=1):
@@ -154,6 +161,20 @@ def _pull(
     return pull
 
 
+def _confine(
+    moved: dict[str, nn.Parameter], masks: Mapping[str, torch.Tensor]
+) -> Callable[..., None]:
+    """Takes out of each step what may not move."""
+
+    def confine(*_: object) -> None:
+        for name in moved.keys() & masks.keys():
+            gradient = moved[name].grad
+            assert gradient is not None
+            gradient.mul_(masks[name])
+
+    return confine
+
+
 def _private_steps(
     model: StudyModel,
     examples: Examples,
@@ -161,6 +182,7 @@ def _private_steps(
     private: "list[PlanOptimizer]",
     streams: Streams,
     gradients: Gradients,
+    confined: list[tuple[Any, torch.Tensor]],
 ) -> Iterator[None]:
     moved = [parameter for optimizer in private for parameter in optimizer.params]
     units = _units(examples, plan, streams)
@@ -168,6 +190,8 @@ def _private_steps(
         pieces = list(units.pieces(sampled)) or [sampled]
         for number, piece in enumerate(pieces, start=1):
             _unit_gradients(model, gradients, examples, units, piece, moved)
+            for parameter, mask in confined:
+                parameter.grad_sample.mul_(mask)
             for optimizer in private:
                 optimizer.signal_skip_step(do_skip=number < len(pieces))
                 optimizer.step()

@@ -30,6 +30,7 @@ from fedward_simulations.bench import (
     masking_scale,
     methods,
     registration,
+    sketch,
 )
 from fedward_simulations.bench import bytes as traffic
 from fedward_simulations.bench.rows import Row, table
@@ -84,6 +85,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "masking-scale": Benchmark("How masking grows", masking_scale.run),
     "methods": Benchmark("Adapter methods beside each other", methods.run, resumable=True),
     "registration": Benchmark("Registering a dataset at a site", registration.run),
+    "sketch": Benchmark("Training a part of the numbers in each round", sketch.run, resumable=True),
 }
 
 

@@ -155,8 +155,8 @@ def _complete(world: World, real: Wrapped) -> Wrapped:
 
 
 def _train(world: World, real: Wrapped) -> Wrapped:
-    def train(*terms: Any) -> Any:
-        *given, progress, norms = terms
+    def train(*terms: Any, **more: Any) -> Any:
+        *given, progress = terms
 
         def stepped(done: int, of: int) -> None:
             progress(done, of)
@@ -165,7 +165,7 @@ def _train(world: World, real: Wrapped) -> Wrapped:
 
         world.passes("train.before")
         world.training()
-        exact = real(*given, stepped, norms)
+        exact = real(*given, stepped, **more)
         world.passes("train.after")
         return exact
 

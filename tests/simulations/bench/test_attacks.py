@@ -70,7 +70,7 @@ def run(world: World, recipe: Recipe, hostile: int, terms: Mapping[str, object])
     federation.run_sites(folder, sites, Observer(), "in-process")
     study = Study(folder)
     study.read()
-    return torch.cat([tensor.ravel() for tensor in study.adapter.values()])
+    return torch.cat([study.adapter[name].ravel() for name in sorted(study.adapter)])
 
 
 def test_a_median_withstands_what_the_mean_follows(world: World, recipe: Recipe) -> None:
