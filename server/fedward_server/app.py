@@ -16,6 +16,7 @@ from flwr.serverapp import Grid, ServerApp
 from fedward_server import optimizers
 from fedward_server.asking import Sender
 from fedward_server.attempts import Attempts
+from fedward_server.conduct import Conduct
 from fedward_server.gathering import Gathering
 from fedward_server.masked import MaskedRound
 from fedward_server.observer import Observer
@@ -73,9 +74,9 @@ class Coordination:
         deadline = self.charter.aggregation.round_deadline_seconds
         self.sender = Sender(grid, deadline, study.settings.poll_seconds)
         self.gathering = Gathering(self.sender, self.charter, study.settings.gather_seconds)
-        parts = (study, self.sender, self.gathering, self.requests, observer)
-        self.rounds = PlainRounds(*parts)
-        self.attempts = Attempts(*parts)
+        conduct = Conduct(study, self.sender, self.gathering, self.requests, observer)
+        self.rounds = PlainRounds(conduct)
+        self.attempts = Attempts(conduct)
 
     def run(self) -> None:
         """All rounds that are still to do. Raises CohortError if too few sites are there for one."""

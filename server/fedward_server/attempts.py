@@ -14,14 +14,13 @@ import structlog
 from flwr.app import RecordDict
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from fedward_server.asking import Asking, Sender
-from fedward_server.gathering import Gathering
+from fedward_server.asking import Asking
+from fedward_server.conduct import Conduct
 from fedward_server.masked import MaskedRound
-from fedward_server.observer import Observer
 from fedward_server.plain import schema_of_updates
-from fedward_server.requests import Requests, TrainRecord
+from fedward_server.requests import TrainRecord
 from fedward_server.rounds import SITE_ERROR, chosen
-from fedward_server.studies import Study, keep
+from fedward_server.studies import keep
 from fedward_shared import tensors
 from fedward_shared.errors import AdapterError, CohortError, RoundAbandoned, StateError
 from fedward_shared.messages import MASKS, TRAIN, Answer, MaskRequest, Sharing, stage_of
@@ -80,21 +79,10 @@ class AttemptBook:
 class Attempts:
     """Runs the masked rounds of one study."""
 
-    def __init__(
-        self,
-        study: Study,
-        sender: Sender,
-        gathering: Gathering,
-        requests: Requests,
-        observer: Observer,
-    ) -> None:
-        self._study = study
-        self._charter = study.charter
-        self._sender = sender
-        self._gathering = gathering
-        self._requests = requests
-        self._observer = observer
-        self._book = AttemptBook(study.folder)
+    def __init__(self, conduct: Conduct) -> None:
+        self._with = conduct
+        self._charter = conduct.charter
+        self._book = AttemptBook(conduct.study.folder)
 
     def run(self, number: int) -> MaskedRound:
         """The last attempt at round `number`, done or abandoned.
@@ -122,13 +110,13 @@ class Attempts:
 
     def _chosen(self, number: int) -> dict[str, int]:
         """The sites that are there and belong to the round's cohort."""
-        nodes = self._gathering.connected()
+        nodes = self._with.gathering.connected()
         return {site: nodes[site] for site in chosen(self._charter, number, nodes, 0)}
 
     def _attempt(self, number: int, nodes: Mapping[str, int]) -> MaskedRound:
         round_ = self._opened(number, self._book.begin(number), nodes)
-        request = self._requests.round(number, round_.attempt)
-        train = self._requests.training(number, request, nodes)
+        request = self._with.requests.round(number, round_.attempt)
+        train = self._with.requests.training(number, request, nodes)
         while not (round_.done or round_.abandoned):
             if round_.stage == "survivors":
                 self._book.agreeing()
@@ -141,11 +129,11 @@ class Attempts:
         return round_
 
     def _opened(self, number: int, attempt: int, nodes: Mapping[str, int]) -> MaskedRound:
-        adapter, now = self._study.adapter, time.monotonic()
-        digest, schema = tensors.digest(adapter), schema_of_updates(self._study, number)
+        adapter, now = self._with.study.adapter, time.monotonic()
+        digest, schema = tensors.digest(adapter), schema_of_updates(self._with.study, number)
         asked = frozenset(nodes)
         round_ = MaskedRound(number, attempt, self._charter, digest, schema, now, asked)
-        round_.missing |= self._gathering.refused
+        round_.missing |= self._with.gathering.refused
         return round_
 
     def _ask(
@@ -156,9 +144,9 @@ class Attempts:
         asked = {site: node for site, node in nodes.items() if site in round_.asked}
         records = {site: self._record(round_, site, request, train) for site in asked}
         kind = TRAIN if training else MASKS
-        asking = Asking(self._sender, kind, str(number), records, asked)
+        asking = Asking(self._with.sender, kind, str(number), records, asked)
         if training:
-            self._observer.round_opened(number, sorted(asked))
+            self._with.observer.round_opened(number, sorted(asked))
 
         def take(site: str, answer: Answer | None) -> None:
             if answer is None:
@@ -168,7 +156,7 @@ class Attempts:
             if site in round_.dropped:
                 log.warning("site lost", round=number, site=site, stage=round_.stage)
             if training:
-                self._observer.answered(number, site)
+                self._with.observer.answered(number, site)
 
         asking.until_closed(round_, take)
 

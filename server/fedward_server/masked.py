@@ -11,9 +11,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from fedward_server.rounds import LATER, NO_REPLY, NOT_CONNECTED
-from fedward_shared import canonical, tensors
-from fedward_shared.assurances import Delivery
+from fedward_server.rounds import LATER, NO_REPLY, NOT_CONNECTED, Ask, delivered
+from fedward_shared import tensors
 from fedward_shared.charter import Charter
 from fedward_shared.errors import AdapterError, AggregationError, RefusalCode, StatementError
 from fedward_shared.masked import MaskedTerms
@@ -153,10 +152,8 @@ class MaskedRound:
 
     def _add_vector(self, site: str, answer: Update) -> None:
         origin = f"masked update of {site}"
-        delivery = Delivery.read_of(answer.delivery, self.charter, site, origin)
-        about = (delivery.round, delivery.adapter, delivery.update)
-        if about != (self.number, self.adapter, canonical.digest(answer.update)):
-            raise StatementError(f"{origin}: it was made for another round, or is another one")
+        ask = Ask(self.number, self.adapter, self.opened_at)
+        delivery = delivered(answer, self.charter, ask, origin)
         spent = delivery.spent
         self._aggregator.add_vector(site, answer.update)
         self.updates[site] = delivery.update

@@ -6,12 +6,10 @@ from collections.abc import Mapping
 import structlog
 from flwr.app import RecordDict
 
-from fedward_server.asking import Asking, Sender
+from fedward_server.asking import Asking
 from fedward_server.collecting import collector
-from fedward_server.gathering import Gathering
+from fedward_server.conduct import Conduct
 from fedward_server.layout import Layout
-from fedward_server.observer import Observer
-from fedward_server.requests import Requests
 from fedward_server.rounds import NOT_CHOSEN, SITE_ERROR, Ask, Round, chosen
 from fedward_server.studies import Study
 from fedward_shared import tensors
@@ -33,20 +31,9 @@ def schema_of_updates(study: Study, number: int) -> Schema:
 class PlainRounds:
     """Runs the rounds of one study."""
 
-    def __init__(
-        self,
-        study: Study,
-        sender: Sender,
-        gathering: Gathering,
-        requests: Requests,
-        observer: Observer,
-    ) -> None:
-        self._study = study
-        self._charter = study.charter
-        self._sender = sender
-        self._gathering = gathering
-        self._requests = requests
-        self._observer = observer
+    def __init__(self, conduct: Conduct) -> None:
+        self._with = conduct
+        self._charter = conduct.charter
         self._late: dict[str, Ask] = {}
         """Sites that the next round has asked already, in an earlier one."""
         self._under_way: dict[str, str] = {}
@@ -54,17 +41,17 @@ class PlainRounds:
 
     def run(self, number: int) -> Round:
         """Round `number`, closed. Raises CohortError where fewer updates came than the charter wants."""
-        nodes = self._gathering.connected()
+        nodes = self._with.gathering.connected()
         asked, under_way = self._asked(number, nodes)
         round_ = self._opened(number, asked)
         round_.missing |= dict.fromkeys(nodes.keys() - asked.keys(), NOT_CHOSEN)
-        round_.missing |= self._gathering.refused
+        round_.missing |= self._with.gathering.refused
         if len(asked) < self._charter.aggregation.minimum_cohort:
             raise CohortError(_too_few(round_))
         targets = {s: nodes[s] for s in sorted(asked, key=lambda s: (asked[s].round, s))}
         records = self._records(asked)
-        asking = Asking(self._sender, TRAIN, str(number), records, targets, under_way)
-        self._observer.round_opened(number, sorted(asked))
+        asking = Asking(self._with.sender, TRAIN, str(number), records, targets, under_way)
+        self._with.observer.round_opened(number, sorted(asked))
         asking.until_closed(round_, lambda site, answer: self._take(round_, site, answer))
         self._late = round_.carried
         self._under_way = {m: site for m, site in asking.waiting.items() if site in self._late}
@@ -73,9 +60,9 @@ class PlainRounds:
         return round_
 
     def _opened(self, number: int, asked: Mapping[str, Ask]) -> Round:
-        layout = Layout(schema_of_updates(self._study, number))
-        start = self._study.initial | self._study.adapter
-        folder = self._study.folder / UPDATES_FOLDER
+        layout = Layout(schema_of_updates(self._with.study, number))
+        start = self._with.study.initial | self._with.study.adapter
+        folder = self._with.study.folder / UPDATES_FOLDER
         return Round(
             number, self._charter, asked, layout, collector(self._charter, layout, start, folder)
         )
@@ -90,7 +77,7 @@ class PlainRounds:
         """
         now = time.monotonic()
         expired = now - self._charter.aggregation.round_deadline_seconds
-        late = self._study.history[-1].late
+        late = self._with.study.history[-1].late
         asked = {
             site: ask
             for site, ask in self._late.items()
@@ -105,14 +92,14 @@ class PlainRounds:
         return asked, under_way
 
     def _ask(self, number: int, now: float) -> Ask:
-        return Ask(number, tensors.digest(self._study.adapter_before(number)), now)
+        return Ask(number, tensors.digest(self._with.study.adapter_before(number)), now)
 
     def _records(self, asked: Mapping[str, Ask]) -> dict[str, RecordDict]:
         """What each site gets: its own round's signed request and adapter, and its last receipt."""
         records: dict[str, RecordDict] = {}
         for number in {ask.round for ask in asked.values()}:
             sites = [site for site, ask in asked.items() if ask.round == number]
-            train = self._requests.training(number, self._requests.round(number), sites)
+            train = self._with.requests.training(number, self._with.requests.round(number), sites)
             records |= {site: train(site, UNSHARED) for site in sites}
         return records
 
@@ -123,7 +110,7 @@ class PlainRounds:
             round_.offer(site, answer)
         if site in round_.missing:
             log.warning("site missing", round=round_.number, site=site, reason=round_.missing[site])
-        self._observer.answered(round_.number, site)
+        self._with.observer.answered(round_.number, site)
 
 
 def _too_few(round_: Round) -> str:

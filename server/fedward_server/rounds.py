@@ -51,6 +51,15 @@ class Ask:
     at: float
 
 
+def delivered(answer: Update, charter: Charter, ask: Ask, origin: str) -> Delivery:
+    """What the site has signed. Raises StatementError unless it is about this very update."""
+    delivery = Delivery.read_of(answer.delivery, charter, answer.site, origin)
+    about = (delivery.round, delivery.adapter, delivery.update)
+    if about != (ask.round, ask.adapter, canonical.digest(answer.update)):
+        raise StatementError(f"{origin}: it was made for another round, or is another one")
+    return delivery
+
+
 @dataclass
 class Round:
     """Round `number` of the study. `asked`: the sites that got a request, for this round or before.
@@ -106,7 +115,7 @@ class Round:
         origin = f"update of {site}"
         self.bytes_up += len(answer.update)
         try:
-            delivery = self._delivery(site, answer, origin)
+            delivery = delivered(answer, self.charter, self.asked[site], origin)
             spent = delivery.spent
             rank = self.charter.participant(site).rank
             layout = self.layout if rank is None else self.layout.at_rank(rank)
@@ -137,15 +146,6 @@ class Round:
         else:
             self.missing[site] = reason
             self.late[site] = self.asked[site]
-
-    def _delivery(self, site: str, answer: Update, origin: str) -> Delivery:
-        """What the site has signed. Raises StatementError unless it is about this very update."""
-        delivery = Delivery.read_of(answer.delivery, self.charter, site, origin)
-        ask = self.asked[site]
-        about = (delivery.round, delivery.adapter, delivery.update)
-        if about != (ask.round, ask.adapter, canonical.digest(answer.update)):
-            raise StatementError(f"{origin}: it was made for another round, or is another one")
-        return delivery
 
     def fail(self, site: str, reason: str) -> None:
         """No usable answer of `site` will come."""
