@@ -15,7 +15,8 @@ from client.home import (
     Home,
     requested,
 )
-from conftest import COORDINATOR, LABELS, key_of, texts
+from client.steps import model_and_examples
+from conftest import COORDINATOR, LABELS, adapter_terms, key_of, texts
 from flwr.supercore.task_identity import TaskIdentity
 
 from fedward_client import consent
@@ -43,6 +44,8 @@ from fedward_shared.charter import (
 from fedward_shared.messages import (
     TrainRequest,
 )
+from fedward_shared.tasks.base import StudyModel
+from fedward_shared.tasks.examples import Examples
 
 
 @pytest.fixture(scope="module")
@@ -111,3 +114,10 @@ def found(
 @pytest.fixture
 def home(found: Callable[[str], Home]) -> Home:
     return found("home")
+
+
+@pytest.fixture(params=["lora-xs", "ffa-lora", "lora"])
+def setup(
+    request: pytest.FixtureRequest, tiny_bert_folder: Path, task: TaskTerms
+) -> tuple[StudyModel, Examples]:
+    return model_and_examples(tiny_bert_folder, task, adapter_terms(request.param))
