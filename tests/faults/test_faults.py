@@ -15,11 +15,15 @@ from rich.console import Console
 from fedward_client import reconciliation
 from fedward_client.ledger import Ledger, Spending
 from fedward_client.masking import Masks
+from fedward_server import rounds
 from fedward_server.app import Coordination
 from fedward_server.attempts import AttemptBook
 from fedward_server.fold import Fold
-from fedward_server.rounds import Round
+from fedward_server.rounds import Ask, Round
+from fedward_shared.assurances import Delivery
+from fedward_shared.charter import Charter
 from fedward_shared.errors import InvariantViolated
+from fedward_shared.messages import Update
 from fedward_shared.privacy import accountant
 from fedward_shared.privacy.plan import Event
 from fedward_shared.secagg.party import Party
@@ -326,13 +330,11 @@ def test_a_coordinator_that_counts_an_update_of_another_round_is_caught(
         if site == "north":
             kept.append(answer)
             answer = kept[0]
-            monkeypatch.setattr(Round, "_delivery", believes)
+            monkeypatch.setattr(rounds, "delivered", believes)
         real(round_, site, answer)
 
-    def believes(round_: Round, site: str, answer: Any, origin: str) -> Any:
-        from fedward_shared.assurances import Delivery
-
-        return Delivery.read_of(answer.delivery, round_.charter, site, origin)
+    def believes(answer: Update, charter: Charter, _: Ask, origin: str) -> Delivery:
+        return Delivery.read_of(answer.delivery, charter, answer.site, origin)
 
     monkeypatch.setattr(Round, "offer", offer)
     _, _, broken = strike()
