@@ -232,7 +232,7 @@ class Federation:
             os.kill(pid, signal.SIGKILL)
         return killed
 
-    def stop_site(self, index: int, timeout_s: float = 60) -> int:
+    def stop_site(self, index: int, timeout_s: float = 180) -> int:
         """SIGTERM, as systemd would; the exit code."""
         process = self._processes[f"site-{index}"]
         process.terminate()
