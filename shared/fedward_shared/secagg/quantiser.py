@@ -50,19 +50,18 @@ class Quantiser:
         Rounding is stochastic: up with the probability of the part that is cut off, so that the
         mean is the value itself, to 2^-33 of a step. Raises AdapterError for NaN or infinity.
         """
-        top = largest(self.precision)
+        top = largest(self.precision) * _ONE
         numbers = ring.zeros(values.size)
         for at in chunks(values.size):
-            scaled = values[at].astype(np.float64)
-            if not np.isfinite(scaled).all():
+            if not np.isfinite(values[at]).all():
                 raise AdapterError("an update that is to be masked holds NaN or infinity")
-            scaled *= top / self.bound
+            scaled = np.multiply(values[at], top / self.bound, dtype=np.float64)
             np.clip(scaled, -top, top, out=scaled)
-            scaled *= _ONE
             fixed = np.rint(scaled, out=scaled).astype(np.int64)
             fixed += randomness.words32(fixed.size)
             fixed >>= FRACTION
-            fixed *= weight
+            if weight != 1:
+                fixed *= weight
             numbers[at] = ring.from_signed(fixed)
         return numbers
 
