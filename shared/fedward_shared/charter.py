@@ -24,7 +24,6 @@ from fedward_shared.errors import CharterError, PrivacyError
 from fedward_shared.files import write_atomically
 from fedward_shared.identity import KeyText, PublicKey, SigningKey
 from fedward_shared.names import METHODS
-from fedward_shared.privacy import accountant
 from fedward_shared.privacy.clipping import AdaptiveClipping
 from fedward_shared.privacy.plan import Event, TrainingPlan
 from fedward_shared.privacy.reach import reach
@@ -506,6 +505,9 @@ class Charter(Terms):
         """Raises CharterError if the schedule costs more than the ε the charter states."""
         if self.privacy.mechanism == "none":
             return
+        # A second to import, and most processes that read a charter never ask.
+        from fedward_shared.privacy import accountant
+
         cost = accountant.epsilon(self.schedule, self.privacy.delta)
         if self.privacy.epsilon is None or cost > self.privacy.epsilon:
             raise CharterError(
