@@ -1,9 +1,9 @@
 """All adapter methods side by side: two tasks, ε = 1, 3, 8 and none, several seeds.
 
 First the learning rate of each kind of method is chosen among three on a seed of its own, at one ε, by
-the loss; a rule (`method_tasks`) carries it to the other methods of the kind and to the other ε. A run
-that is done is one file in `runs/`; whoever starts the benchmark again in the same folder goes on after
-the last one. `tables.md` says what is there so far.
+the loss; a rule (`method_tasks`) carries it to the other methods of the kind and to the other ε. The
+runs that are done are in one file for each task; whoever starts the benchmark again in the same folder
+goes on after the last one. `tables.md` says what is there so far.
 """
 
 import json
@@ -47,7 +47,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Of its file and its study, whose name has no points."""
+        """Of its study; it has no points."""
         budget = "without-dp" if self.epsilon is None else f"epsilon-{self.epsilon:g}"
         name = f"{self.task}-{self.method}-{budget}-seed-{self.seed}-rate-{self.rate:g}"
         return name.replace(".", "_") + ("-masked" if self.masks else "")
@@ -69,20 +69,18 @@ class Comparison:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.found: list[Measured] = []
+        self.found = [measured for task in TASKS for measured in read(folder, task)]
 
     def all(self) -> list[Measured]:
-        """Every run, those that are done already from their files."""
+        """Every run that is not done yet; then all."""
         for slow in (False, True):
             methods = [method for method in METHODS if (method in SLOW) == slow]
-            for task in TASKS:
-                chosen = {m: self._rate(task, m) for m in methods if m in task.methods}
-                self.write(task.name, chosen)
             for seed in SEEDS:
                 for task in TASKS:
                     for method, epsilon in self._cells(task, methods):
                         rate = self._rate(task, method)
                         self.measure(task, Run(task.name, method, epsilon, seed, rate))
+        self.write_tables()
         return self.found
 
     def _cells(self, task: Task, methods: Sequence[str]) -> Iterator[tuple[str, float | None]]:
@@ -99,20 +97,21 @@ class Comparison:
         return min(losses, key=losses.__getitem__)
 
     def measure(self, task: Task, run: Run) -> Measured:
-        """Runs it, unless its file is there."""
-        path = self.folder / "runs" / f"{run.name}.json"
-        if path.is_file():
-            content = json.loads(path.read_text("utf-8"))
-            measured = Measured(**{**content, "run": Run(**content["run"])})
-        else:
-            measured = self._measure(task, run)
-            write_atomically(path, json.dumps(asdict(measured), indent=1).encode())
-        if measured not in self.found:
-            self.found.append(measured)
-            write_atomically(
-                self.folder / TABLES_FILE, "\n".join([*tables(self.found), ""]).encode()
-            )
+        """Runs it, unless that was done before."""
+        for measured in self.found:
+            if measured.run == run:
+                return measured
+        measured = self._measure(task, run)
+        self.found.append(measured)
+        own = [asdict(one) for one in self.found if one.run.task == task.name]
+        write_atomically(_file(self.folder, task), json.dumps(own, indent=0).encode())
+        self.write_tables()
         return measured
+
+    def write_tables(self) -> None:
+        """What is there so far, for people."""
+        lines = [*tables(self.found), ""]
+        write_atomically(self.folder / TABLES_FILE, "\n".join(lines).encode())
 
     def _measure(self, task: Task, run: Run) -> Measured:
         world = _world(task, run.seed, self.folder / "worlds" / f"{task.name}-{run.seed}")
@@ -134,11 +133,18 @@ class Comparison:
         shutil.rmtree(world.folder / run.name)  # checkpoints; only the figures are kept
         return measured
 
-    def write(self, task: str, chosen: dict[str, float]) -> None:
-        """Which rates were chosen."""
-        path = self.folder / f"rates-{task}.json"
-        before = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-        write_atomically(path, json.dumps({**before, **chosen}, indent=1).encode())
+
+def _file(folder: Path, task: Task) -> Path:
+    return folder / f"{task.name}.json"
+
+
+def read(folder: Path, task: Task) -> list[Measured]:
+    """The runs of a task that are in its file."""
+    path = _file(folder, task)
+    if not path.is_file():
+        return []
+    content = json.loads(path.read_text("utf-8"))
+    return [Measured(**{**one, "run": Run(**one["run"])}) for one in content]
 
 
 @lru_cache(maxsize=1)

@@ -61,21 +61,26 @@ def test_it_goes_on_where_it_stopped_and_says_the_same(
     assert len(started) == 2 + 2 * 2
     tables = (tmp_path / "tables.md").read_text("utf-8")
     del started[:]
-    (lost, *_) = sorted((tmp_path / "runs").glob("small-fedsvd-epsilon-8-*"))
-    lost.unlink()
+    kept = tmp_path / "small.json"
+    runs = json.loads(kept.read_text("utf-8"))
+    (lost, *_) = [one for one in runs if one["run"]["method"] == "fedsvd"]
+    kept.write_text(json.dumps([one for one in runs if one != lost]), "utf-8")
+    (tmp_path / "tables.md").unlink()
     assert methods.run(tmp_path) == rows
-    assert [f"{name}.json" for name in started] == [lost.name]
+    assert started == [methods.Run(**lost["run"]).name]
     assert (tmp_path / "tables.md").read_text("utf-8") == tables
 
-    found = [
-        json.loads(path.read_text())
-        for path in (tmp_path / "runs").glob("small-fedsvd-epsilon-8-*")
-    ]
+    found = [one for one in runs if one["run"]["method"] == "fedsvd"]
     (own,) = [line for line in tables.splitlines() if line.startswith("| fedsvd |")]
-    chosen = json.loads((tmp_path / "rates-small.json").read_text())
-    assert chosen["fedsvd"] == chosen["ffa-lora"]
+    chosen = found[0]["run"]["rate"]
+    tuned = {
+        one["scores"]["loss"]: one["run"]["rate"]
+        for one in runs
+        if one["run"]["seed"] == methods.TUNING_SEED
+    }
+    assert chosen == tuned[min(tuned)]
     mean = sum(one["scores"]["accuracy"] for one in found) / 2
-    assert own.startswith(f"| fedsvd | {chosen['fedsvd']:g} | {mean:.3f} ± ")
+    assert own.startswith(f"| fedsvd | {chosen:g} | {mean:.3f} ± ")
     # B goes up, A and B down, and the head both ways.
     assert own.endswith(f"| {found[0]['bytes_up']:,} | {found[0]['bytes_down']:,} |")
     assert found[0]["bytes_up"] < found[0]["bytes_down"]
