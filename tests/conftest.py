@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from fedward_shared.charter import (
+from fedward_shared.charter import Charter
+from fedward_shared.charter_terms import (
     AdapterTerms,
     AggregationTerms,
     BaseModelTerms,
-    Charter,
     Participant,
     Party,
     PrivacyTerms,

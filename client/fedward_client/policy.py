@@ -13,7 +13,8 @@ from pathlib import Path
 from fedward_client.ledger import Limit
 from fedward_client.settings import DatasetSettings, SiteSettings
 from fedward_shared import base_models
-from fedward_shared.charter import WITHOUT_DP, Charter
+from fedward_shared.charter import Charter
+from fedward_shared.charter_terms import WITHOUT_DP
 from fedward_shared.errors import (
     CharterError,
     DataError,

@@ -20,7 +20,8 @@ from fedward_client.site import Site
 from fedward_client.training.trainer import train
 from fedward_shared import adapters, formats, pretrained, tasks, tensors
 from fedward_shared import sketch as sketches
-from fedward_shared.charter import Charter, TaskTerms
+from fedward_shared.charter import Charter
+from fedward_shared.charter_terms import TaskTerms
 from fedward_shared.privacy import accountant
 from fedward_shared.privacy.randomness import Randomness
 from fedward_shared.privacy.unit import Unit

@@ -10,7 +10,7 @@ import typer
 from fedward_server.commands.coordinator import HERE, HomeFolder, coordinator
 
 if TYPE_CHECKING:
-    from fedward_shared.charter import Participant
+    from fedward_shared.charter_terms import Participant
 
 __all__ = ["coordinator", "study"]
 
@@ -85,7 +85,7 @@ def draft(
 def _participant(text: str, home: Path) -> "Participant":
     from pydantic import ValidationError
 
-    from fedward_shared.charter import Participant
+    from fedward_shared.charter_terms import Participant
     from fedward_shared.errors import FedwardError, UsageError
     from fedward_shared.terms import describe
 

@@ -3,7 +3,7 @@
 import torch
 
 from fedward_shared import adapters
-from fedward_shared.charter import AggregationTerms
+from fedward_shared.charter_terms import AggregationTerms
 from fedward_shared.tensors import Tensors
 
 SECOND_MOMENT = 0.99

@@ -73,14 +73,6 @@ def sign(kind: str, body: dict[str, Any], *keys: SigningKey) -> Statement:
     return Statement(kind, body, tuple(sorted(signatures, key=lambda s: s.key.text)))
 
 
-def countersign(statement: Statement, key: SigningKey) -> Statement:
-    """The statement with one more signature."""
-    kept = [signature for signature in statement.signatures if signature.key != key.public]
-    added = Signature(key.public, key.sign(_signed_bytes(statement.kind, statement.body)))
-    ordered = sorted([*kept, added], key=lambda signature: signature.key.text)
-    return Statement(statement.kind, statement.body, tuple(ordered))
-
-
 def decode(data: bytes, kind: str, origin: str) -> Statement:
     """The statement in `data`, whose every signature is right.
 

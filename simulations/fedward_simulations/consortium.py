@@ -20,12 +20,12 @@ from fedward_server.observer import Observer
 from fedward_server.studies import STUDY_FILE, StartSettings, Study
 from fedward_shared import base_models, records, tasks, tensors
 from fedward_shared import charter as charters
-from fedward_shared.charter import (
+from fedward_shared.charter import Charter
+from fedward_shared.charter_terms import (
     WITHOUT_DP,
     AdapterTerms,
     AggregationTerms,
     BaseModelTerms,
-    Charter,
     Participant,
     Party,
     PrivacyTerms,

@@ -30,11 +30,11 @@ from fedward_shared import (
     tensors,
 )
 from fedward_shared import charter as charters
-from fedward_shared.charter import (
+from fedward_shared.charter import Charter
+from fedward_shared.charter_terms import (
     AdapterTerms,
     AggregationTerms,
     BaseModelTerms,
-    Charter,
     Participant,
     Party,
     PrivacyTerms,

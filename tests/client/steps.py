@@ -10,7 +10,7 @@ from conftest import texts
 
 from fedward_client.training.trainer import train
 from fedward_shared import adapters, tasks, tensors
-from fedward_shared.charter import AdapterTerms, TaskTerms, TrainingTerms
+from fedward_shared.charter_terms import AdapterTerms, TaskTerms, TrainingTerms
 from fedward_shared.privacy.plan import TrainingPlan
 from fedward_shared.privacy.randomness import Randomness
 from fedward_shared.tasks.base import StudyModel

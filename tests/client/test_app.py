@@ -40,11 +40,8 @@ from fedward_shared import (
     tensors,
 )
 from fedward_shared.assurances import Objection, Presence
-from fedward_shared.charter import (
-    Charter,
-    Participant,
-    parse,
-)
+from fedward_shared.charter import Charter, parse
+from fedward_shared.charter_terms import Participant
 from fedward_shared.errors import (
     CharterError,
     FedwardError,

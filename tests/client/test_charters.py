@@ -13,7 +13,8 @@ from fedward_client.charters import ApprovedCharters
 from fedward_shared import charter as charters
 from fedward_shared import statements, tensors
 from fedward_shared.assurances import Choice, Decision, check_approved
-from fedward_shared.charter import CHARTER_FILE, INITIAL_FILE, Charter, PrivacyTerms, TrainingTerms
+from fedward_shared.charter import CHARTER_FILE, INITIAL_FILE, Charter
+from fedward_shared.charter_terms import PrivacyTerms, TrainingTerms
 from fedward_shared.errors import CharterError, RefusalCode, StatementError
 
 INITIAL = {"head.weight": torch.arange(6, dtype=torch.float32).reshape(2, 3)}

@@ -17,11 +17,11 @@ from fedward_client.reconciliation import RESERVED
 from fedward_client.site import Site
 from fedward_shared import audit, base_models, canonical, records, tensors
 from fedward_shared import charter as charters
-from fedward_shared.charter import (
+from fedward_shared.charter import Charter
+from fedward_shared.charter_terms import (
     WITHOUT_DP,
     AdaptiveClippingTerms,
     BaseModelTerms,
-    Charter,
     PrivacyTerms,
     SecureAggregationTerms,
     TrainingTerms,

@@ -29,7 +29,7 @@ from transformers.pytorch_utils import Conv1D
 
 from fedward_client.training import lora
 from fedward_shared import adapters
-from fedward_shared.charter import AdapterTerms
+from fedward_shared.charter_terms import AdapterTerms
 from fedward_shared.errors import ModelError
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]

@@ -19,7 +19,7 @@ from fedward_client.vault import FOLDER
 from fedward_shared import base_models, canonical, records, tensors
 from fedward_shared import charter as charters
 from fedward_shared.assurances import RoundRequest
-from fedward_shared.charter import (
+from fedward_shared.charter_terms import (
     AggregationTerms,
     BaseModelTerms,
     Participant,

@@ -14,14 +14,8 @@ from fedward_client import policy
 from fedward_client.ledger import Ledger
 from fedward_client.settings import DatasetSettings, SiteSettings
 from fedward_shared import base_models
-from fedward_shared.charter import (
-    WITHOUT_DP,
-    AdapterTerms,
-    Charter,
-    SecureAggregationTerms,
-    TaskTerms,
-    parse,
-)
+from fedward_shared.charter import Charter, parse
+from fedward_shared.charter_terms import WITHOUT_DP, AdapterTerms, SecureAggregationTerms, TaskTerms
 from fedward_shared.errors import (
     BudgetExceeded,
     CharterError,

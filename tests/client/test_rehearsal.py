@@ -10,7 +10,7 @@ from fedward_client.site import Site
 from fedward_server.observer import Observer
 from fedward_shared import charter as charters
 from fedward_shared import pretrained, records
-from fedward_shared.charter import TaskTerms
+from fedward_shared.charter_terms import TaskTerms
 from fedward_shared.errors import CharterError
 from fedward_shared.privacy import accountant
 from fedward_simulations.consortium import Consortium, Recipe, World

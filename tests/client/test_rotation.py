@@ -19,7 +19,8 @@ from fedward_client.settings import load
 from fedward_client.site import Site
 from fedward_shared import audit, base_models, records, tensors
 from fedward_shared import charter as charters
-from fedward_shared.charter import BaseModelTerms, Charter, Participant
+from fedward_shared.charter import Charter
+from fedward_shared.charter_terms import BaseModelTerms, Participant
 from fedward_shared.errors import AuditError, CharterError, DataError, IdentityError
 from fedward_shared.identity import SigningKey
 

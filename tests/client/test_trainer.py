@@ -14,7 +14,7 @@ from transformers import AutoTokenizer, MixtralConfig, MixtralForCausalLM
 from fedward_client.training import aftermath
 from fedward_client.training.trainer import train
 from fedward_shared import tasks, tensors
-from fedward_shared.charter import AdapterTerms, TaskTerms, TrainingTerms
+from fedward_shared.charter_terms import AdapterTerms, TaskTerms, TrainingTerms
 from fedward_shared.errors import PrivacyError
 from fedward_shared.privacy.clipping import AdaptiveClipping
 from fedward_shared.privacy.matrix import BandedNoise

@@ -19,12 +19,8 @@ from fedward_client.trusted import Trusted
 from fedward_shared import base_models, canonical, records, tensors
 from fedward_shared import charter as charters
 from fedward_shared.assurances import Objection, RoundRequest
-from fedward_shared.charter import (
-    BaseModelTerms,
-    Charter,
-    PrivacyTerms,
-    TrainingTerms,
-)
+from fedward_shared.charter import Charter
+from fedward_shared.charter_terms import BaseModelTerms, PrivacyTerms, TrainingTerms
 from fedward_shared.errors import (
     AdapterError,
     CharterError,

@@ -18,7 +18,7 @@ from fedward_client.vault import FOLDER
 from fedward_server.observer import Observer
 from fedward_server.studies import STUDIES_VARIABLE, Study, register
 from fedward_shared import tensors
-from fedward_shared.charter import SecureAggregationTerms
+from fedward_shared.charter_terms import SecureAggregationTerms
 from fedward_shared.privacy import accountant
 from fedward_simulations.consortium import Consortium, Recipe, World
 

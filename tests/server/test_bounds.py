@@ -6,10 +6,10 @@ import pytest
 from conftest import adapter_terms, small_charter
 
 from fedward_server.bounds import update_norm
-from fedward_shared.charter import (
+from fedward_shared.charter import Charter
+from fedward_shared.charter_terms import (
     WITHOUT_DP,
     AdaptiveClippingTerms,
-    Charter,
     PrivacyTerms,
     TrainingTerms,
 )

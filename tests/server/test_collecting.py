@@ -9,7 +9,8 @@ from conftest import adapter_terms, key_of, small_charter
 from fedward_server.collecting import Parts, collector
 from fedward_server.fold import Fold
 from fedward_server.layout import Layout
-from fedward_shared.charter import AggregationTerms, Charter, Participant
+from fedward_shared.charter import Charter
+from fedward_shared.charter_terms import AggregationTerms, Participant
 from fedward_shared.errors import AdapterError
 from fedward_shared.tensors import Schema, Tensors, encode
 

@@ -12,7 +12,7 @@ from fedward_server.cli import coordinator, study
 from fedward_server.drafting import check_masks
 from fedward_shared import base_models, records, tensors
 from fedward_shared import charter as charters
-from fedward_shared.charter import AggregationTerms, Participant, SecureAggregationTerms
+from fedward_shared.charter_terms import AggregationTerms, Participant, SecureAggregationTerms
 from fedward_shared.errors import CharterError, FedwardError, PrivacyError, UsageError
 
 SITES = [f"{name}=100={key_of(name).public.text}" for name in ("north", "south")]

@@ -15,7 +15,8 @@ from fedward_server.layout import Layout
 from fedward_server.rounds import LATE, LATER, NO_REPLY, Ask, Round, chosen
 from fedward_shared import canonical, tensors
 from fedward_shared.assurances import Delivery
-from fedward_shared.charter import AggregationTerms, Charter, Participant
+from fedward_shared.charter import Charter
+from fedward_shared.charter_terms import AggregationTerms, Participant
 from fedward_shared.errors import RefusalCode
 from fedward_shared.messages import Refusal, Update
 from fedward_shared.tensors import Schema

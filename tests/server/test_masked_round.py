@@ -13,7 +13,7 @@ from fedward_server.masked import MaskedRound
 from fedward_server.rounds import LATER, NO_REPLY
 from fedward_shared import canonical
 from fedward_shared.assurances import Delivery
-from fedward_shared.charter import AggregationTerms, Participant, SecureAggregationTerms
+from fedward_shared.charter_terms import AggregationTerms, Participant, SecureAggregationTerms
 from fedward_shared.errors import AdapterError, RefusalCode, RoundAbandoned
 from fedward_shared.masked import MaskedTerms
 from fedward_shared.messages import Answer, MaskAnswer, Refusal, Sharing, Update

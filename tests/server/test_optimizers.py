@@ -11,7 +11,7 @@ from flwr.serverapp.strategy import FedAdam, FedAvg, FedAvgM, FedYogi
 from flwr.supercore.task_identity import TaskIdentity
 
 from fedward_server import optimizers
-from fedward_shared.charter import AggregationTerms
+from fedward_shared.charter_terms import AggregationTerms
 from fedward_shared.tensors import Tensors
 
 Kind = Literal["fedavg", "fedavgm", "fedadam", "fedyogi"]

@@ -13,7 +13,7 @@ from fedward_server.layout import Layout
 from fedward_server.rounds import NO_REPLY, Ask, Round
 from fedward_shared import canonical, tensors
 from fedward_shared.assurances import Delivery
-from fedward_shared.charter import AggregationTerms, Participant
+from fedward_shared.charter_terms import AggregationTerms, Participant
 from fedward_shared.errors import RefusalCode
 from fedward_shared.messages import Answer, Refusal, Update
 from fedward_shared.tensors import Schema

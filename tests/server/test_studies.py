@@ -26,7 +26,7 @@ from fedward_server.studies import (
 )
 from fedward_shared import charter as charters
 from fedward_shared import tensors
-from fedward_shared.charter import PrivacyTerms, TrainingTerms
+from fedward_shared.charter_terms import PrivacyTerms, TrainingTerms
 from fedward_shared.errors import StateError, UsageError
 from fedward_shared.report import RoundRecord
 

@@ -15,7 +15,8 @@ from conftest import COORDINATOR, key_of
 
 from fedward_shared import canonical, statements, tensors
 from fedward_shared import charter as charters
-from fedward_shared.charter import CHARTER_FILE, CHARTER_KIND, DRAFT_FILE, INITIAL_FILE, WITHOUT_DP
+from fedward_shared.charter import CHARTER_FILE, CHARTER_KIND, DRAFT_FILE, INITIAL_FILE
+from fedward_shared.charter_terms import WITHOUT_DP
 from fedward_shared.errors import AdapterError, CharterError, StatementError
 from fedward_shared.privacy import accountant
 from fedward_shared.privacy.clipping import AdaptiveClipping

@@ -7,11 +7,11 @@ from conftest import key_of, small_charter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedward_shared.charter import (
+from fedward_shared.charter import Charter
+from fedward_shared.charter_terms import (
     WITHOUT_DP,
     AdapterTerms,
     AggregationTerms,
-    Charter,
     Participant,
     PrivacyTerms,
     SecureAggregationTerms,

@@ -6,7 +6,7 @@ import pytest
 from conftest import adapter_terms, key_of, small_charter
 
 from fedward_shared import adapters, names, tasks, tensors
-from fedward_shared.charter import Participant, TaskTerms, TrainingTerms
+from fedward_shared.charter_terms import Participant, TaskTerms, TrainingTerms
 from fedward_shared.names import METHODS
 
 TRAINING = TrainingTerms(rounds=4, local_steps=1, head_rounds=1, learning_rate=1.0)

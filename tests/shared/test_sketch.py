@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedward_shared import sketch as sketches
-from fedward_shared.charter import AdapterTerms, AggregationTerms, Charter
+from fedward_shared.charter import Charter
+from fedward_shared.charter_terms import AdapterTerms, AggregationTerms
 from fedward_shared.sketch import Sketch
 from fedward_shared.tensors import Schema
 

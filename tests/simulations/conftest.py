@@ -7,7 +7,7 @@ from conftest import texts
 from flwr.app import Message
 from simulations.masks import FOUR, MINIMUM, Meddle, Meddling, Seen, stage_of
 
-from fedward_shared.charter import SecureAggregationTerms
+from fedward_shared.charter_terms import SecureAggregationTerms
 from fedward_shared.messages import answer_from_record
 from fedward_simulations import federation
 from fedward_simulations.consortium import Recipe, World

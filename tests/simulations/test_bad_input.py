@@ -23,7 +23,8 @@ from conftest import texts
 from transformers import BertConfig, BertModel
 
 from fedward_shared import cli, records, statements
-from fedward_shared.charter import CHARTER_FILE, CHARTER_KIND, WITHOUT_DP
+from fedward_shared.charter import CHARTER_FILE, CHARTER_KIND
+from fedward_shared.charter_terms import WITHOUT_DP
 from fedward_shared.identity import SigningKey
 from fedward_simulations.runs import RUN_FILE
 

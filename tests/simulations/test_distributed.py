@@ -8,7 +8,7 @@ from simulations.masks import FOUR, bookings
 
 from fedward_server.observer import Observer
 from fedward_shared import tensors
-from fedward_shared.charter import SecureAggregationTerms
+from fedward_shared.charter_terms import SecureAggregationTerms
 from fedward_shared.masked import MaskedTerms
 from fedward_shared.privacy import accountant
 from fedward_simulations.consortium import Consortium, Recipe, World

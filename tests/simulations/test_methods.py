@@ -12,7 +12,7 @@ from fedward_client.site import Site
 from fedward_server.observer import Observer
 from fedward_server.studies import Study
 from fedward_shared import names, tensors
-from fedward_shared.charter import SecureAggregationTerms
+from fedward_shared.charter_terms import SecureAggregationTerms
 from fedward_shared.names import METHODS
 from fedward_shared.report import RoundRecord
 from fedward_simulations.consortium import Consortium, Outcome, Recipe, World

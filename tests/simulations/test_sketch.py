@@ -9,7 +9,7 @@ from conftest import texts
 from fedward_server.observer import Observer
 from fedward_shared import sketch as sketches
 from fedward_shared import tensors
-from fedward_shared.charter import AdapterTerms, SecureAggregationTerms
+from fedward_shared.charter_terms import AdapterTerms, SecureAggregationTerms
 from fedward_simulations.consortium import Consortium, Outcome, Recipe, World
 
 

@@ -15,7 +15,7 @@ from fedward_client.training.gradients import Gradients
 from fedward_client.training.noise import StepNoise
 from fedward_shared import adapters
 from fedward_shared.adapters import Averaging
-from fedward_shared.charter import TrainingTerms
+from fedward_shared.charter_terms import TrainingTerms
 from fedward_shared.names import HEAD_MARK
 from fedward_shared.privacy.clipping import AdaptiveClipping
 from fedward_shared.privacy.matrix import BandedNoise

@@ -19,7 +19,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from fedward_shared import names
-from fedward_shared.charter import AdapterTerms
+from fedward_shared.charter_terms import AdapterTerms
 from fedward_shared.errors import CharterError
 from fedward_shared.names import A_MARK, B_MARK
 

@@ -60,8 +60,7 @@ class Quantiser:
             fixed = np.rint(scaled, out=scaled).astype(np.int64)
             fixed += randomness.words32(fixed.size)
             fixed >>= FRACTION
-            if weight != 1:
-                fixed *= weight
+            fixed *= weight
             numbers[at] = ring.from_signed(fixed)
         return numbers
 

@@ -5,7 +5,7 @@ Both sides hold them: sites train with them, the coordinator evaluates with them
 
 from pathlib import Path
 
-from fedward_shared.charter import AdapterTerms, TaskTerms
+from fedward_shared.charter_terms import AdapterTerms, TaskTerms
 from fedward_shared.tasks.base import StudyModel
 from fedward_shared.tasks.causal_lm import CausalLanguageModel
 from fedward_shared.tasks.classification import TextClassifier

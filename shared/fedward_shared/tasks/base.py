@@ -11,7 +11,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from fedward_shared import adapters, names, tensors
-from fedward_shared.charter import AdapterTerms, TaskTerms, TrainingTerms
+from fedward_shared.charter_terms import AdapterTerms, TaskTerms, TrainingTerms
 from fedward_shared.errors import DataError, ModelError
 from fedward_shared.tasks.examples import Batch, Examples
 from fedward_shared.tensors import Tensors

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from fedward_shared.charter import AdapterTerms, TaskTerms
+from fedward_shared.charter_terms import AdapterTerms, TaskTerms
 from fedward_shared.errors import CharterError, DataError
 from fedward_shared.pretrained import load_causal_lm, load_tokenizer
 from fedward_shared.tasks.base import Columns, StudyModel

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from fedward_shared.charter import AdapterTerms, TaskTerms
+from fedward_shared.charter_terms import AdapterTerms, TaskTerms
 from fedward_shared.errors import DataError
 from fedward_shared.pretrained import load_encoder, load_tokenizer
 from fedward_shared.tasks.base import Columns, StudyModel

@@ -17,7 +17,6 @@ from fedward_simulations.bench.rows import Row
 
 DELTA = 1e-5
 RUNS = 5
-EVENTS = 1000
 NEW_BOOKINGS = 50
 RENYI_BOUND = 0.90
 PLD_BOUND = 1.01

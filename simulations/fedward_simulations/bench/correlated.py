@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fedward_server.observer import Observer
-from fedward_shared.charter import AdapterTerms, TrainingTerms
+from fedward_shared.charter_terms import AdapterTerms, TrainingTerms
 from fedward_shared.files import write_atomically
 from fedward_shared.privacy import accountant
 from fedward_shared.privacy.matrix import BandedNoise

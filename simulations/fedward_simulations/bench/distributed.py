@@ -13,7 +13,8 @@ from pathlib import Path
 
 from fedward_server.observer import Observer
 from fedward_shared import tensors
-from fedward_shared.charter import AdapterTerms, Charter, SecureAggregationTerms, TrainingTerms
+from fedward_shared.charter import Charter
+from fedward_shared.charter_terms import AdapterTerms, SecureAggregationTerms, TrainingTerms
 from fedward_shared.files import write_atomically
 from fedward_shared.masked import MaskedTerms
 from fedward_simulations.bench.rows import Row

@@ -21,7 +21,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 from fedward_client.training import lora
 from fedward_client.training.trainer import Part, PlanOptimizer
 from fedward_shared import adapters
-from fedward_shared.charter import AdapterTerms, TrainingTerms
+from fedward_shared.charter_terms import AdapterTerms, TrainingTerms
 from fedward_shared.pretrained import load_encoder
 from fedward_shared.privacy.plan import TrainingPlan
 from fedward_shared.privacy.randomness import Randomness

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fedward_server.observer import Observer
 from fedward_shared import tensors
-from fedward_shared.charter import AdapterTerms, TaskTerms, TrainingTerms
+from fedward_shared.charter_terms import AdapterTerms, TaskTerms, TrainingTerms
 from fedward_shared.tasks.base import Columns
 from fedward_simulations.bench.rows import Row
 from fedward_simulations.consortium import Consortium, Recipe, World

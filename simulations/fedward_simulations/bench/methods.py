@@ -16,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from fedward_server.observer import Observer
-from fedward_shared.charter import SecureAggregationTerms
+from fedward_shared.charter_terms import SecureAggregationTerms
 from fedward_shared.files import write_atomically
 from fedward_shared.names import METHODS
 from fedward_simulations.bench.method_tasks import RATE_OF, TASKS, Task

@@ -15,11 +15,11 @@ from fedward_server.drafting import initial_tensors
 from fedward_server.studies import STUDY_FILE, StartSettings
 from fedward_shared import base_models, records, tensors
 from fedward_shared import charter as charters
-from fedward_shared.charter import (
+from fedward_shared.charter import Charter
+from fedward_shared.charter_terms import (
     AdapterTerms,
     AggregationTerms,
     BaseModelTerms,
-    Charter,
     Participant,
     Party,
     PrivacyTerms,

@@ -9,7 +9,7 @@ import numpy as np
 from rich.console import Console
 
 from fedward_shared import release, report
-from fedward_shared.charter import (
+from fedward_shared.charter_terms import (
     AdapterTerms,
     SecureAggregationTerms,
     TaskTerms,

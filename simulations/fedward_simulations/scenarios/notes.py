@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from fedward_shared import release, report, tasks
-from fedward_shared.charter import AdapterTerms, TaskTerms, TrainingTerms
+from fedward_shared.charter_terms import AdapterTerms, TaskTerms, TrainingTerms
 from fedward_shared.report import Result, Row, Sample
 from fedward_shared.tasks.base import Columns
 from fedward_shared.tasks.causal_lm import CausalLanguageModel

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from fedward_server import optimizers
 from fedward_shared import adapters, names, tensors
-from fedward_shared.charter import AggregationTerms, Charter, Participant
+from fedward_shared.charter import Charter
+from fedward_shared.charter_terms import AggregationTerms, Participant
 from fedward_shared.names import METHODS
 from fedward_shared.tensors import Schema, Tensors
 

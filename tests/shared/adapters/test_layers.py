@@ -7,7 +7,7 @@ import torch
 from transformers import BertConfig, BertModel, MixtralConfig, MixtralForCausalLM, PreTrainedModel
 
 from fedward_shared import adapters, pretrained, tensors
-from fedward_shared.charter import AdapterTerms
+from fedward_shared.charter_terms import AdapterTerms
 from fedward_shared.errors import CharterError
 
 

@@ -17,7 +17,7 @@ from transformers import (
 )
 
 from fedward_shared import adapters, tasks
-from fedward_shared.charter import AdapterTerms, TaskTerms
+from fedward_shared.charter_terms import AdapterTerms, TaskTerms
 from fedward_shared.errors import AdapterError, DataError, ModelError
 from fedward_shared.tasks import base
 from fedward_shared.tasks.base import StudyModel

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from fedward_shared import tasks
-from fedward_shared.charter import AdapterTerms, TaskTerms
+from fedward_shared.charter_terms import AdapterTerms, TaskTerms
 from fedward_shared.errors import CharterError, DataError
 from fedward_shared.tasks.causal_lm import IGNORED, CausalLanguageModel
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
 from fedward_shared import tasks
-from fedward_shared.charter import AdapterTerms, TaskTerms
+from fedward_shared.charter_terms import AdapterTerms, TaskTerms
 from fedward_shared.errors import DataError
 from fedward_shared.tasks.classification import TextClassifier, macro_f1
 

@@ -8,7 +8,7 @@ import torch
 from conftest import texts
 
 from fedward_shared import base_models, canonical, records, tasks, tensors
-from fedward_shared.charter import AdapterTerms, TaskTerms
+from fedward_shared.charter_terms import AdapterTerms, TaskTerms
 from fedward_shared.errors import DataError
 from fedward_shared.records import LeftOut
 from fedward_shared.tasks import prepared as module
