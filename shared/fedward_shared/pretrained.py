@@ -27,12 +27,17 @@ def depth(folder: Path) -> int:
 
 def load_encoder(folder: Path) -> PreTrainedModel:
     """The bare transformer of `folder`, in fp32 and evaluation mode."""
-    return copy.deepcopy(_load(AutoModel, folder, digest(folder)))
+    return _copy(_load(AutoModel, folder, digest(folder)))
 
 
 def load_causal_lm(folder: Path) -> PreTrainedModel:
     """The causal language model of `folder`, in fp32 and evaluation mode."""
-    return copy.deepcopy(_load(AutoModelForCausalLM, folder, digest(folder)))
+    return _copy(_load(AutoModelForCausalLM, folder, digest(folder)))
+
+
+def _copy(model: PreTrainedModel) -> PreTrainedModel:
+    """Layers of its own around the same frozen weights, which nobody changes where they lie."""
+    return copy.deepcopy(model, {id(weight): weight for weight in model.parameters()})
 
 
 def load_tokenizer(folder: Path) -> Any:

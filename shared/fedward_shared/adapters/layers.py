@@ -147,7 +147,7 @@ def _let_weights_move(model: nn.Module) -> None:
         if isinstance(module, LoraLayer):
             weight = module.base_layer.weight
             module.register_buffer(names.MOVED[1:], torch.zeros_like(weight), persistent=False)
-            module.register_buffer(RESTING, weight.detach().clone(), persistent=False)
+            module.register_buffer(RESTING, weight.detach(), persistent=False)
 
 
 @torch.no_grad()
@@ -156,7 +156,9 @@ def settle(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, LoraLayer) and hasattr(module, RESTING):
             moved = module.scaling[PEFT_ADAPTER] * module.get_buffer(names.MOVED[1:])
-            module.base_layer.weight.copy_(module.get_buffer(RESTING) + moved)
+            # Not where it lies: the base's weights are those of other copies of it, too.
+            weight = module.get_buffer(RESTING) + moved
+            module.base_layer.weight = nn.Parameter(weight, requires_grad=False)
 
 
 def adapter_tensors(model: nn.Module) -> dict[str, torch.Tensor]:

@@ -19,6 +19,7 @@ import statistics
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -232,6 +233,7 @@ def _measure(folder: Path, cell: Cell) -> Cell:
     return replace(cell, accuracy=accuracy, success=success)
 
 
+@lru_cache(maxsize=1)
 def _world(options: hospitals.Options) -> World:
     world = hospitals.world_of(options, hospitals.corpus_of(options))
     assert world.public is not None

@@ -222,20 +222,37 @@ def test_a_prefix_is_one_tensor_that_the_seed_decides(
         assert len(trained(model)) == 1
 
 
+QUERY = "base_model.model.encoder.layer.0.attention.self.query"
+
+
+def weight_of(model: torch.nn.Module) -> torch.Tensor:
+    return dict(model.named_parameters())[f"{QUERY}.base_layer.weight"]
+
+
+def test_copies_of_a_base_share_its_weights_and_none_moves_those_of_another(
+    tiny_bert_folder: Path,
+) -> None:
+    one, other = (attached(tiny_bert_folder, terms("flora")) for _ in range(2))
+    assert weight_of(one).data_ptr() == weight_of(other).data_ptr()
+    before = weight_of(other).clone()
+    one.get_submodule(QUERY).get_buffer("moved").fill_(1.0)
+    adapters.settle(one)
+    assert not torch.equal(weight_of(one), before)
+    assert torch.equal(weight_of(other), before)
+    assert torch.equal(weight_of(attached(tiny_bert_folder, terms("flora"))), before)
+
+
 @pytest.mark.parametrize("method", ["fedex-lora", "flora"])
 def test_a_weight_moves_from_where_it_rests(method: str, tiny_bert_folder: Path) -> None:
     """However often it is settled, and back to the very bits."""
     model = attached(tiny_bert_folder, terms(method, modules=("query",), layers=(0,)))
     own = adapters.adapter_tensors(model)
     (moved,) = [tensor for name, tensor in own.items() if name.endswith(".moved")]
-    weight = dict(model.named_parameters())[
-        "base_model.model.encoder.layer.0.attention.self.query.base_layer.weight"
-    ]
-    resting = weight.detach().clone()
+    resting = weight_of(model).clone()
     change = torch.randn(moved.shape, generator=torch.Generator().manual_seed(0))
     for amount in (1.0, -3.0, 0.0):
         moved.copy_(amount * change)
         adapters.settle(model)
         adapters.settle(model)
-        torch.testing.assert_close(weight.detach(), resting + 8.0 / 4 * amount * change)
-    assert torch.equal(weight.detach(), resting)
+        torch.testing.assert_close(weight_of(model), resting + 8.0 / 4 * amount * change)
+    assert torch.equal(weight_of(model), resting)
