@@ -14,7 +14,6 @@ is done is kept in `cells.json`, and a benchmark that was stopped goes on.
 
 import json
 import math
-import shutil
 import statistics
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,6 +38,7 @@ from fedward_shared.tasks.base import Columns
 from fedward_shared.tasks.prepared import prepared
 from fedward_shared.tensors import Tensors
 from fedward_simulations import federation
+from fedward_simulations.bench.kept import scratch
 from fedward_simulations.bench.rows import Row
 from fedward_simulations.consortium import Consortium, World
 from fedward_simulations.federation import PARTITION, SimulatedSites
@@ -174,8 +174,8 @@ def run(folder: Path) -> list[Row]:
     done = _read(folder)
     for wanted in cells():
         if wanted.key not in {cell.key for cell in done}:
-            done.append(_measure(folder / "studies", wanted))
-            shutil.rmtree(folder / "studies")
+            with scratch(folder / "studies") as studies:
+                done.append(_measure(studies, wanted))
             write_atomically(
                 folder / CELLS_FILE, json.dumps([asdict(cell) for cell in done], indent=0).encode()
             )

@@ -4,8 +4,6 @@ What is compared is the error of the model, noise multiplier times the error of 
 it that of noise that would be correlated over the whole study, which is not built; and then a training.
 """
 
-import json
-import shutil
 import statistics
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,9 +11,9 @@ from pathlib import Path
 
 from fedward_server.observer import Observer
 from fedward_shared.charter_terms import AdapterTerms, TrainingTerms
-from fedward_shared.files import write_atomically
 from fedward_shared.privacy import accountant
 from fedward_shared.privacy.matrix import BandedNoise
+from fedward_simulations.bench import kept
 from fedward_simulations.bench.rows import Row
 from fedward_simulations.consortium import Consortium, Recipe
 from fedward_simulations.scenarios import hospitals
@@ -83,26 +81,24 @@ def _trained(folder: Path) -> Iterator[Row]:
 def _study(folder: Path, bands: int, epsilon: float, rate: float, seed: int) -> float:
     """The error rate on texts that nobody trained on; from its file where it was measured before."""
     name = f"bands-{bands}-epsilon-{epsilon:g}-rate-{rate:g}-seed-{seed}"
-    path = folder / f"{name}.json"
-    if path.is_file():
-        return float(json.loads(path.read_text("utf-8")))
-    options = hospitals.Options(
-        out=folder,
-        records=RECORDS,
-        evaluation=EVALUATION,
-        sites=1,
-        partition="iid",
-        seed=seed,
-        threads=1,
-    )
-    world = hospitals.world_of(options, hospitals.corpus_of(options))
-    outcome = Consortium(world, Observer()).run(
-        name, _recipe(bands, rate), epsilon, world.sites, every_round=False
-    )
-    error = 1 - outcome.metrics["accuracy"]
-    write_atomically(path, json.dumps(error).encode())
-    shutil.rmtree(world.folder)
-    return error
+
+    def measure(scratch: Path) -> float:
+        options = hospitals.Options(
+            out=scratch,
+            records=RECORDS,
+            evaluation=EVALUATION,
+            sites=1,
+            partition="iid",
+            seed=seed,
+            threads=1,
+        )
+        world = hospitals.world_of(options, hospitals.corpus_of(options))
+        outcome = Consortium(world, Observer()).run(
+            name, _recipe(bands, rate), epsilon, every_round=False
+        )
+        return 1 - outcome.metrics["accuracy"]
+
+    return float(kept.once(folder / f"{name}.json", measure))
 
 
 def _recipe(bands: int, rate: float) -> Recipe:

@@ -1,12 +1,9 @@
 """Noise that ten hospitals make together against noise of each by itself, at the same ε.
 
 A linear head over ICD-10-CM texts, one step a round. The learning rate of each kind of noise is chosen
-among three on a seed of its own. A study that is done is a file; whoever starts the benchmark again in
-the same folder goes on after the last one.
+among three on a seed of its own.
 """
 
-import json
-import shutil
 import statistics
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,8 +12,8 @@ from fedward_server.observer import Observer
 from fedward_shared import tensors
 from fedward_shared.charter import Charter
 from fedward_shared.charter_terms import AdapterTerms, SecureAggregationTerms, TrainingTerms
-from fedward_shared.files import write_atomically
 from fedward_shared.masked import MaskedTerms
+from fedward_simulations.bench import kept
 from fedward_simulations.bench.rows import Row
 from fedward_simulations.consortium import Consortium, Recipe, World
 from fedward_simulations.scenarios import hospitals
@@ -81,19 +78,16 @@ def _measured(folder: Path, kind: str) -> list[Measured]:
 
 def _study(folder: Path, kind: str, rate: float, seed: int) -> Measured:
     name = f"{kind}-rate-{rate:g}-seed-{seed}"
-    path = folder / f"{name}.json"
-    if path.is_file():
-        return Measured(**json.loads(path.read_text("utf-8")))
-    world = _world(folder, seed)
-    epsilon = None if kind == WITHOUT_DP else EPSILON
-    outcome = Consortium(world, Observer()).run(
-        name, _recipe(kind, rate), epsilon, world.sites, every_round=False
-    )
-    charter = outcome.study.charter
-    made = Measured(1 - outcome.metrics["accuracy"], _noise(charter, outcome.study.adapter))
-    write_atomically(path, json.dumps(vars(made)).encode())
-    shutil.rmtree(world.folder)
-    return made
+
+    def measure(scratch: Path) -> dict[str, float]:
+        epsilon = None if kind == WITHOUT_DP else EPSILON
+        outcome = Consortium(_world(scratch, seed), Observer()).run(
+            name, _recipe(kind, rate), epsilon, every_round=False
+        )
+        noise = _noise(outcome.study.charter, outcome.study.adapter)
+        return {"error": 1 - outcome.metrics["accuracy"], "noise": noise}
+
+    return Measured(**kept.once(folder / f"{name}.json", measure))
 
 
 def _world(folder: Path, seed: int) -> World:

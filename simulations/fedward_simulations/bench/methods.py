@@ -7,7 +7,6 @@ goes on after the last one. `tables.md` says what is there so far.
 """
 
 import json
-import shutil
 import statistics
 import time
 from collections.abc import Iterator, Sequence
@@ -19,6 +18,7 @@ from fedward_server.observer import Observer
 from fedward_shared.charter_terms import SecureAggregationTerms
 from fedward_shared.files import write_atomically
 from fedward_shared.names import METHODS
+from fedward_simulations.bench.kept import scratch
 from fedward_simulations.bench.method_tasks import RATE_OF, TASKS, Task
 from fedward_simulations.bench.rows import Row
 from fedward_simulations.consortium import Consortium, World
@@ -119,19 +119,18 @@ class Comparison:
         if run.masks is not None:
             recipe = replace(recipe, masks=SecureAggregationTerms.model_validate(run.masks))
         started = time.process_time()
-        outcome = Consortium(world, Observer()).run(
-            run.name, recipe, run.epsilon, every_round=False
-        )
+        with scratch(world.folder / run.name):
+            outcome = Consortium(world, Observer()).run(
+                run.name, recipe, run.epsilon, every_round=False
+            )
         last = outcome.records[-1]
-        measured = Measured(
+        return Measured(
             run=run,
             scores=outcome.metrics,
             bytes_up=last.bytes_up // len(last.cohort),
             bytes_down=last.bytes_down // len(last.cohort),
             seconds=time.process_time() - started,
         )
-        shutil.rmtree(world.folder / run.name)  # checkpoints; only the figures are kept
-        return measured
 
 
 def _file(folder: Path, task: Task) -> Path:

@@ -5,12 +5,12 @@ the linear probe of `simulate hospitals`; with its rates as they are, each numbe
 """
 
 import statistics
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from fedward_server.observer import Observer
 from fedward_shared.files import write_atomically
+from fedward_simulations.bench import kept
 from fedward_simulations.bench.rows import Row
 from fedward_simulations.consortium import Consortium
 from fedward_simulations.scenarios import hospitals
@@ -34,15 +34,22 @@ class Measured:
 
 def run(folder: Path) -> list[Row]:
     """Runs all studies, or what is left of them: a row for bytes and one for errors with each share."""
-    done = [measured for seed in range(SEEDS) for measured in _measure(folder, seed)]
+    done = [
+        _measured(folder, seed, epsilon, share)
+        for seed in range(SEEDS)
+        for epsilon in BUDGETS
+        for share in SHARES
+    ]
     write_atomically(folder / TABLE_FILE, "\n".join(table(done)).encode())
     return rows(done)
 
 
-def _measure(folder: Path, seed: int) -> Iterator[Measured]:
-    for epsilon in BUDGETS:
+def _measured(folder: Path, seed: int, epsilon: float | None, share: float) -> Measured:
+    name = f"share-{round(1000 * share)}-epsilon-{round(epsilon or 0)}-seed-{seed}"
+
+    def measure(scratch: Path) -> dict[str, object]:
         options = hospitals.Options(
-            out=folder / f"seed-{seed}",
+            out=scratch,
             records=RECORDS,
             evaluation=EVALUATION,
             rounds=ROUNDS,
@@ -51,16 +58,14 @@ def _measure(folder: Path, seed: int) -> Iterator[Measured]:
             threads=1,
         )
         world = hospitals.world_of(options, hospitals.corpus_of(options))
-        consortium = Consortium(world, Observer())
         probe = hospitals.entries_of(options, world)[1].recipe
-        for share in SHARES:
-            adapter = probe.adapter.model_copy(update={"sketch": share})
-            name = f"share-{round(1000 * share)}-epsilon-{round(epsilon or 0)}"
-            recipe = replace(probe, adapter=adapter)
-            outcome = consortium.run(name, recipe, epsilon, every_round=False)
-            sent = sum(record.bytes_up for record in outcome.records)
-            wrong = 100 * (1 - outcome.metrics["accuracy"])
-            yield Measured(share, epsilon, wrong, sent)
+        recipe = replace(probe, adapter=probe.adapter.model_copy(update={"sketch": share}))
+        outcome = Consortium(world, Observer()).run(name, recipe, epsilon, every_round=False)
+        sent = sum(record.bytes_up for record in outcome.records)
+        wrong = 100 * (1 - outcome.metrics["accuracy"])
+        return asdict(Measured(share, epsilon, wrong, sent))
+
+    return Measured(**kept.once(folder / f"{name}.json", measure))
 
 
 def rows(done: list[Measured]) -> list[Row]:
