@@ -21,7 +21,6 @@ from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
 import torch
 from flwr.app import Context
 
@@ -39,7 +38,7 @@ from fedward_shared.tasks.prepared import prepared
 from fedward_shared.tensors import Tensors
 from fedward_simulations import federation
 from fedward_simulations.bench.kept import scratch
-from fedward_simulations.bench.rows import Row
+from fedward_simulations.bench.rows import Row, spread
 from fedward_simulations.consortium import Consortium, World
 from fedward_simulations.federation import PARTITION, SimulatedSites
 from fedward_simulations.scenarios import hospitals
@@ -312,17 +311,11 @@ def tables(done: list[Cell]) -> list[str]:
                     if (cell.sites, cell.epsilon, cell.rule) == (sites, epsilon, rule)
                 ]
                 shown = [
-                    _shown([c.accuracy for c in of_rule if c.attack == attack])
+                    spread([100 * c.accuracy for c in of_rule if c.attack == attack])
                     for attack in ATTACKS
                 ]
-                triggered = _shown([c.success for c in of_rule if c.attack == "backdoor"])
-                without = _shown([c.success for c in of_rule if c.attack == "none"])
+                triggered = spread([100 * c.success for c in of_rule if c.attack == "backdoor"])
+                without = spread([100 * c.success for c in of_rule if c.attack == "none"])
                 lines.append(f"| {rule} | {' | '.join(shown)} | {triggered} ({without}) |")
             lines.append("")
     return lines
-
-
-def _shown(values: list[float]) -> str:
-    if not values:
-        return ""
-    return f"{100 * np.mean(values):.1f} ± {100 * np.std(values):.1f}"

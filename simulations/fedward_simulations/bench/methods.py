@@ -20,7 +20,7 @@ from fedward_shared.files import write_atomically
 from fedward_shared.names import METHODS
 from fedward_simulations.bench.kept import scratch
 from fedward_simulations.bench.method_tasks import RATE_OF, TASKS, Task
-from fedward_simulations.bench.rows import Row
+from fedward_simulations.bench.rows import Row, spread
 from fedward_simulations.consortium import Consortium, World
 
 EPSILONS = (1.0, 3.0, 8.0, None)
@@ -187,10 +187,8 @@ def _cell(own: Sequence[Measured], score: str, epsilon: float | None) -> str:
     values = [m.scores[score] for m in own if m.run.epsilon == epsilon]
     if not values:
         return ""
-    text = f"{statistics.fmean(values):.3f}"
-    spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
     fewer = "" if len(values) == len(SEEDS) else f" ({len(values)} of {len(SEEDS)} seeds)"
-    return text + spread + fewer
+    return spread(values, 3) + fewer
 
 
 def rows(found: Sequence[Measured]) -> list[Row]:

@@ -1,5 +1,6 @@
 """What a benchmark has measured: a figure of ours beside a peer's, and whether the goal is met."""
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -76,3 +77,11 @@ def _cells(row: Row) -> list[str]:
 def figure(value: float) -> str:
     """Four digits, and no more zeros than a person wants to count."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def spread(values: Sequence[float], digits: int = 1) -> str:
+    """Mean ± standard deviation (of a sample, n - 1); of a single value itself, of none nothing."""
+    if not values:
+        return ""
+    mean = f"{statistics.fmean(values):.{digits}f}"
+    return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.{digits}f}"

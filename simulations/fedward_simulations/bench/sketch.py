@@ -11,7 +11,7 @@ from pathlib import Path
 from fedward_server.observer import Observer
 from fedward_shared.files import write_atomically
 from fedward_simulations.bench import kept
-from fedward_simulations.bench.rows import Row
+from fedward_simulations.bench.rows import Row, spread
 from fedward_simulations.consortium import Consortium
 from fedward_simulations.scenarios import hospitals
 
@@ -95,7 +95,7 @@ def table(done: list[Measured]) -> list[str]:
         cells = ["∞" if epsilon is None else f"{epsilon:g}"]
         for share in SHARES:
             right = [100 - m.wrong for m in done if (m.share, m.epsilon) == (share, epsilon)]
-            cells.append(f"{statistics.fmean(right):.1f} ± {statistics.pstdev(right):.1f}")
+            cells.append(spread(right))
         lines.append(f"| {' | '.join(cells)} |")
     sent = [
         statistics.fmean(m.sent for m in done if m.share == share) / ROUNDS / len(hospitals.NAMES)

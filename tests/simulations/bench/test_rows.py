@@ -2,7 +2,7 @@
 
 import pytest
 
-from fedward_simulations.bench.rows import Row, figure, table
+from fedward_simulations.bench.rows import Row, figure, spread, table
 
 
 def test_a_goal_is_met_up_to_its_bound() -> None:
@@ -24,3 +24,9 @@ def test_a_goal_that_is_missed_stands_out() -> None:
 @pytest.mark.parametrize(("value", "text"), [(0.012346, "0.01235"), (12345.6, "12,346")])
 def test_figures(value: float, text: str) -> None:
     assert figure(value) == text
+
+
+def test_a_deviation_is_that_of_a_sample() -> None:
+    assert spread([1.0, 3.0], 2) == "2.00 ± 1.41"
+    assert spread([1.0]) == "1.0"
+    assert spread([]) == ""

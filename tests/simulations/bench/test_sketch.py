@@ -16,4 +16,4 @@ def test_each_share_stands_beside_all_numbers() -> None:
     assert rows["ε = 8, share 0.25: sent"].ratio == 0.25
     assert rows["without DP, share 0.5: wrong"].ratio == 1.0
     assert sketch.table(done)[-1] == "| bytes | 1,000 | 500 | 250 | 125 |"
-    assert sketch.table(done)[2].startswith("| 1 | 79.5 ± 0.5 |")
+    assert sketch.table(done)[2].startswith("| 1 | 79.5 ± 0.7 |")
