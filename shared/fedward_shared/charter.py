@@ -131,14 +131,12 @@ class Charter(Terms):
             )
         if self.adapter.sketch < 1 and (terms.buffer or terms.late == "next-round"):
             raise ValueError(
-                "adapter.sketch: an update of another round has other numbers, so with it there are no "
-                "buffer and no late updates"
+                "adapter.sketch: each round sends other numbers: no buffer, and no late updates"
             )
         for name, rank in ranks.items():
             if rank > self.adapter.rank:
-                raise ValueError(
-                    f"participants.rank: {name} has {rank}, more than adapter.rank {self.adapter.rank}"
-                )
+                more = f"more than adapter.rank {self.adapter.rank}"
+                raise ValueError(f"participants.rank: {name} has {rank}, {more}")
         if method == "fedsvd" and self.aggregation.server_optimizer in ("fedadam", "fedyogi"):
             raise ValueError(
                 "aggregation.server_optimizer: fedsvd turns its tensors between rounds, and the second "
@@ -296,8 +294,7 @@ class Charter(Terms):
         """Raises CharterError if the schedule costs more than the ε the charter states."""
         if self.privacy.mechanism == "none":
             return
-        # A second to import, and most processes that read a charter never ask.
-        from fedward_shared.privacy import accountant
+        from fedward_shared.privacy import accountant  # a second, for what most processes never ask
 
         cost = accountant.epsilon(self.schedule, self.privacy.delta)
         if self.privacy.epsilon is None or cost > self.privacy.epsilon:

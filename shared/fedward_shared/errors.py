@@ -22,6 +22,7 @@ FedwardError                    1
 ├── NotNow                     17   outside a site's hours, or its rounds of the day are used up
 ├── InvariantViolated          18   a fault campaign in which a rule of the system did not hold
 ├── AggregationError           19   a message of secure aggregation that does not fit
+├── AlignmentError             20   identifiers that cannot be compared, or nobody in common
 └── Interrupted               130   Ctrl-C; what was finished is kept
 
 A message says what was wrong, where, and what to do about it. At a site, nothing of a message
@@ -193,6 +194,12 @@ class AggregationError(FedwardError):
 
     exit_code = 19
     refusal = RefusalCode.PROTOCOL
+
+
+class AlignmentError(FedwardError):
+    """Identifiers that cannot be compared, a peer's points that are none, or nobody in common."""
+
+    exit_code = 20
 
 
 class Interrupted(FedwardError):
