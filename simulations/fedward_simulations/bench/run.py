@@ -119,11 +119,13 @@ def measure(name: str, out: Path, page: Path | None, console: Console) -> None:
 
 
 def _heading(name: str, result: dict[str, Any]) -> list[str]:
+    # Of one that was resumed only the last part was timed.
+    seconds = "" if BENCHMARKS[name].resumable else f", {result['seconds']:.0f} s"
     return [
         f"## {result['about']}",
         "",
         f"`fedward bench {name}`, {result['started'][:10]}, {result['machine']}, "
-        f"torch {result['versions']['torch']}, {result['seconds']:.0f} s.",
+        f"torch {result['versions']['torch']}{seconds}.",
         "",
     ]
 
