@@ -178,9 +178,9 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _of(found: Sequence[Measured], task: str, method: str) -> list[Measured]:
-    return [
-        m for m in found if (m.run.task, m.run.method) == (task, method) and m.run.seed in SEEDS
-    ]
+    """Those of the table; a run with masks (`bytes`) is another question."""
+    own = [m for m in found if (m.run.task, m.run.method) == (task, method)]
+    return [m for m in own if m.run.seed in SEEDS and m.run.masks is None]
 
 
 def _cell(own: Sequence[Measured], score: str, epsilon: float | None) -> str:
