@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fedward_server.asking import Asking
 from fedward_server.conduct import Conduct
-from fedward_server.masked import MaskedRound
+from fedward_server.masked import ABANDONED, MaskedRound
 from fedward_server.plain import schema_of_updates
 from fedward_server.requests import TrainRecord
 from fedward_server.rounds import SITE_ERROR, chosen
@@ -171,4 +171,5 @@ class Attempts:
 
 
 def _reasons(round_: MaskedRound) -> str:
-    return "; ".join(f"{site}: {why}" for site, why in sorted(round_.missing.items()))
+    reasons = sorted(round_.missing.items())
+    return "; ".join(f"{site}: {why}" for site, why in reasons if why != ABANDONED)

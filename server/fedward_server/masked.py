@@ -31,6 +31,10 @@ FOLLOWING: dict[Stage, Stage] = {
 }
 
 
+ABANDONED = "the round was abandoned"
+"""Of a site that is missing for no reason of its own."""
+
+
 @dataclass
 class MaskedRound:
     """One attempt at round `number`, which starts from the adapter with the digest `adapter`.
@@ -209,7 +213,7 @@ class MaskedRound:
         """Nothing comes of it, whoever has sent something; what was booked stays booked."""
         self.abandoned = reason
         for participant in self.charter.participants:
-            self.missing.setdefault(participant.name, "the round was abandoned")
+            self.missing.setdefault(participant.name, ABANDONED)
         self.updates, self.heads, self.mean = {}, {}, {}
 
     @property
