@@ -67,3 +67,13 @@ def test_a_request_that_comes_again_in_a_later_round_costs_nothing(
     assert ending.outcome == "complete"
     assert world.trainings["north"] == 3
     assert answers(world, "north").count("refused: state") == 1
+
+
+def test_who_withdraws_in_a_masked_round_is_named_and_nobody_else(strike: Strike) -> None:
+    """Once the others were named with it, for having lost the round."""
+    withdrawn = Operation("withdraw", "east", "request.masks", 6)
+    _, ending, broken = strike(withdrawn, masked=True, minimum=3)
+    assert broken == []
+    assert ending.reasons == ("approval withdrawn",)
+    assert "east: " in ending.stopped
+    assert "north: " not in ending.stopped
