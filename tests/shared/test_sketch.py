@@ -73,8 +73,8 @@ def test_a_charter_sends_what_its_sketch_says() -> None:
     [
         ("fedex-lora", {}, "only some numbers of the factors"),
         ("hetlora", {}, "only some numbers of the factors"),
-        ("lora-xs", {"buffer": 1}, "an update of another round"),
-        ("lora-xs", {"late": "next-round"}, "an update of another round"),
+        ("lora-xs", {"buffer": 1}, "each round sends other numbers"),
+        ("lora-xs", {"late": "next-round"}, "each round sends other numbers"),
     ],
 )
 def test_what_a_sketch_cannot_go_with_is_refused(
