@@ -15,7 +15,7 @@ from fedward_shared.exchange.envelopes import MAX_MESSAGE, TAG_BYTES, Envelopes
 
 WINDOW = 64
 """Messages that may be under way unconfirmed."""
-_KINDS: dict[int, Literal["data", "confirm"]] = {0: "data", 1: "confirm"}
+_KINDS: tuple[Literal["data", "confirm"], ...] = ("data", "confirm")
 _NUMBER_BYTES = 8
 MAX_FRAME = 1 + _NUMBER_BYTES + MAX_MESSAGE + TAG_BYTES
 
@@ -30,14 +30,14 @@ class Frame:
 
     def encode(self) -> bytes:
         """Kind (1 byte), number (8 bytes, big-endian), envelope."""
-        kind = next(byte for byte, kind in _KINDS.items() if kind == self.kind)
-        return kind.to_bytes() + self.number.to_bytes(_NUMBER_BYTES) + self.sealed
+        kind = _KINDS.index(self.kind).to_bytes()
+        return kind + self.number.to_bytes(_NUMBER_BYTES) + self.sealed
 
     @classmethod
     def decode(cls, data: bytes) -> "Frame":
         """Raises ExchangeError for anything that `encode` does not make."""
         head = 1 + _NUMBER_BYTES
-        if not head <= len(data) <= MAX_FRAME or data[0] not in _KINDS:
+        if not head <= len(data) <= MAX_FRAME or data[0] >= len(_KINDS):
             raise ExchangeError(f"a frame of {len(data)} bytes is none")
         kind, sealed = _KINDS[data[0]], data[head:]
         if (kind == "data") != bool(sealed):

@@ -106,14 +106,12 @@ class _Half:
         pieces = (points[at : at + size] for at in range(0, len(points), size))
         return b"".join(self._work(partial(group.multiplied, self._key), pieces))
 
-    def _taken(self, batch: bytes, came: bytearray, expected: int) -> bytes:
-        """The points of a batch, multiplied. Raises AlignmentError for a batch that does not fit."""
-        before, after = len(came) // POINT_BYTES, (len(came) + len(batch)) // POINT_BYTES
-        if len(batch) != POINT_BYTES * min(BATCH, expected - before) or not batch:
-            raise AlignmentError(
-                f"a batch of {len(batch)} bytes for points {before + 1} to {after} of {expected}"
-            )
-        return self._multiplied(batch)
+
+def _check(batch: bytes, came: bytearray, expected: int) -> None:
+    """Raises AlignmentError for a batch that is not the next after what `came`."""
+    before = len(came) // POINT_BYTES
+    if len(batch) != POINT_BYTES * min(BATCH, expected - before) or not batch:
+        raise AlignmentError(f"a batch of {len(batch)} bytes after {before} of {expected} points")
 
 
 class Passive(_Half):
@@ -124,7 +122,8 @@ class Passive(_Half):
 
         Raises AlignmentError, as all of these do for what does not fit.
         """
-        made = self._taken(batch, self._came, self._terms.theirs)
+        _check(batch, self._came, self._terms.theirs)
+        made = self._multiplied(batch)
         self._came += batch
         return made
 
@@ -154,16 +153,13 @@ class Active(_Half):
 
     def doubled(self, batch: bytes) -> None:
         """Its own points as the peer gives them back."""
-        expected, before = self._terms.own, len(self._came) // POINT_BYTES
-        if len(batch) != POINT_BYTES * min(BATCH, expected - before) or not batch:
-            raise AlignmentError(
-                f"a batch of {len(batch)} bytes after {before} of {expected} points"
-            )
+        _check(batch, self._came, self._terms.own)
         self._came += batch
 
     def theirs(self, batch: bytes) -> None:
         """The peer's own points."""
-        self._theirs += self._taken(batch, self._theirs, self._terms.theirs)
+        _check(batch, self._theirs, self._terms.theirs)
+        self._theirs += self._multiplied(batch)
 
     def common(self) -> "Common":
         """What both have. Raises AlignmentError before all has come, and for points that came twice."""
@@ -203,7 +199,7 @@ def aligned(pairs: Sequence[Common], least: int) -> tuple[Rows, list[bytes]]:
         raise AlignmentError(
             f"{len(rows)} records are common to all parties, the charter wants {max(1, least)}"
         )
-    found = [np.argsort(pair.rows)[np.searchsorted(np.sort(pair.rows), rows)] for pair in pairs]
+    found = [_places_of(rows, pair.rows) for pair in pairs]
     together = zip(*(pair.keys[at] for pair, at in zip(pairs, found, strict=True)), strict=True)
     lots = [
         hashlib.sha256(b"".join(key.ljust(POINT_BYTES, b"\0") for key in keys)).digest()
@@ -212,6 +208,11 @@ def aligned(pairs: Sequence[Common], least: int) -> tuple[Rows, list[bytes]]:
     order = sorted(range(len(rows)), key=lots.__getitem__)
     places = [pair.places[at][order].tobytes() for pair, at in zip(pairs, found, strict=True)]
     return rows[order], places
+
+
+def _places_of(rows: Rows, among: Rows) -> NDArray[np.intp]:
+    order = np.argsort(among)
+    return order[np.searchsorted(among, rows, sorter=order)]
 
 
 def _keys(points: bytearray) -> NDArray[np.bytes_]:

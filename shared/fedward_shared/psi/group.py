@@ -4,7 +4,6 @@ The group's order is a prime, so nothing leaks through a small subgroup or a twi
 """
 
 import hashlib
-from collections.abc import Iterable
 
 import rbcl
 
@@ -39,14 +38,8 @@ def _expanded(message: bytes, domain: bytes) -> bytes:
     return hashlib.sha512(first + b"\1" + tag).digest()
 
 
-def blinded(key: bytes, identifiers: Iterable[bytes], domain: bytes) -> bytes:
-    """The points of identifiers, multiplied by `key`."""
-    multiply = rbcl.crypto_scalarmult_ristretto255
-    return b"".join(multiply(key, hashed(identifier, domain)) for identifier in identifiers)
-
-
 def multiplied(key: bytes, points: bytes) -> bytes:
-    """Points of somebody else's, multiplied by `key`.
+    """Points, multiplied by `key`.
 
     Raises AlignmentError for bytes that are no points, and for the neutral one.
     """
