@@ -9,11 +9,12 @@ from pathlib import Path
 from fedward_server.app import STUDY_KEY
 from fedward_server.studies import OUTCOME_FILE, Study, in_words, register
 from fedward_server.superlink import SuperLink, UnknownRunError, UnreachableError
-from fedward_shared.errors import FedwardError, TransportError, UsageError
+from fedward_shared.errors import FedwardError, Interrupted, TransportError, UsageError
 from fedward_shared.files import write_atomically
 
 RUN_FILE = "run.json"
 POLL_SECONDS = 0.5
+STOPPED = "stopped; `fedward study resume` goes on"
 
 
 def run(
@@ -51,7 +52,7 @@ def stop(folder: Path, address: str, ca: Path) -> bool:
         return False
     stopped = _stop(SuperLink(address, ca), json.loads(marker.read_text("utf-8"))["run_id"])
     if stopped:
-        content = {"outcome": "stopped; `fedward study resume` goes on", "exit_code": 130}
+        content = {"outcome": STOPPED, "exit_code": Interrupted.exit_code}
         write_atomically(folder / OUTCOME_FILE, json.dumps(content, indent=2).encode())
     return stopped
 
@@ -83,9 +84,11 @@ def _conclude(folder: Path, superlink: SuperLink, run_id: int, say: Callable[[st
     try:
         content = json.loads((folder / OUTCOME_FILE).read_text("utf-8"))
     except FileNotFoundError as error:
-        details = superlink.status(run_id).details
+        status = superlink.status(run_id)
+        if status.outcome == "stopped":  # whoever did so may not have written it down yet
+            raise Interrupted(STOPPED) from error
         raise TransportError(
-            f"run {run_id} ended without an outcome ({details}); `fedward study resume` goes on"
+            f"run {run_id} ended without an outcome ({status.details}); `fedward study resume` goes on"
         ) from error
     if content["exit_code"] == 0:
         say(content["outcome"])
