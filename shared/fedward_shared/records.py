@@ -123,10 +123,7 @@ def texts(path: Path, table: pl.DataFrame, column: str, role: str) -> list[str]:
     Raises DataError that names the file and the column if it is not there, holds no text, or lacks a
     value.
     """
-    if column not in table.columns:
-        raise DataError(
-            f"{path}: no column {column!r} (for {role}); it has {', '.join(table.columns)}"
-        )
+    _check_column(path, table, column, role)
     if role == "owner" and table[column].dtype.is_float():
         raise DataError(
             f"{path}: column {column!r} holds numbers with a decimal point, which are no ids of owners"
@@ -136,6 +133,19 @@ def texts(path: Path, table: pl.DataFrame, column: str, role: str) -> list[str]:
         row = int(values.is_null().arg_max() or 0) + 1
         raise DataError(f"{path}: column {column!r} has no text in record {row}")
     return values.to_list()
+
+
+def given(path: Path, table: pl.DataFrame, column: str) -> list[str | None]:
+    """A column of `table` as strings, None where nothing is. Raises DataError as `texts` does."""
+    _check_column(path, table, column, "a study")
+    return _as_text(path, table[column]).to_list()
+
+
+def _check_column(path: Path, table: pl.DataFrame, column: str, role: str) -> None:
+    if column not in table.columns:
+        raise DataError(
+            f"{path}: no column {column!r} (for {role}); it has {', '.join(table.columns)}"
+        )
 
 
 def owners(path: Path, table: pl.DataFrame, column: str) -> np.ndarray:

@@ -16,6 +16,7 @@ LOG_FILE = "log.jsonl"
 FULL_SIZES = (5000, 17_000)
 FULL_EVALUATION = 4000
 DEMO_ROUNDS = 16
+VERTICAL_DATA = ("loans", "census")
 
 simulate = typer.Typer(
     help="Run a whole study on this machine, with the code that is deployed.", no_args_is_help=True
@@ -126,6 +127,24 @@ def notes(
         threads=threads,
     )
     _tell(notes_scenario.run(options, console), out, console)
+
+
+@simulate.command("bank-bureau")
+def bank_bureau(
+    out: Annotated[Path, typer.Option(help="Folder for report and result.")],
+    data: Annotated[str, typer.Option(help=" or ".join(VERTICAL_DATA) + ".")] = "loans",
+    seed: Annotated[int, typer.Option(help="The same seed gives the same figures.")] = 0,
+    threads: Annotated[int, typer.Option(min=1, help="Processor threads; more help little.")] = 1,
+) -> None:
+    """A bank and a bureau, with different columns about the same people, learn together."""
+    from fedward_simulations.scenarios import bank_bureau as scenario
+
+    if data not in VERTICAL_DATA:
+        raise UsageError(f"--data: {data!r} is none of {', '.join(VERTICAL_DATA)}")
+    log_to(out / LOG_FILE)
+    console = Console(highlight=False, soft_wrap=True)
+    options = scenario.Options(out=out, data=data, seed=seed, threads=threads)
+    _tell(scenario.run(options, console), out, console)
 
 
 @simulate.command()

@@ -20,6 +20,7 @@ from statistics import NormalDist
 import dp_accounting
 import numpy as np
 from dp_accounting.pld import privacy_loss_distribution as pld
+from dp_accounting.pld.common import DifferentialPrivacyParameters
 from dp_accounting.rdp import RdpAccountant
 from dp_accounting.rdp.rdp_privacy_accountant import compute_epsilon
 
@@ -41,6 +42,9 @@ ROUNDING = 1e-15
 """Probability that the transforms may lose in a step: seen are 1e-16, against closed forms."""
 SEEN_ROUNDING = 0.05
 """The part of δ that rounding may take before the Rényi bound is the better one."""
+
+PURE = ("laplace", "randomized-response")
+"""The mechanisms whose loss has a largest value."""
 
 RELATION = dp_accounting.NeighboringRelation.ADD_OR_REMOVE_ONE
 
@@ -126,17 +130,15 @@ def _interval(mechanisms: Mechanisms, delta: float, expected: float) -> float:
 
     A grid of h adds at most h²/4 to the variance of each loss. The whole has about the variance of a
     normal loss with the same ε at δ: V/2 + z·√V = ε. Of few losses ε itself moves by up to h, of
-    Laplace's by h for each: they have a largest value, with probability 1/2. That matters as far as ε is
-    made of them.
+    those that are `PURE` by h for each: they have a largest value, with probability 1/2 or more. That
+    matters as far as ε is made of them.
     """
     losses = sum(_losses(kind, count) for kind, count in mechanisms)
     z = -NormalDist().inv_cdf(delta)
     variance = (math.sqrt(z * z + 2 * expected) - z) ** 2
-    laplace = [
-        (noise, count) for (mechanism, _, noise), count in mechanisms if mechanism == "laplace"
-    ]
-    share = min(1.0, sum(count / scale for scale, count in laplace) / max(expected, 1e-9))
-    largest = share * min(sum(count for _, count in laplace), math.log2(1 / delta))
+    pure = [(noise, count) for (mechanism, _, noise), count in mechanisms if mechanism in PURE]
+    share = min(1.0, sum(count / scale for scale, count in pure) / max(expected, 1e-9))
+    largest = share * min(sum(count for _, count in pure), math.log2(1 / delta))
     coarsest = min(
         math.sqrt(4 * WIDENING * variance / losses), WIDENING * expected / max(1.0, largest)
     )
@@ -162,6 +164,10 @@ def _once(kind: Kind, interval: float) -> pld.PrivacyLossDistribution:
     mechanism, rate, noise = kind
     if mechanism == "laplace":
         return pld.from_laplace_mechanism(noise, value_discretization_interval=interval)
+    if mechanism == "randomized-response":
+        return pld.from_privacy_parameters(
+            DifferentialPrivacyParameters(1 / noise), value_discretization_interval=interval
+        )
     return pld.from_gaussian_mechanism(
         noise, value_discretization_interval=interval, sampling_prob=rate
     )
@@ -180,12 +186,23 @@ def _divergences(kind: Kind) -> np.ndarray:
     """Rényi divergence of one mechanism at each of dp-accounting's orders."""
     mechanism, rate, noise = kind
     accountant = RdpAccountant(neighboring_relation=RELATION)
+    if mechanism == "randomized-response":
+        return _of_two_answers(1 / noise, np.asarray(accountant.orders))
     if mechanism == "laplace":
         accountant.compose(dp_accounting.LaplaceDpEvent(noise))
     else:
         gaussian = dp_accounting.GaussianDpEvent(noise)
         accountant.compose(dp_accounting.PoissonSampledDpEvent(rate, gaussian))
     return np.asarray(accountant.rdp)
+
+
+def _of_two_answers(epsilon: float, order_A: np.ndarray) -> np.ndarray:
+    """Rényi divergence of two answers of which the odds are exp(`epsilon`) and its inverse, the most
+    that a mechanism with that ε and without δ can have (Mironov 2017, proposition 5), at each order."""
+    true, other = -np.log1p(np.exp(-epsilon)), -np.log1p(np.exp(epsilon))
+    terms = (order_A * true + (1 - order_A) * other, order_A * other + (1 - order_A) * true)
+    found: np.ndarray = np.logaddexp(*terms) / (order_A - 1)
+    return found
 
 
 def forget() -> None:

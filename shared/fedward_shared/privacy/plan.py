@@ -20,9 +20,16 @@ from fedward_shared.privacy.unit import UNITS, Unit
 if TYPE_CHECKING:
     from fedward_shared.privacy.randomness import Randomness
 
-Mechanism = Literal["poisson-gaussian", "gaussian", "laplace", "none", "unknown"]
+Mechanism = Literal[
+    "poisson-gaussian", "gaussian", "laplace", "randomized-response", "none", "unknown"
+]
 MECHANISMS: tuple[Mechanism, ...] = get_args(Mechanism)
-BOUNDED: tuple[Mechanism, ...] = ("poisson-gaussian", "gaussian", "laplace")
+BOUNDED: tuple[Mechanism, ...] = (
+    "poisson-gaussian",
+    "gaussian",
+    "laplace",
+    "randomized-response",
+)
 """The mechanisms whose ε has a bound."""
 
 EVENT_VERSION = 2
@@ -38,10 +45,13 @@ class Event:
     clipped contributions gets Gaussian noise of `noise_multiplier` × the clipping norm (Abadi et al.
     2016). `gaussian` and `laplace`: a number or a vector that one unit moves by at most 1, by the
     Euclidean norm and by the sum of absolute values, is released with Gaussian noise of deviation, or
-    Laplace noise of scale, `noise_multiplier`; all units enter, so `sampling_rate` is 1. `none`: the
-    data was used without privacy, `unknown`: nobody knows what was done; no number bounds either.
+    Laplace noise of scale, `noise_multiplier`; all units enter, so `sampling_rate` is 1.
+    `randomized-response`: of each unit one answer is released that is almost as likely whatever the unit
+    is, up to a factor of exp(1 / `noise_multiplier`). `none`: the data was used without privacy,
+    `unknown`: nobody knows what was done; no number bounds either.
 
-    Two datasets are neighbours if one has a `unit` more.
+    Two datasets are neighbours if one has a `unit` more. Where a vector or an answer is released for
+    each unit, who the units are is known, and they are neighbours if a unit is something else in one.
     """
 
     mechanism: Mechanism
@@ -66,7 +76,7 @@ class Event:
             raise PrivacyError(
                 f"noise_multiplier is {self.noise_multiplier}, expected a finite number above 0"
             )
-        if self.mechanism in ("gaussian", "laplace") and self.sampling_rate != 1:
+        if self.bounded and self.mechanism != "poisson-gaussian" and self.sampling_rate != 1:
             raise PrivacyError(
                 f"sampling_rate is {self.sampling_rate}: {self.mechanism} takes all units"
             )
@@ -115,7 +125,7 @@ class Event:
     def _as_first_text(self) -> str:
         content = canonical.decode(self.as_text().encode())
         del content["unit"], content["version"]
-        first = self.unit == "record" and self.mechanism not in ("gaussian", "laplace")
+        first = self.unit == "record" and self.mechanism in ("poisson-gaussian", "none", "unknown")
         return canonical.encode(content).decode() if first else ""
 
 

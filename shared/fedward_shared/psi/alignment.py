@@ -27,12 +27,13 @@ from numpy.typing import NDArray
 from fedward_shared.errors import AlignmentError
 from fedward_shared.privacy.randomness import Randomness
 from fedward_shared.psi import group
-from fedward_shared.psi.group import POINT_BYTES
+from fedward_shared.psi.group import POINT_BYTES, SEED_BYTES
 
 BATCH = 4096
 """Points in a message: 128 KB."""
 PIECE = 512
 """Points that one core works on at a time."""
+SEED_WORDS = SEED_BYTES // 8
 PLACE = np.dtype("<u4")
 KEY = np.dtype(f"S{POINT_BYTES}")
 
@@ -77,7 +78,7 @@ class _Half:
                 f"there are {len(identifiers)} identifiers, more than the {terms.own} announced"
             )
         self._terms, self._identifiers, self._work = terms, identifiers, work
-        self._key = group.secret()
+        self._key = group.secret(randomness.words64(SEED_WORDS).tobytes())
         self._shuffled = np.argsort(randomness.words64(terms.own), kind="stable").astype(np.int64)
         """Place → row; rows from `len(identifiers)` on are padding."""
         self._randomness = randomness
@@ -99,7 +100,7 @@ class _Half:
         return _split(self._multiplied(b"".join(hashed)))
 
     def _padding(self, count: int) -> list[bytes]:
-        return _split(group.padding(self._randomness.words64(8 * count).tobytes()))
+        return _split(group.padding(self._randomness.words64(SEED_WORDS * count).tobytes()))
 
     def _multiplied(self, points: bytes) -> bytes:
         size = PIECE * POINT_BYTES

@@ -15,10 +15,10 @@ _DIGEST_BLOCK = 128
 """Bytes in a block of SHA-512."""
 
 
-def secret() -> bytes:
-    """A scalar from the operating system's randomness, 32 bytes."""
-    drawn: bytes = rbcl.crypto_core_ristretto255_scalar_random()
-    return drawn
+def secret(seed: bytes) -> bytes:
+    """A scalar of 64 random bytes, 32 bytes."""
+    reduced: bytes = rbcl.crypto_core_ristretto255_scalar_reduce(seed)
+    return reduced
 
 
 def hashed(identifier: bytes, domain: bytes) -> bytes:

@@ -126,7 +126,8 @@ def test_a_part_that_moves_alone_has_the_whole_clipping_norm() -> None:
 @st.composite
 def events(draw: st.DrawFn) -> Event:
     mechanism = draw(st.sampled_from(MECHANISMS))
-    rate = 1.0 if mechanism in ("gaussian", "laplace") else draw(st.floats(1e-9, 1.0))
+    whole = mechanism in BOUNDED and mechanism != "poisson-gaussian"
+    rate = 1.0 if whole else draw(st.floats(1e-9, 1.0))
     noise = draw(st.floats(1e-6, 1e6)) if mechanism in BOUNDED else 0.0
     return Event(mechanism, rate, noise, draw(st.integers(1, 10**9)), draw(st.sampled_from(UNITS)))
 

@@ -93,7 +93,8 @@ def test_what_crosses_is_another_in_every_session_and_names_nobody() -> None:
 
 
 def test_a_pool_of_threads_does_the_same() -> None:
-    key, points = group.secret(), group.padding(Randomness.from_os().words64(8 * 2000).tobytes())
+    key = group.secret(bytes(range(64)))
+    points = group.padding(Randomness.from_os().words64(8 * 2000).tobytes())
     with ThreadPoolExecutor(2) as pool:
         passive = Passive(Terms(DOMAIN, 1, 2000, 2000), [b"x"], Randomness.from_os(), pool.map)
         passive._key = key

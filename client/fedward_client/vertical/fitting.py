@@ -1,0 +1,80 @@
+"""The steps of one party's tensors: AdamW over one cycle of learning rates (Smith and Topin 2018)."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import torch
+from torch import nn
+from torch.func import functional_call, grad, vmap
+
+from fedward_shared.privacy.bounded import BoundedNoise
+from fedward_shared.privacy.randomness import Randomness
+from fedward_shared.vertical.models import generator
+from fedward_shared.vertical.terms import FittingTerms
+
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""Of a module's output and the target of one record, as a batch of one."""
+
+RISING = 0.2
+"""The part of all steps in which the learning rate rises."""
+
+
+class Steps:
+    """Of the tensors of some modules."""
+
+    def __init__(self, modules: Iterable[nn.Module], terms: FittingTerms, records: int) -> None:
+        tensors = [tensor for module in modules for tensor in module.parameters()]
+        self._optimizer = torch.optim.AdamW(
+            tensors, lr=terms.learning_rate, weight_decay=terms.weight_decay
+        )
+        self._cycle = torch.optim.lr_scheduler.OneCycleLR(
+            self._optimizer,
+            terms.learning_rate,
+            total_steps=terms.steps(records) + 1,
+            pct_start=RISING,
+        )
+
+    def take(self) -> None:
+        """One step by the gradients that are there, which are then gone."""
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        self._cycle.step()
+
+
+def batches(terms: FittingTerms, records: int, session: str) -> Iterator[torch.Tensor]:
+    """The training records of each batch of all epochs: what both parties can tell."""
+    for epoch in range(terms.epochs):
+        order = torch.randperm(records, generator=generator(session, "epoch", str(epoch)))
+        yield from torch.split(order, terms.batch)
+
+
+def gradients(
+    module: nn.Module, inputs: Sequence[torch.Tensor], target_B: torch.Tensor, loss: Loss
+) -> list[torch.Tensor]:
+    """Of each tensor of `module` its gradients, one for each record, [B, ...]."""
+    tensors = {name: tensor.detach() for name, tensor in module.named_parameters()}
+    if not len(target_B):
+        return [tensor.new_zeros(0, *tensor.shape) for tensor in tensors.values()]
+
+    def one(own: dict[str, torch.Tensor], target: torch.Tensor, *row: torch.Tensor) -> torch.Tensor:
+        made = functional_call(module, own, tuple(part.unsqueeze(0) for part in row))
+        return loss(made, target.unsqueeze(0))
+
+    by_name = vmap(grad(one), in_dims=(None, 0, *[0] * len(inputs)))(tensors, target_B, *inputs)
+    return [by_name[name] for name in tensors]
+
+
+def noised_gradients(
+    module: nn.Module,
+    inputs: Sequence[torch.Tensor],
+    target_B: torch.Tensor,
+    loss: Loss,
+    noise: BoundedNoise,
+    randomness: Randomness,
+) -> None:
+    """Gives the tensors of `module` the noised mean of the clipped gradients of the records."""
+    samples = gradients(module, inputs, target_B, loss)
+    flat_BP = torch.cat([sample.flatten(1) for sample in samples], dim=1)
+    mean_P = noise.total(flat_BP, randomness) / len(flat_BP)
+    sizes = [tensor.numel() for tensor in module.parameters()]
+    for tensor, part in zip(module.parameters(), torch.split(mean_P, sizes), strict=True):
+        tensor.grad = part.view_as(tensor).clone()

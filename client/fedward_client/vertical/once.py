@@ -1,0 +1,151 @@
+"""Release once: labels go out, cells of scores come back, each as an answer that may be another's.
+
+What the active party then makes of its own columns and the cells stays with it, however long it fits.
+"""
+
+from collections.abc import Generator
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from fedward_client.training.trainer import Part, PlanOptimizer, Streams
+from fedward_client.vertical.fitting import Steps, batches, gradients
+from fedward_shared.charter_terms import TrainingTerms
+from fedward_shared.errors import ExchangeError
+from fedward_shared.vertical.columns import Encoded
+from fedward_shared.vertical.models import Bottom, Top, generator, loss, start
+from fedward_shared.vertical.program import Action, Book, receive, send
+from fedward_shared.vertical.terms import SCORE_BUCKETS, OnceTerms, VerticalTerms
+
+
+class WithCells(nn.Module):
+    """The active party's model: its own columns, and a vector for each cell of each peer."""
+
+    def __init__(self, terms: VerticalTerms, privacy: OnceTerms) -> None:
+        super().__init__()
+        embedding = terms.model.embedding
+        self.bottom = Bottom(terms.table, embedding)
+        self.cells = nn.ModuleList(nn.Embedding(privacy.cells, embedding) for _ in terms.peers)
+        self.top = Top(terms.model)
+
+    def embedded(self, own: Encoded, cell_BP: torch.Tensor) -> torch.Tensor:
+        """The summed embeddings of records, [B, E]."""
+        parts = [table(cell_BP[:, p]) for p, table in enumerate(self.cells)]
+        return torch.stack([self.bottom.of(own), *parts]).sum(dim=0)
+
+
+def active(
+    terms: VerticalTerms,
+    privacy: OnceTerms,
+    own: Encoded,
+    label_N: torch.Tensor,
+    session: str,
+    streams: Streams,
+) -> Generator[Action, bytes, torch.Tensor]:
+    """Of the aligned records: those held out last. Returns their probabilities, [held out].
+
+    Raises ExchangeError for cells that are none.
+    """
+    records, _ = terms.fitting.split(len(own))
+    response = privacy.labels
+    yield Book(response.event(privacy.unit))
+    answer_N = response.answer(label_N[:records].numpy().astype(np.int64), streams("labels"))
+    for peer in terms.peers:
+        yield from send(peer, "labels", answer_N.astype(np.uint8).tobytes())
+    columns = []
+    for peer in terms.peers:
+        columns.append(_answers((yield from receive(peer, "cells", len(own))), privacy.cells, peer))
+    cell_NP = torch.stack(columns, dim=1)
+    with start(session, "active"):
+        model = WithCells(terms, privacy)
+    steps, dropping = Steps([model], terms.fitting, records), generator(session, "dropout")
+    for row_B in batches(terms.fitting, records, session):
+        logits_MB = model.top(model.embedded(own.rows(row_B), cell_NP[row_B]), dropping)
+        torch.autograd.backward(loss(logits_MB, label_N[row_B]))
+        steps.take()
+    held = torch.arange(records, len(own))
+    with torch.no_grad():
+        probability_H: torch.Tensor = model.top.probabilities(
+            model.embedded(own.rows(held), cell_NP[held])
+        )
+    return probability_H
+
+
+def passive(
+    terms: VerticalTerms,
+    privacy: OnceTerms,
+    party: str,
+    own: Encoded,
+    streams: Streams,
+) -> Generator[Action, bytes, Bottom]:
+    """Scores the aligned records by what the labels say of the columns, and answers with cells.
+
+    Returns what scores. Raises ExchangeError for labels that are none.
+    """
+    records, _ = terms.fitting.split(len(own))
+    labels = yield from receive(terms.active, "labels", records)
+    label_N = _answers(labels, 2, terms.active).float()
+    for event in privacy.passive_events(records):
+        yield Book(event)
+    scorer = Bottom(terms.table_of(party), 1)
+    _train(scorer, privacy, own.rows(torch.arange(records)), label_N, streams)
+    with torch.no_grad():
+        score_N = torch.sigmoid(scorer.of(own)[:, 0]).double().numpy()
+    cell_N = np.searchsorted(_edges(privacy, score_N, streams), score_N, side="right")
+    answer_N = privacy.scores.answer(cell_N.astype(np.int64), streams("cells"))
+    yield from send(terms.active, "cells", answer_N.astype(np.uint8).tobytes())
+    return scorer
+
+
+def _answers(body: bytes, choices: int, peer: str) -> torch.Tensor:
+    answer_N = np.frombuffer(body, np.uint8)
+    if answer_N.max() >= choices:
+        raise ExchangeError(f"{peer} has answered {answer_N.max()}, there are {choices} choices")
+    return torch.from_numpy(answer_N.astype(np.int64))
+
+
+def _train(
+    scorer: Bottom, privacy: OnceTerms, own: Encoded, label_N: torch.Tensor, streams: Streams
+) -> None:
+    """Makes of `scorer` a linear model of the labels, by DP-SGD from zero on: the mean of the second
+    half of its steps (Polyak and Juditsky 1992)."""
+    plan = privacy.plan(len(own))
+    for tensor in scorer.parameters():
+        nn.init.zeros_(tensor)
+    sgd = torch.optim.SGD(scorer.parameters(), lr=privacy.learning_rate)
+    part = Part("bottom", dict(scorer.named_parameters()), plan.clipping_norm, sgd)
+    terms = TrainingTerms(rounds=1, local_steps=plan.steps, learning_rate=privacy.learning_rate)
+    optimizer = PlanOptimizer(part, plan, terms, streams, 1)
+    sums = [torch.zeros_like(tensor) for tensor in scorer.parameters()]
+    kept = plan.steps - plan.steps // 2
+    for step, sampled in enumerate(plan.batches(len(own), streams("sample"))):
+        rows = own.rows(torch.from_numpy(sampled))
+        inputs = (rows.numbers_NF, rows.codes_NC)
+        samples = gradients(scorer, inputs, label_N[torch.from_numpy(sampled)], _logistic)
+        for tensor, sample in zip(scorer.parameters(), samples, strict=True):
+            tensor.grad_sample = sample  # type: ignore[attr-defined]
+        optimizer.step()
+        optimizer.zero_grad()
+        if step >= plan.steps - kept:
+            for total, tensor in zip(sums, scorer.parameters(), strict=True):
+                total.add_(tensor.detach(), alpha=1 / kept)
+    with torch.no_grad():
+        for tensor, total in zip(scorer.parameters(), sums, strict=True):
+            tensor.copy_(total)
+
+
+def _logistic(score_11: torch.Tensor, label_1: torch.Tensor) -> torch.Tensor:
+    return functional.binary_cross_entropy_with_logits(score_11[:, 0], label_1)
+
+
+def _edges(privacy: OnceTerms, score_N: np.ndarray, streams: Streams) -> np.ndarray:
+    """Where one cell ends and the next begins, by noised counts: between 0 and 1, [cells - 1]."""
+    count_K = np.histogram(score_N, SCORE_BUCKETS, (0.0, 1.0))[0].astype(np.float64)
+    noise_K = streams("counts").normal((SCORE_BUCKETS,)).double().numpy()
+    below_K = np.cumsum(np.maximum(count_K + privacy.count_noise * noise_K, 0.0))
+    wanted = below_K[-1] * np.arange(1, privacy.cells) / privacy.cells
+    bucket = np.searchsorted(below_K, wanted)
+    edges: np.ndarray = (bucket + 1) / SCORE_BUCKETS
+    return edges

@@ -1,0 +1,85 @@
+"""What a party does from the first message to the last: align, then fit."""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from fedward_client.training.trainer import Streams
+from fedward_client.vertical import every_batch, once
+from fedward_client.vertical.records import PartyRecords
+from fedward_shared.psi.alignment import Rows, Work
+from fedward_shared.vertical import aligning
+from fedward_shared.vertical.models import Bottom
+from fedward_shared.vertical.program import Action
+from fedward_shared.vertical.terms import OnceTerms, VerticalTerms
+
+
+@dataclass(frozen=True)
+class ActiveOutcome:
+    """`rows` of the party's file are common to all; the last of them were held out, and the model gives
+    these `probability_H` of label 1."""
+
+    rows: Rows
+    probability_H: torch.Tensor
+
+    @property
+    def held_out(self) -> Rows:
+        """The rows that the probabilities are of."""
+        return self.rows[len(self.rows) - len(self.probability_H) :]
+
+    @property
+    def training(self) -> Rows:
+        """The others."""
+        return self.rows[: len(self.rows) - len(self.probability_H)]
+
+
+@dataclass(frozen=True)
+class PassiveOutcome:
+    """`rows` of the party's file are common to all; `bottom` embeds, or scores, its records."""
+
+    rows: Rows
+    bottom: Bottom
+
+
+def active(
+    terms: VerticalTerms, own: PartyRecords, session: str, streams: Streams, work: Work = map
+) -> Generator[Action, bytes, ActiveOutcome]:
+    """The program of the party with the labels. Raises AlignmentError and ExchangeError."""
+    assert own.label_N is not None
+    rows = yield from aligning.active(
+        terms.peers, own.identifiers, terms.alignment, session, streams("alignment"), work
+    )
+    encoded, label_N = own.encoded.rows(_index(rows)), own.label_N[_index(rows)]
+    privacy = terms.privacy
+    if isinstance(privacy, OnceTerms):
+        found = yield from once.active(terms, privacy, encoded, label_N, session, streams)
+    else:
+        found = yield from every_batch.active(terms, privacy, encoded, label_N, session, streams)
+    return ActiveOutcome(rows, found)
+
+
+def passive(
+    terms: VerticalTerms,
+    party: str,
+    own: PartyRecords,
+    session: str,
+    streams: Streams,
+    work: Work = map,
+) -> Generator[Action, bytes, PassiveOutcome]:
+    """The program of a party without labels. Raises AlignmentError and ExchangeError."""
+    stream = streams("alignment")
+    rows = yield from aligning.passive(
+        terms.active, party, own.identifiers, terms.alignment, session, stream, work
+    )
+    encoded, privacy = own.encoded.rows(_index(rows)), terms.privacy
+    if isinstance(privacy, OnceTerms):
+        bottom = yield from once.passive(terms, privacy, party, encoded, streams)
+    else:
+        bottom = yield from every_batch.passive(terms, privacy, party, encoded, session, streams)
+    return PassiveOutcome(rows, bottom)
+
+
+def _index(rows: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(rows)

@@ -1,0 +1,52 @@
+"""A party's file of records: identifiers, columns and, at the active party, labels."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from fedward_shared import records
+from fedward_shared.errors import DataError
+from fedward_shared.psi.identifiers import normalised
+from fedward_shared.vertical.columns import Encoded, encode
+from fedward_shared.vertical.terms import VerticalTerms
+
+LABELS = {"0": 0.0, "1": 1.0}
+
+
+@dataclass(frozen=True)
+class PartyRecords:
+    """The records of one party, in the order of its file. `label_N` is None at a passive one."""
+
+    identifiers: list[bytes]
+    encoded: Encoded
+    label_N: torch.Tensor | None
+
+    @classmethod
+    def read(
+        cls, path: Path, terms: VerticalTerms, party: str, identifier: Sequence[str]
+    ) -> "PartyRecords":
+        """Of the file `path`, in which the columns `identifier` say who a record is of.
+
+        Raises DataError or AlignmentError that name the column, and rows but not what is in them.
+        """
+        content = records.table(path, records.read_bytes(path))
+        table = terms.table_of(party)
+        parts = [records.texts(path, content, name, "identifier") for name in identifier]
+        columns = [records.given(path, content, name) for name in table.names]
+        labels = None
+        if party == terms.active:
+            labels = _labels(path, records.texts(path, content, terms.label, "label"))
+        return cls(normalised(parts, terms.alignment.rules), encode(table, columns), labels)
+
+
+def _labels(path: Path, texts: Sequence[str]) -> torch.Tensor:
+    wrong = [row for row, text in enumerate(texts, start=1) if text not in LABELS]
+    if wrong:
+        raise DataError(
+            f"{path}: {len(wrong)} labels are neither 0 nor 1 (the first in row {wrong[0]})"
+        )
+    if len(set(texts)) < 2:
+        raise DataError(f"{path}: all labels are {texts[0]}")
+    return torch.tensor([LABELS[text] for text in texts])

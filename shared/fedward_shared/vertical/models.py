@@ -1,0 +1,98 @@
+"""The halves of a split model: a bottom at each party, the top where the labels are."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from fedward_shared.vertical.columns import Encoded, TableTerms
+from fedward_shared.vertical.terms import ModelTerms
+
+TABLE_DEVIATION = 0.05
+"""Of the numbers at which the vectors of a category start."""
+
+
+class Bottom(nn.Module):
+    """What a party makes of its columns: an embedding [B, E]. Every category has a table of vectors.
+
+    It has one layer. The embeddings of all parties are summed, so that together they are the first layer
+    of a network over all columns, and nothing is lost by the cut.
+    """
+
+    def __init__(self, table: TableTerms, embedding: int) -> None:
+        super().__init__()
+        self.numbers = nn.Linear(table.width, embedding) if table.width else None
+        self.categories = nn.ModuleList(nn.Embedding(n, embedding) for n in table.categories)
+        for category in self.categories:
+            nn.init.normal_(category.weight, std=TABLE_DEVIATION)  # type: ignore[arg-type]
+
+    def forward(self, numbers_BF: torch.Tensor, codes_BC: torch.Tensor) -> torch.Tensor:
+        """Of encoded records [B]."""
+        parts = [table(codes_BC[:, c]) for c, table in enumerate(self.categories)]
+        if self.numbers is not None:
+            parts.append(self.numbers(numbers_BF))
+        return torch.stack(parts).sum(dim=0)
+
+    def of(self, records: Encoded) -> torch.Tensor:
+        """Its embeddings of these."""
+        embedded: torch.Tensor = self(records.numbers_NF, records.codes_NC)
+        return embedded
+
+
+class Top(nn.Module):
+    """`members` small networks, each over its own part of the summed embedding; they see the same
+    records and start apart."""
+
+    def __init__(self, terms: ModelTerms) -> None:
+        super().__init__()
+        self.terms = terms
+        sizes = [terms.width, terms.hidden, 1] if terms.hidden else [terms.width, 1]
+        self.weights = nn.ParameterList(
+            torch.randn(terms.members, i, o) / i**0.5 for i, o in pairwise(sizes)
+        )
+        self.biases = nn.ParameterList(torch.zeros(terms.members, 1, o) for o in sizes[1:])
+
+    def forward(
+        self, embedded_BE: torch.Tensor, dropping: torch.Generator | None = None
+    ) -> torch.Tensor:
+        """Logits [M, B]; in training with a generator that says what is dropped out."""
+        x_MBW = embedded_BE.view(len(embedded_BE), self.terms.members, -1).transpose(0, 1)
+        for weight, bias in zip(self.weights, self.biases, strict=True):
+            x_MBW = self._dropped(torch.relu(x_MBW), dropping) @ weight + bias
+        return x_MBW[:, :, 0]
+
+    def _dropped(self, x: torch.Tensor, dropping: torch.Generator | None) -> torch.Tensor:
+        """From a stream of its own, so that a program that is run again drops the same."""
+        rate = self.terms.dropout
+        if dropping is None or not rate:
+            return x
+        kept = torch.rand(x.shape, generator=dropping) >= rate
+        return x * kept / (1 - rate)
+
+    def probabilities(self, embedded_BE: torch.Tensor) -> torch.Tensor:
+        """Of label 1: the mean over the members, [B]."""
+        return torch.sigmoid(self(embedded_BE)).mean(dim=0)
+
+
+def loss(logits_MB: torch.Tensor, label_B: torch.Tensor) -> torch.Tensor:
+    """The mean cross-entropy of all members."""
+    return functional.binary_cross_entropy_with_logits(logits_MB, label_B.expand_as(logits_MB))
+
+
+@contextmanager
+def start(*labels: str) -> Iterator[None]:
+    """What is made within starts at numbers that follow from `labels`, and disturbs no other stream."""
+    digest = hashlib.sha256("/".join(labels).encode()).digest()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int.from_bytes(digest[:8]) >> 1)
+        yield
+
+
+def generator(*labels: str) -> torch.Generator:
+    """A stream that follows from `labels`: not secret, and of no use for privacy."""
+    digest = hashlib.sha256("/".join(labels).encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8]) >> 1)

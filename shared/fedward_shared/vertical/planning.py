@@ -1,0 +1,78 @@
+"""Which noise a vertical study needs for an ε, and how the ε is best divided."""
+
+import math
+from collections.abc import Callable, Sequence
+
+from fedward_shared.errors import PrivacyError
+from fedward_shared.privacy import accountant
+from fedward_shared.privacy.plan import Event
+from fedward_shared.vertical.terms import EveryBatchTerms, OnceTerms
+
+ANSWERING = 0.8
+"""The part of a passive party's ε that its answers take; its scorer learns with what is left, which is
+more than a fifth, since ε is composed and not added."""
+ROUNDING = 1e-3
+"""The part of an ε that the accountant's grid may add to it."""
+MOST_CELLS = 16
+COUNT_NOISE = 30.0
+"""Of the counts of scores, at 2 or more of ε; at less it is as much larger as ε is smaller. The scores
+are thousands, and the answers' cells need not be equal."""
+TOLERANCE = 1e-3
+MAX_NOISE = 1e4
+
+
+def once(epsilon: float, delta: float) -> OnceTerms:
+    """Terms under which each party spends at most `epsilon`. Raises PrivacyError where none can be.
+
+    The more an answer costs, the finer it may be: with K cells it is the true one with probability
+    e^ε / (e^ε + K - 1), and at K = e^(ε/2) hardly ever another.
+    """
+    if not (epsilon > 0 and math.isfinite(epsilon)):
+        raise PrivacyError(f"ε is {epsilon}, expected a finite number above 0")
+    answering = ANSWERING * epsilon
+    cells = min(MOST_CELLS, max(2, round(math.exp(min(answering, 20) / 2))))
+    found = {
+        "epsilon": epsilon,
+        "delta": delta,
+        "label_epsilon": (1 - ROUNDING) * epsilon,
+        "cell_epsilon": answering,
+        "cells": cells,
+        "count_noise": COUNT_NOISE * max(1.0, 2 / epsilon),
+    }
+    unchecked = OnceTerms.model_construct(None, **found)
+
+    def events(noise: float) -> Sequence[Event]:
+        return list(unchecked.model_copy(update={"noise_multiplier": noise}).passive_events(1))
+
+    noise = _least_noise(events, epsilon, delta)
+    return OnceTerms.model_validate({**found, "noise_multiplier": noise})
+
+
+def every_batch(epsilon: float, delta: float, epochs: int) -> EveryBatchTerms:
+    """Terms under which each party spends at most `epsilon`. Raises PrivacyError where none can be."""
+
+    def events(noise: float) -> Sequence[Event]:
+        return [Event("gaussian", 1.0, noise, 2 * epochs)]
+
+    noise = _least_noise(events, epsilon, delta)
+    return EveryBatchTerms(epsilon=epsilon, delta=delta, noise_multiplier=noise)
+
+
+def _least_noise(events: Callable[[float], Sequence[Event]], epsilon: float, delta: float) -> float:
+    """The least noise multiplier, to 0.1 %, with which `events` cost at most `epsilon`."""
+
+    def fits(noise: float) -> bool:
+        return accountant.epsilon(events(noise), delta) <= epsilon
+
+    high = 1.0
+    while not fits(high):
+        high *= 2
+        if high > MAX_NOISE:
+            raise PrivacyError(f"no noise gives ε ≤ {epsilon} at δ = {delta}")
+    low = high / 2
+    while fits(low):
+        low, high = low / 2, low
+    while high - low > TOLERANCE * high:
+        middle = (low + high) / 2
+        low, high = (low, middle) if fits(middle) else (middle, high)
+    return math.ceil(high * 1e4) / 1e4

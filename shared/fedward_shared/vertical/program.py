@@ -1,0 +1,157 @@
+"""What a party does in a session, without I/O: a generator of what it sends, waits for and books.
+
+    body = yield Send("bureau", "labels", body)     gives the body that was sent
+    body = yield Receive("bureau", "cells")         gives the body that came
+    yield Book(event)                               returns once the ledger has it
+
+Whoever runs it does what it yields: two queues in a simulation (`together`), ledger, keys and exchange
+at a site. A program that is run again from its start, with what was sent and what came, comes to where
+it was.
+"""
+
+from collections import deque
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from fedward_shared.errors import ExchangeError
+from fedward_shared.privacy.plan import Event
+
+Kind = Literal[
+    "sizes",
+    "points",
+    "doubled",
+    "places",
+    "labels",
+    "cells",
+    "embeddings",
+    "gradients",
+]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+PART_BYTES = 2**20
+"""What a message carries of a longer body."""
+
+
+@dataclass(frozen=True)
+class Send:
+    """A message to a peer."""
+
+    peer: str
+    kind: Kind
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Receive:
+    """The next message of a peer, which has to be of that kind."""
+
+    peer: str
+    kind: Kind
+
+
+@dataclass(frozen=True)
+class Book:
+    """What is going to be done to the party's records, before it is done."""
+
+    event: Event
+
+
+Action = Send | Receive | Book
+Program = Generator[Action, bytes, Any]
+
+
+def encode(kind: Kind, body: bytes) -> bytes:
+    """A message: its kind in one byte, and the body."""
+    return KINDS.index(kind).to_bytes() + body
+
+
+def decode(message: bytes, kind: Kind, peer: str) -> bytes:
+    """The body of a message. Raises ExchangeError for one of another kind."""
+    found = message[0] if message else len(KINDS)
+    if found >= len(KINDS) or KINDS[found] != kind:
+        said = KINDS[found] if found < len(KINDS) else "nothing known"
+        raise ExchangeError(
+            f"{peer} has sent {said} where {kind} are due: it runs another protocol"
+        )
+    return message[1:]
+
+
+def send(peer: str, kind: Kind, body: bytes) -> Generator[Action, bytes, bytes]:
+    """Sends a body of any length, in parts."""
+    parts = []
+    for at in range(0, max(1, len(body)), PART_BYTES):
+        part = yield Send(peer, kind, body[at : at + PART_BYTES])
+        parts.append(part)
+    return b"".join(parts)
+
+
+def receive(peer: str, kind: Kind, size: int) -> Generator[Action, bytes, bytes]:
+    """The body of `size` bytes that `send` has sent. Raises ExchangeError for one of another length."""
+    came = bytearray()
+    for at in range(0, max(1, size), PART_BYTES):
+        due = min(PART_BYTES, size - at)
+        part = yield Receive(peer, kind)
+        if len(part) != due:
+            raise ExchangeError(
+                f"{peer} has sent {at + len(part)} bytes of {kind} where {at + due} are due"
+            )
+        came += part
+    return bytes(came)
+
+
+Booked = Callable[[str, Event], None]
+"""Called with the party and what it books; raises FedwardError where it may not."""
+Passed = Callable[[str, Send], None]
+"""Called with the party and what it sends."""
+
+
+def together(
+    programs: Mapping[str, Program], booked: Booked, passed: Passed = lambda *_: None
+) -> dict[str, Any]:
+    """Runs the programs of all parties in turn, with a queue from each to each; what each returns.
+
+    Raises ExchangeError where all that go on wait for each other.
+    """
+    queues: dict[tuple[str, str], deque[bytes]] = {}
+    results: dict[str, Any] = {}
+    waiting: dict[str, Action] = {}
+    for name, program in programs.items():
+        _advance(name, program, None, waiting, results)
+    while waiting:
+        moved = False
+        for name in list(waiting):
+            while name in waiting:
+                action = waiting[name]
+                answer = b""
+                if isinstance(action, Receive):
+                    queue = queues.get((action.peer, name))
+                    if not queue:
+                        break
+                    answer = decode(queue.popleft(), action.kind, action.peer)
+                elif isinstance(action, Send):
+                    passed(name, action)
+                    message = encode(action.kind, action.body)
+                    queues.setdefault((name, action.peer), deque()).append(message)
+                    answer = action.body
+                else:
+                    booked(name, action.event)
+                moved = True
+                _advance(name, programs[name], answer, waiting, results)
+        if not moved:
+            raise ExchangeError(f"{', '.join(waiting)} wait for each other")
+    return results
+
+
+def _advance(
+    name: str,
+    program: Program,
+    answer: bytes | None,
+    waiting: dict[str, Action],
+    results: dict[str, Any],
+) -> None:
+    """Lets a program go on to its next action, or its end."""
+    waiting.pop(name, None)
+    try:
+        waiting[name] = next(program) if answer is None else program.send(answer)
+    except StopIteration as end:
+        results[name] = end.value
