@@ -1,7 +1,8 @@
 """A line to one's peers, as the program of a party sees it; and lines within one process.
 
 A program that runs again after a crash starts from its last checkpoint and does the same again. Where
-it draws noise, what it sends would differ; so `send` says what was really sent, and it goes on with that.
+it draws noise, what it sends would differ; so `send` says what was really sent, and the program goes on
+with that.
 """
 
 import threading
