@@ -319,7 +319,7 @@ def test_two_sites_talk_over_the_exchange_and_nobody_in_anothers_name(
             assert one.receive("harbour", 20) == b"%d" % size
         one.finish(5)
         other.finish(5)
-    claim = contextmanager(line_of)(network.root, "harbour", "north", north)
+    claim = contextmanager(line_of)(network.root / "claimed", "harbour", "north", north)
     with claim as thief, pytest.raises(ExchangeError, match="certificate of the connection"):
         thief.receive("north", 10)
     assert wait_until(lambda: "site=harbour" in network.log("exchange"), 5)

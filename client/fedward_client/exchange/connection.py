@@ -1,14 +1,16 @@
 """The connection of a line: one gRPC stream to the coordinator, made again whenever it breaks.
 
-It runs in a thread of its own, which also writes the journal: a message waits for one write to disk,
-and those that come meanwhile share the next.
+All connections of a process share one thread, which also writes the journals: a message waits for one
+write to disk, and those that come meanwhile share the next.
 """
 
 import asyncio
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 import grpc
@@ -30,6 +32,14 @@ OPTIONS = [
 Dial = Callable[[], grpc.aio.Channel]
 
 log = structlog.get_logger()
+
+
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    """Never closed: gRPC keeps every loop that it has seen, and what comes late still goes there."""
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="exchange", daemon=True).start()
+    return loop
 
 
 def dialling(membership: Membership) -> Dial:
@@ -56,35 +66,33 @@ class Connection:
         self._line = line
         self._dial = dial
         self._backoff = backoff or Backoff()
-        self._loop = asyncio.new_event_loop()
+        self._loop = _loop()
         self._stopping, self._woken = asyncio.Event(), asyncio.Event()
         self._call: Any = None
         self._beat_due = 0.0
-        self._thread = threading.Thread(target=self._main, name="exchange", daemon=True)
+        self._running: Future[None] | None = None
         line.wake = self._wake
 
     def start(self) -> None:
         """Returns at once: who waits for the peers waits in the line."""
-        self._thread.start()
+        self._running = asyncio.run_coroutine_threadsafe(self._main(), self._loop)
 
     def close(self) -> None:
         """Ends the connection and the line; what it has to keep is on disk."""
         self._line.fail(ExchangeError("the line was closed"))
-        with suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._stopping.set)
+        self._loop.call_soon_threadsafe(self._stopping.set)
         self._wake()
-        self._thread.join()
+        if self._running is not None:
+            self._running.result()
 
     def _wake(self) -> None:
-        with suppress(RuntimeError):  # the loop has ended, and so has the line
-            self._loop.call_soon_threadsafe(self._woken.set)
+        self._loop.call_soon_threadsafe(self._woken.set)
 
-    def _main(self) -> None:
+    async def _main(self) -> None:
         try:
-            self._loop.run_until_complete(self._run())
+            await self._run()
         finally:
-            self._line.fail(ExchangeError("the connection's thread has ended"))
-            self._loop.close()
+            self._line.fail(ExchangeError("the connection to the coordinator has ended"))
 
     async def _run(self) -> None:
         writing = asyncio.create_task(self._write())

@@ -26,6 +26,7 @@ from fedward_client.exchange.lines import SiteLine
 from fedward_client.exchange.party import Seat
 from fedward_server.exchange import service
 from fedward_server.exchange.sessions import Session, Sessions
+from fedward_shared.backoff import Backoff
 from fedward_shared.exchange.hops import METHOD
 from fedward_shared.identity import SigningKey
 from fedward_simulations.bench.rows import Row
@@ -115,7 +116,7 @@ def _line(folder: Path, name: str, address: str) -> tuple[SiteLine, Connection]:
     journal = Journal(folder / name, SESSION, key.derive(JOURNAL))
     peers = {peer: _key(peer).public for peer in PARTIES if peer != name}
     line = SiteLine(Seat(CHARTER, SESSION, name, key, peers), journal)
-    connection = Connection(line, lambda: grpc.aio.insecure_channel(address, OPTIONS))
+    connection = Connection(line, lambda: grpc.aio.insecure_channel(address, OPTIONS), Backoff(0.1))
     connection.start()
     return line, connection
 

@@ -64,7 +64,6 @@ class RunningRelay:
             await running.stop(0)
 
         self._loop.run_until_complete(main())
-        self._loop.close()
 
 
 class Site:
