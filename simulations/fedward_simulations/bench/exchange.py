@@ -45,9 +45,8 @@ _SPAWN = multiprocessing.get_context("spawn")
 
 def run(folder: Path) -> list[Row]:
     """Rows for the latency of a round trip, round trips in a second, throughput, and the disk."""
-    ours, seconds = _exchange(folder)
+    ours, disk, seconds = _exchange(folder)
     peer = _echo()
-    disk = _syncs(folder)
     megabytes = STREAMED * BATCH / 1e6
     return [
         Row("a round trip of 64 KiB, median", 1e3 * ours, 1e3 * peer, PEER, "ms"),
@@ -57,8 +56,8 @@ def run(folder: Path) -> list[Row]:
     ]
 
 
-def _exchange(folder: Path) -> tuple[float, float]:
-    """Seconds of a round trip, and of the stream."""
+def _exchange(folder: Path) -> tuple[float, float, float]:
+    """Seconds of a round trip, of a write to disk in turns with it, and of the stream."""
     address = f"127.0.0.1:{_free_port()}"
     key = {name: _key(name).public.text for name in PARTIES}
     Sessions(folder / "sessions").open(
@@ -79,12 +78,12 @@ def _exchange(folder: Path) -> tuple[float, float]:
             line.send("bureau", batch)
             assert line.receive("bureau", TIMEOUT) == batch
 
-        median = _median(trip)
+        trips, disk = _medians(trip, _synced(folder / "synced"))
         started = time.perf_counter()
         for _ in range(STREAMED):
             line.send("bureau", batch)
         line.receive("bureau", TIMEOUT)
-        return median, time.perf_counter() - started
+        return trips, disk, time.perf_counter() - started
     finally:
         connection.close()
         for process in others:
@@ -163,24 +162,26 @@ def _echoing(address: str) -> None:
     asyncio.run(main())
 
 
-def _median(work: Callable[[], None]) -> float:
-    seconds = []
+def _medians(*works: Callable[[], None]) -> list[float]:
+    """Seconds of each, done in turns."""
+    seconds: list[list[float]] = [[] for _ in works]
     for _ in range(WARM + ROUND_TRIPS):
-        started = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - started)
-    return statistics.median(seconds[WARM:])
+        for work, taken in zip(works, seconds, strict=True):
+            started = time.perf_counter()
+            work()
+            taken.append(time.perf_counter() - started)
+    return [statistics.median(taken[WARM:]) for taken in seconds]
 
 
-def _syncs(folder: Path) -> float:
-    """Seconds of one write of a batch to the disk below `folder`."""
-    with (folder / "synced").open("wb", buffering=0) as file:
+def _synced(path: Path) -> Callable[[], None]:
+    """Writes a batch to the end of the file, and to disk."""
+    file, batch = path.open("wb", buffering=0), bytes(BATCH)
 
-        def write() -> None:
-            file.write(bytes(BATCH))
-            os.fsync(file.fileno())
+    def write() -> None:
+        file.write(batch)
+        os.fsync(file.fileno())
 
-        return _median(write)
+    return write
 
 
 def _begin(work: Callable[..., None], *arguments: object) -> Any:
