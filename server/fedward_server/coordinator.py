@@ -8,6 +8,7 @@
                    crl.pem               the certificates that were revoked
     HOME/admissions.jsonl                every invitation, admission, renewal and revocation, signed
     HOME/proxy/nginx.conf                made anew at each start; pid, log and temporary files beside it
+    HOME/sessions/                       who may talk over the exchange, and until when
     HOME/superlink.sqlite, superexec.secret, launched/, logs/, run/, flower/
 
 The folder is for its owner alone. `coordinator.key`, `authority/` and `admissions.jsonl` are the backup.
@@ -114,7 +115,20 @@ class Home:
         On a port anybody on this machine could claim to be the proxy. Raises UsageError for a path
         that a socket or the proxy's configuration cannot hold.
         """
-        path = self.folder / "run" / "enrolment.sock"
+        return self._socket("enrolment")
+
+    @property
+    def exchange_socket(self) -> Path:
+        """Where the exchange listens, likewise. Raises UsageError as `socket` does."""
+        return self._socket("exchange")
+
+    @property
+    def sessions(self) -> Path:
+        """The sessions of the exchange that are open, one file each."""
+        return self.folder / "sessions"
+
+    def _socket(self, name: str) -> Path:
+        path = self.folder / "run" / f"{name}.sock"
         if len(os.fsencode(path)) > MAX_SOCKET_PATH or not re.fullmatch(r"[\w./+-]+", str(path)):
             raise UsageError(
                 f"{self.folder}: a home's path is of letters, digits and . _ + -, and short: the "

@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from fedward_server.coordinator import Home
 from fedward_shared.enrolment import ENROL_PATH, RENEW_PATH
 from fedward_shared.errors import MissingExtra, StateError
+from fedward_shared.exchange.hops import METHOD
 from fedward_shared.files import write_atomically
 
 CONFIGURATION = "nginx.conf"
@@ -34,6 +35,8 @@ def write_configuration(home: Home) -> Path:
         user=pwd.getpwuid(0).pw_name if os.geteuid() == 0 else "",
         superlink=home.superlink_address,
         socket=home.socket,
+        exchange_socket=home.exchange_socket,
+        exchange=METHOD,
         listen=settings.listen or settings.address.rpartition(":")[2],
         authority=home.authority,
         max_body=MAX_BODY,

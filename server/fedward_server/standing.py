@@ -3,6 +3,7 @@
     this process ─ flower-superlink    loopback, TLS, node authentication, its database in the home
                  ─ flower-superexec    starts ServerApps, each a process of its own
                  ─ enrolment service   on a socket in the home
+                 ─ exchange            relays between the parties of a session, on another socket
                  ─ nginx               the only one that is reached from outside
 
 A process that ends is started again, later each time. Between looking after them this one renews the
@@ -59,7 +60,7 @@ def until_signalled() -> threading.Event:
 
 
 class Coordinator:
-    """The four processes of a home, and what has to be done beside them."""
+    """The processes of a home, and what has to be done beside them."""
 
     def __init__(self, home: Home, say: Say) -> None:
         self.home = home
@@ -125,7 +126,8 @@ class Coordinator:
     def _tell_ready(self) -> None:
         """Once: from now on sites can come."""
         running = all(process.is_running for process in self.processes)
-        if not self._ready and self._settled >= 0 and running and self.home.socket.exists():
+        listening = self.home.socket.exists() and self.home.exchange_socket.exists()
+        if not self._ready and self._settled >= 0 and running and listening:
             self._ready = True
             self._say(f"{self.home.name}: ready, at {self.home.settings.address}")
 
@@ -146,8 +148,9 @@ class Coordinator:
 
 def prepare(home: Home) -> None:
     """Makes the folders and the proxy's configuration, and clears what a killed one has left."""
-    home.socket.unlink(missing_ok=True)
-    for folder in (home.folder / "logs", home.studies, home.folder / "flower"):
+    for socket in (home.socket, home.exchange_socket):
+        socket.unlink(missing_ok=True)
+    for folder in (home.folder / "logs", home.studies, home.sessions, home.folder / "flower"):
         folder.mkdir(mode=0o700, exist_ok=True)
     proxy.write_configuration(home)
 
@@ -178,6 +181,7 @@ def commands(home: Home) -> dict[str, list[str]]:
             *("--superexec-auth-secret-file", secret),
         ],
         "enrolment": [sys.executable, "-m", "fedward_server.enrolment_service", str(home.folder)],
+        "exchange": [sys.executable, "-m", "fedward_server.exchange.service", str(home.folder)],
         "proxy": proxy.command(home),
     }
 

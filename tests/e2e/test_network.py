@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -36,14 +36,20 @@ from typer.testing import CliRunner
 
 from fedward_client import memberships, settings
 from fedward_client.commands.site import site as at_site
+from fedward_client.exchange.connection import Connection, dialling
+from fedward_client.exchange.journal import JOURNAL, Journal
+from fedward_client.exchange.lines import SiteLine
+from fedward_client.exchange.party import Seat
 from fedward_client.memberships import Membership
 from fedward_server.authority import Authority, pem
 from fedward_server.cli import coordinator as at_coordinator
 from fedward_server.coordinator import Home
+from fedward_server.exchange.sessions import Session, Sessions
 from fedward_server.processes import wait_until
 from fedward_server.registrar import Registrar
 from fedward_server.superlink import SuperLink
-from fedward_shared.errors import EnrolmentError
+from fedward_shared.errors import EnrolmentError, ExchangeError
+from fedward_shared.exchange.hops import METHOD
 
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
 pytestmark = [
@@ -52,6 +58,7 @@ pytestmark = [
     pytest.mark.skipif(NGINX is None, reason="nginx is not installed (make system)"),
 ]
 TYPE = "application/protobuf"
+CHARTER, EXCHANGED = "sha256:" + "1" * 64, "ab" * 32
 
 
 def typed(app: object, *arguments: object) -> str:
@@ -279,6 +286,47 @@ def test_a_valid_certificate_reaches_nothing_but_the_fleet(
             # What the proxy says; the SuperLink would answer in JSON or protobuf.
             assert (status, text.strip()) == (403, "not for sites") or "400 Bad Request" in text
     assert network.log("superlink").count("start-run") == before
+
+
+def line_of(folder: Path, name: str, peer: str, membership: Membership) -> Iterator[SiteLine]:
+    journal = Journal(folder / f"exchange-of-{name}", EXCHANGED, key_of(name).derive(JOURNAL))
+    seat = Seat(CHARTER, EXCHANGED, name, key_of(name), {peer: key_of(peer).public})
+    line = SiteLine(seat, journal, patience=10)
+    connection = Connection(line, dialling(membership))
+    connection.start()
+    yield line
+    connection.close()
+    journal.close()
+
+
+def test_two_sites_talk_over_the_exchange_and_nobody_in_anothers_name(
+    network: Network, north: Membership, valid: ssl.SSLContext, refused: dict[str, ssl.SSLContext]
+) -> None:
+    parties = {name: key_of(name).public.text for name in ("north", "harbour")}
+    end = datetime.now(UTC) + timedelta(hours=1)
+    Sessions(network.home.sessions).open(
+        Session(session=EXCHANGED, charter=CHARTER, study="credit", parties=parties, deadline=end)
+    )
+    harbour = network.enrol("harbour")
+    with ExitStack() as ends:
+        at_north = contextmanager(line_of)(network.root, "north", "harbour", north)
+        at_harbour = contextmanager(line_of)(network.root, "harbour", "north", harbour)
+        one, other = ends.enter_context(at_north), ends.enter_context(at_harbour)
+        for size in (0, 65_536, 4 * 2**20):
+            one.send("harbour", bytes(size))
+            assert other.receive("north", 20) == bytes(size)
+            other.send("north", b"%d" % size)
+            assert one.receive("harbour", 20) == b"%d" % size
+        one.finish(5)
+        other.finish(5)
+    claim = contextmanager(line_of)(network.root / "claimed", "harbour", "north", north)
+    with claim as thief, pytest.raises(ExchangeError, match="certificate of the connection"):
+        thief.receive("north", 10)
+    assert wait_until(lambda: "site=harbour" in network.log("exchange"), 5)
+    for trusted in (refused["none"], refused["expired"]):
+        assert network.get(METHOD, trusted)[0] == 403
+    assert network.get(METHOD, valid, "GET")[0] == 403
+    assert network.get("/fedward.Exchange/Other", valid) == (403, "not for sites\n")
 
 
 def test_what_is_passed_on_is_the_path_that_was_judged(

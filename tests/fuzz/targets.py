@@ -23,6 +23,8 @@ from fedward_client.gate import bundle
 from fedward_client.gate.rules import ENDPOINTS, FLEET, Gate
 from fedward_shared import assurances, audit, charter, enrolment, key_change, statements, tensors
 from fedward_shared.errors import FedwardError
+from fedward_shared.exchange import channel, hops
+from fedward_shared.exchange.envelopes import Attendance, Opening
 from fedward_shared.identity import SigningKey
 from fedward_shared.privacy import clipping
 from fedward_shared.privacy.plan import Event
@@ -119,6 +121,26 @@ def read_frame(data: bytes) -> object:
     return wire.answer_of(wire.Frame(kind, fields, data))
 
 
+def read_exchange_frame(data: bytes) -> object:
+    found = channel.Frame.decode(data)
+    assert found.encode() == data
+    return found
+
+
+def read_hop(data: bytes) -> object:
+    found = hops.Hop.decode(data)
+    assert found.encode() == data
+    return found
+
+
+def read_opening(data: bytes) -> object:
+    return Opening.read(data, DIGEST, KEY.public, "university", "fuzz")
+
+
+def read_attendance(data: bytes) -> object:
+    return Attendance.read(data, DIGEST, KEY.public, "university", "fuzz")
+
+
 def read_mask_keys(data: bytes) -> object:
     return secagg_signed.Advertisement.read(data, DIGEST, KEY.public, "university", "fuzz")
 
@@ -191,6 +213,8 @@ TARGETS_BY_KIND: dict[str, Callable[[bytes], object]] = {
     key_change.KIND: read_key_change,
     secagg_signed.Advertisement.KIND: read_mask_keys,
     secagg_signed.Agreement.KIND: read_survivors,
+    Opening.KIND: read_opening,
+    Attendance.KIND: read_attendance,
     audit.KIND: lambda data: read_audit_line(data + b"\n"),
 }
 TARGETS: dict[str, Callable[[bytes], object]] = {
@@ -202,6 +226,10 @@ TARGETS: dict[str, Callable[[bytes], object]] = {
     "event": read_event,
     "clipping-norms": read_clipping_norms,
     "frame": read_frame,
+    "exchange-frame": read_exchange_frame,
+    "hop": read_hop,
+    "signed-opening": signed(Opening.KIND),
+    "signed-attendance": signed(Attendance.KIND),
     "gate": at_the_gate,
     "bundle": bundle.check,
     "parcel": lambda data: parcels.decode(data, "fuzz"),
@@ -249,7 +277,25 @@ def seeds() -> list[bytes]:
     norms = clipping.norms_text({"head": 0.5, "adapter": 0.25}).encode()
     return [
         *(good + bodies + lines + witness + [event, norms]),
-        *(letters() + at_the_socket() + requests() + masked()),
+        *(letters() + at_the_socket() + requests() + masked() + exchanged()),
+    ]
+
+
+def exchanged() -> list[bytes]:
+    """What a party and the relay say to each other."""
+    about = {"charter": DIGEST, "site": "bank", "session": "0" * 64}
+    bodies = [about | {"challenge": "1" * 64}, about | {"peer": "bureau", "key": "2" * 64}]
+    frames = [channel.Frame("data", 1, bytes(20)).encode(), channel.Frame("confirm", 7).encode()]
+    said = [
+        hops.Hop("challenge", payload=bytes(hops.CHALLENGE_BYTES)),
+        hops.Hop("frame", "bureau", frames[0]),
+        hops.Hop("here", "bureau"),
+        hops.Hop.refusal(hops.Refusal.SILENT, "bureau"),
+    ]
+    return [
+        *(statements.canonical.encode(body) for body in bodies),
+        *frames,
+        *(hop.encode() for hop in said),
     ]
 
 

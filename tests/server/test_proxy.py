@@ -32,7 +32,7 @@ def test_nginx_accepts_it_whole(home: Home, listen: str) -> None:
     )
     assert "test is successful" in told.stderr, told.stderr
     assert "[warn]" not in told.stderr
-    assert f"listen {listen or '8443'} ssl;" in (home.proxy / "nginx.conf").read_text()
+    assert f"listen {listen or '8443'} ssl http2;" in (home.proxy / "nginx.conf").read_text()
 
 
 def test_nothing_of_it_is_outside_the_home(home: Home) -> None:

@@ -72,7 +72,7 @@ def test_the_processes_find_everything_in_the_home(home: Home) -> None:
     assert made["FLWR_HOME"].startswith(str(home.folder))
     assert made["FLWR_TELEMETRY_ENABLED"] == "0"
     commands = standing.commands(home)
-    assert list(commands) == ["superlink", "superexec", "enrolment", "proxy"]
+    assert list(commands) == ["superlink", "superexec", "enrolment", "exchange", "proxy"]
     superlink = commands["superlink"]
     assert superlink[superlink.index("--host") + 1] == "127.0.0.1"
     assert "--enable-supernode-auth" in superlink

@@ -7,6 +7,7 @@ sent it again.
 """
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -57,6 +58,32 @@ class Channel:
         self._safe = 0
         self._early: dict[int, bytes] = {}
 
+    @classmethod
+    def restored(
+        cls, envelopes: Envelopes, confirmed: int, unconfirmed: Iterable[Frame], safe: int
+    ) -> "Channel":
+        """One that goes on: the peer has confirmed so many, these follow, and so many are safe here."""
+        channel = cls(envelopes)
+        channel._unconfirmed.extend(unconfirmed)
+        channel._sent = confirmed + len(channel._unconfirmed)
+        channel._handed = channel._safe = safe
+        return channel
+
+    @property
+    def sent(self) -> int:
+        """How many messages were sent."""
+        return self._sent
+
+    @property
+    def handed(self) -> int:
+        """How many messages of the peer were handed on."""
+        return self._handed
+
+    @property
+    def confirmed(self) -> int:
+        """How many messages the peer has confirmed."""
+        return self._sent - len(self._unconfirmed)
+
     @property
     def ready(self) -> bool:
         """Whether one more message may be sent; if not, the peer is slow, or away."""
@@ -105,7 +132,8 @@ class Channel:
     def _confirm(self, number: int) -> None:
         if number > self._sent:
             raise ExchangeError(
-                f"{self._envelopes.peer} confirms message {number}, and {self._sent} were sent"
+                f"{self._envelopes.peer} confirms message {number}, and {self._sent} were sent: one end "
+                "goes on from an older copy of its journal"
             )
         while self._unconfirmed and self._unconfirmed[0].number <= number:
             self._unconfirmed.popleft()

@@ -35,6 +35,15 @@ class Opening(OfSite):
     key: Hexadecimal
 
 
+class Attendance(OfSite):
+    """The site that holds the key is at the other end of the connection that got this one challenge."""
+
+    KIND = "fedward/attendance/1"
+
+    session: Hexadecimal
+    challenge: Hexadecimal
+
+
 @dataclass(frozen=True)
 class Envelopes:
     """One end: seals for the peer, opens what comes from it."""
@@ -83,12 +92,19 @@ class Envelopes:
 
         Raises ExchangeError for an envelope that is forged, changed, or sealed for another place.
         """
+        return self._opened(self._open, self.peer, number, sealed)
+
+    def reopen(self, number: int, sealed: bytes) -> bytes:
+        """What this end has sealed as its message `number`. Raises ExchangeError as `open` does."""
+        return self._opened(self._seal, "this site", number, sealed)
+
+    def _opened(self, key: AESGCM, whose: str, number: int, sealed: bytes) -> bytes:
         if not TAG_BYTES <= len(sealed) <= MAX_MESSAGE + TAG_BYTES:
-            raise ExchangeError(f"an envelope of {self.peer} has {len(sealed)} bytes")
+            raise ExchangeError(f"an envelope of {whose} has {len(sealed)} bytes")
         try:
-            return self._open.decrypt(number.to_bytes(NONCE_BYTES), sealed, self._bound)
+            return key.decrypt(number.to_bytes(NONCE_BYTES), sealed, self._bound)
         except InvalidTag as error:
             raise ExchangeError(
-                f"envelope {number} of {self.peer} does not open: it is not what {self.peer} sealed, or "
+                f"envelope {number} of {whose} does not open: it is not what {whose} sealed, or "
                 "was sealed as another message"
             ) from error

@@ -1,0 +1,91 @@
+"""The sessions that a coordinator has opened: one file each, HOME/sessions/SESSION.json.
+
+Whoever conducts a study writes the file before it tells the parties, and the exchange reads it when one
+of them attends. A file that is gone ends its session.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AwareDatetime, Field, ValidationError
+
+from fedward_shared.charter import Charter
+from fedward_shared.errors import ExchangeError
+from fedward_shared.files import write_atomically
+from fedward_shared.identity import KeyText, PublicKey
+from fedward_shared.terms import Digest, Hexadecimal, Name, Terms, describe
+
+MAX_BYTES = 2**16
+PATIENCE_SECONDS = 600.0
+
+
+class Session(Terms):
+    """Who talks about which charter, and until when.
+
+    `patience`: seconds that a party may be away, before the session ends and its name is told.
+    """
+
+    session: Hexadecimal
+    charter: Digest
+    study: Name
+    parties: Annotated[dict[Name, KeyText], Field(min_length=2, max_length=64)]
+    deadline: AwareDatetime
+    patience: Annotated[float, Field(gt=0, le=86_400)] = PATIENCE_SECONDS
+
+    @classmethod
+    def of(
+        cls, charter: Charter, session: str, deadline: datetime, patience: float = PATIENCE_SECONDS
+    ) -> "Session":
+        """Of all participants of the charter."""
+        return cls(
+            session=session,
+            charter=charter.digest,
+            study=charter.study,
+            parties={one.name: one.public_key.text for one in charter.participants},
+            deadline=deadline,
+            patience=patience,
+        )
+
+    def key(self, site: str) -> PublicKey:
+        """The key of a party."""
+        return PublicKey(self.parties[site])
+
+
+@dataclass(frozen=True)
+class Sessions:
+    """The files in `folder`."""
+
+    folder: Path
+
+    def open(self, session: Session) -> None:
+        """Lets its parties in."""
+        data = session.model_dump_json(indent=1).encode()
+        write_atomically(self._path(session.session), data, mode=0o600)
+
+    def close(self, session: str) -> None:
+        """Lets nobody in any more, and those who are in go."""
+        self._path(session).unlink(missing_ok=True)
+
+    def find(self, session: str) -> Session | None:
+        """The one with this id, if it is open. Raises ExchangeError for a file that cannot be one."""
+        if not re.fullmatch("[0-9a-f]{64}", session):
+            return None
+        path = self._path(session)
+        try:
+            with path.open("rb") as file:
+                found = Session.model_validate_json(file.read(MAX_BYTES))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise ExchangeError(f"{path}: cannot be read: {error.strerror}") from error
+        except ValidationError as error:
+            raise ExchangeError(f"{path}: {describe(error)}") from error
+        if found.session != session:
+            raise ExchangeError(f"{path}: is of session {found.session}")
+        return found
+
+    def _path(self, session: str) -> Path:
+        return self.folder / f"{session}.json"
