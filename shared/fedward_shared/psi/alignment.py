@@ -20,6 +20,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +39,7 @@ PLACE = np.dtype("<u4")
 KEY = np.dtype(f"S{POINT_BYTES}")
 
 Rows = NDArray[np.int64]
-Work = Callable[[Callable[[bytes], bytes], Iterable[bytes]], Iterable[bytes]]
+Work = Callable[[Callable[[Any], bytes], Iterable[Any]], Iterable[bytes]]
 """`map`, or that of a pool of threads: libsodium does not hold the interpreter's lock."""
 
 
@@ -96,8 +97,12 @@ class _Half:
             )
 
     def _points(self, identifiers: list[bytes]) -> list[bytes]:
+        pieces = (identifiers[at : at + PIECE] for at in range(0, len(identifiers), PIECE))
+        return _split(b"".join(self._work(self._blinded, pieces)))
+
+    def _blinded(self, identifiers: list[bytes]) -> bytes:
         hashed = [group.hashed(identifier, self._terms.domain) for identifier in identifiers]
-        return _split(self._multiplied(b"".join(hashed)))
+        return group.multiplied(self._key, b"".join(hashed))
 
     def _padding(self, count: int) -> list[bytes]:
         return _split(group.padding(self._randomness.words64(SEED_WORDS * count).tobytes()))

@@ -144,11 +144,12 @@ _ICD_RATES = {
 """Where there is one, docs/explanation/recipe.md has how it was chosen."""
 
 _LM_RATES = {
-    "lora-xs": (4e-3, 1.6e-2, 6.4e-2),
-    "ffa-lora": (1e-3, 4e-3, 1.6e-2),
-    "lora": (1e-3, 4e-3, 1.6e-2),
-    "prefix-tuning": (1e-3, 4e-3, 1.6e-2),
+    "lora-xs": (6.4e-2, 2.56e-1, 1.0),
+    "ffa-lora": (6.4e-2, 2.56e-1, 1.0),
+    "lora": (1.6e-2, 6.4e-2, 2.56e-1),
+    "prefix-tuning": (1.6e-2, 6.4e-2, 2.56e-1),
 }
+"""Of ten steps of Adam in all: at smaller rates nothing has moved far when they are over."""
 
 TASKS = (
     Task(

@@ -30,6 +30,7 @@ from fedward_simulations.bench import (
     masking,
     masking_scale,
     methods,
+    psi,
     registration,
     sketch,
 )
@@ -86,6 +87,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "masking": Benchmark("What masking costs a site", masking.run),
     "masking-scale": Benchmark("How masking grows", masking_scale.run),
     "methods": Benchmark("Adapter methods beside each other", methods.run, resumable=True),
+    "psi": Benchmark("Private set intersection, beside OpenMined's", psi.run),
     "registration": Benchmark("Registering a dataset at a site", registration.run),
     "sketch": Benchmark("Training a part of the numbers in each round", sketch.run, resumable=True),
 }
