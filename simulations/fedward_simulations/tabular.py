@@ -17,7 +17,7 @@ from fedward_shared.vertical.columns import (
     TableTerms,
     encode,
 )
-from fedward_shared.vertical.models import Bottom, Top, generator, loss, start
+from fedward_shared.vertical.models import Bottom, Top, begin, generator, loss
 from fedward_shared.vertical.terms import FittingTerms, ModelTerms
 
 Scores = NDArray[np.float64]
@@ -105,8 +105,9 @@ def logistic(records: Joined) -> Scores:
 def network(records: Joined, model: ModelTerms, fitting: FittingTerms, name: str) -> Scores:
     """Of the records held out, by the network that is cut in a vertical study, in one piece."""
     encoded, label_N = records.encoded, torch.from_numpy(records.label_N).float()
-    with start(name, "network"):
-        bottom, top = Bottom(records.table, model.embedding), Top(model)
+    bottom, top = Bottom(records.table, model.embedding), Top(model)
+    begin(bottom, name, "bottom")
+    begin(top, name, "top")
     steps, dropping = Steps([bottom, top], fitting, records.training), generator(name, "dropout")
     for row_B in batches(fitting, records.training, name):
         torch.autograd.backward(loss(top(bottom.of(encoded.rows(row_B)), dropping), label_N[row_B]))

@@ -12,6 +12,12 @@ from fedward_simulations.cli import simulate
 from fedward_simulations.data import census, halves, loans
 from fedward_simulations.scenarios import bank_bureau
 
+EPSILONS = {
+    "federated-dp-1": 1.0,
+    "federated-dp-3": 3.0,
+    "federated-dp": 8.0,
+    "every-batch-dp-8": 8.0,
+}
 LEAKS = {"grade", "sub_grade", "interest_rate", "installment", "loan_status", "balance"}
 
 
@@ -36,12 +42,12 @@ def run(folder, *options):
 def test_every_row_is_measured_and_each_ledger_holds(small, tmp_path):
     result, output = run(tmp_path / "a")
     assert [row.name for row in result.rows] == [
-        "vertical",
-        "vertical-dp-1",
-        "vertical-dp-3",
-        "vertical-dp-8",
+        "federated",
+        "federated-dp-1",
+        "federated-dp-3",
+        "federated-dp",
         "every-batch-dp-8",
-        "bank-xgboost",
+        "alone",
         "bank-network",
         "bureau-xgboost",
         "joint-logistic",
@@ -51,13 +57,14 @@ def test_every_row_is_measured_and_each_ledger_holds(small, tmp_path):
     for row in result.rows:
         assert 0.3 < row.metrics["auc"] < 1
         assert f"{row.label}: AUC" in output
-        named = row.name.rpartition("-dp-")
-        if named[1]:
-            assert row.epsilon == pytest.approx(float(named[2]), rel=0.01)
-            assert row.epsilon <= float(named[2])
+        if row.name in EPSILONS:
+            assert row.epsilon == pytest.approx(EPSILONS[row.name], rel=0.01)
+            assert row.epsilon <= EPSILONS[row.name]
         else:
             assert row.epsilon is None
             assert not row.private
+    assert "Vertical with DP, ε = 8 reaches AUC" in output
+    assert "a site alone; giving up privacy would" in output
     common = result.settings["people in common"]
     assert 700 < common < 900
     assert result.settings["people of the bank"] == 900

@@ -10,7 +10,7 @@ from fedward_client.training.trainer import Streams
 from fedward_client.vertical.fitting import Steps, batches, noised_gradients
 from fedward_shared.errors import ExchangeError
 from fedward_shared.vertical.columns import Encoded
-from fedward_shared.vertical.models import Bottom, Top, generator, loss, start
+from fedward_shared.vertical.models import Bottom, Top, begin, generator, loss
 from fedward_shared.vertical.program import Action, Book, Kind, receive, send
 from fedward_shared.vertical.terms import EveryBatchTerms, VerticalTerms
 
@@ -50,8 +50,8 @@ def active(
     Raises ExchangeError for embeddings of another width, or that are not finite.
     """
     records, held = terms.fitting.split(len(own))
-    with start(session, terms.active):
-        whole = Whole(terms)
+    whole = Whole(terms)
+    begin(whole, session, terms.active)
     steps, dropping = Steps([whole], terms.fitting, records), generator(session, "dropout")
     noise = streams("gradients"), streams("steps")
     if privacy is not None:
@@ -93,8 +93,8 @@ def passive(
     Returns what embeds. Raises ExchangeError for gradients of another width, or that are not finite.
     """
     records, _ = terms.fitting.split(len(own))
-    with start(session, party):
-        bottom = Bottom(terms.table_of(party), terms.model.embedding)
+    bottom = Bottom(terms.table_of(party), terms.model.embedding)
+    begin(bottom, session, party)
     steps = Steps([bottom], terms.fitting, records)
     noise = streams("embeddings"), streams("steps")
     if privacy is not None:

@@ -15,7 +15,7 @@ from fedward_client.vertical.fitting import Steps, batches, gradients
 from fedward_shared.charter_terms import TrainingTerms
 from fedward_shared.errors import ExchangeError
 from fedward_shared.vertical.columns import Encoded
-from fedward_shared.vertical.models import Bottom, Top, generator, loss, start
+from fedward_shared.vertical.models import Bottom, Top, begin, generator, loss
 from fedward_shared.vertical.program import Action, Book, receive, send
 from fedward_shared.vertical.terms import SCORE_BUCKETS, OnceTerms, VerticalTerms
 
@@ -58,8 +58,8 @@ def active(
     for peer in terms.peers:
         columns.append(_answers((yield from receive(peer, "cells", len(own))), privacy.cells, peer))
     cell_NP = torch.stack(columns, dim=1)
-    with start(session, "active"):
-        model = WithCells(terms, privacy)
+    model = WithCells(terms, privacy)
+    begin(model, session, terms.active)
     steps, dropping = Steps([model], terms.fitting, records), generator(session, "dropout")
     for row_B in batches(terms.fitting, records, session):
         logits_MB = model.top(model.embedded(own.rows(row_B), cell_NP[row_B]), dropping)

@@ -1,8 +1,10 @@
-"""The halves of a split model: a bottom at each party, the top where the labels are."""
+"""The halves of a split model: a bottom at each party, the top where the labels are.
+
+They begin at numbers that all parties could tell (`begin`), and draw from no stream that others use, so
+that a program that is run again computes the same.
+"""
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import pairwise
 
 import torch
@@ -27,8 +29,6 @@ class Bottom(nn.Module):
         super().__init__()
         self.numbers = nn.Linear(table.width, embedding) if table.width else None
         self.categories = nn.ModuleList(nn.Embedding(n, embedding) for n in table.categories)
-        for category in self.categories:
-            nn.init.normal_(category.weight, std=TABLE_DEVIATION)  # type: ignore[arg-type]
 
     def forward(self, numbers_BF: torch.Tensor, codes_BC: torch.Tensor) -> torch.Tensor:
         """Of encoded records [B]."""
@@ -45,14 +45,14 @@ class Bottom(nn.Module):
 
 class Top(nn.Module):
     """`members` small networks, each over its own part of the summed embedding; they see the same
-    records and start apart."""
+    records and begin apart."""
 
     def __init__(self, terms: ModelTerms) -> None:
         super().__init__()
         self.terms = terms
         sizes = [terms.width, terms.hidden, 1] if terms.hidden else [terms.width, 1]
         self.weights = nn.ParameterList(
-            torch.randn(terms.members, i, o) / i**0.5 for i, o in pairwise(sizes)
+            torch.zeros(terms.members, i, o) for i, o in pairwise(sizes)
         )
         self.biases = nn.ParameterList(torch.zeros(terms.members, 1, o) for o in sizes[1:])
 
@@ -83,16 +83,22 @@ def loss(logits_MB: torch.Tensor, label_B: torch.Tensor) -> torch.Tensor:
     return functional.binary_cross_entropy_with_logits(logits_MB, label_B.expand_as(logits_MB))
 
 
-@contextmanager
-def start(*labels: str) -> Iterator[None]:
-    """What is made within starts at numbers that follow from `labels`, and disturbs no other stream."""
-    digest = hashlib.sha256("/".join(labels).encode()).digest()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int.from_bytes(digest[:8]) >> 1)
-        yield
-
-
 def generator(*labels: str) -> torch.Generator:
     """A stream that follows from `labels`: not secret, and of no use for privacy."""
     digest = hashlib.sha256("/".join(labels).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8]) >> 1)
+
+
+def begin(module: nn.Module, *labels: str) -> None:
+    """Starts all tensors of bottoms, tops and tables of vectors at numbers that follow from `labels`."""
+    drawn = generator(*labels)
+    for part in module.modules():
+        if isinstance(part, nn.Linear):
+            width = part.in_features**-0.5
+            nn.init.uniform_(part.weight, -width, width, generator=drawn)
+            nn.init.uniform_(part.bias, -width, width, generator=drawn)
+        elif isinstance(part, nn.Embedding):
+            nn.init.normal_(part.weight, std=TABLE_DEVIATION, generator=drawn)
+        elif isinstance(part, Top):
+            for weight in part.weights:
+                nn.init.normal_(weight, std=weight.shape[1] ** -0.5, generator=drawn)

@@ -4,9 +4,9 @@
     body = yield Receive("bureau", "cells")         gives the body that came
     yield Book(event)                               returns once the ledger has it
 
-Whoever runs it does what it yields: two queues in a simulation (`together`), ledger, keys and exchange
-at a site. A program that is run again from its start, with what was sent and what came, comes to where
-it was.
+Whoever runs it does what it yields, with queues between all parties in a simulation (`together`), over a
+line of the exchange at a site (`over`). A program that is run again from its start, with what was sent
+and what came, comes to where it was.
 """
 
 from collections import deque
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from fedward_shared.errors import ExchangeError
+from fedward_shared.exchange.line import Line
 from fedward_shared.privacy.plan import Event
 
 Kind = Literal[
@@ -140,6 +141,31 @@ def together(
         if not moved:
             raise ExchangeError(f"{', '.join(waiting)} wait for each other")
     return results
+
+
+def over(program: Program, line: Line, booked: Callable[[int, Event], None], timeout: float) -> Any:
+    """Runs a program over a line to its peers, each of which has `timeout` seconds for a message.
+
+    `booked` is called with the number of the booking and what is booked; a program that is run again
+    books the same again, under the same number. Raises what the program, the line and `booked` raise.
+    """
+    bookings = 0
+    try:
+        action = next(program)
+        while True:
+            if isinstance(action, Receive):
+                message = line.receive(action.peer, timeout)
+                answer = decode(message, action.kind, action.peer)
+            elif isinstance(action, Send):
+                sent = line.send(action.peer, encode(action.kind, action.body))
+                answer = decode(sent, action.kind, "this party")
+            else:
+                bookings += 1
+                booked(bookings, action.event)
+                answer = b""
+            action = program.send(answer)
+    except StopIteration as end:
+        return end.value
 
 
 def _advance(

@@ -38,6 +38,8 @@ from fedward_simulations.vertical import Outcome
 BANK, BUREAU = "bank", "bureau"
 DELTA = 1e-5
 EPSILONS = (1.0, 3.0, 8.0)
+MAIN = "federated-dp"
+"""The study at the last of them, of which the report speaks first."""
 EVERY_BATCH_EPSILON = 8.0
 EVERY_BATCH_EPOCHS = 3
 SMALL = ModelTerms(members=1, width=4, dropout=0.0)
@@ -141,7 +143,7 @@ class Scenario:
 
     def steps(self) -> Iterator[tuple[str, Callable[[], None]]]:
         """What there is to do, with its name."""
-        plain = partial(self._study, "vertical", "Vertical without DP", self.terms())
+        plain = partial(self._study, "federated", "Vertical without DP", self.terms())
         yield "without DP", plain
         for epsilon in EPSILONS:
             yield f"ε = {epsilon:g}", partial(self._once, epsilon)
@@ -151,7 +153,8 @@ class Scenario:
 
     def _once(self, epsilon: float) -> None:
         terms = self.terms(planning.once(epsilon, DELTA))
-        self._study(f"vertical-dp-{epsilon:g}", f"Vertical with DP, ε = {epsilon:g}", terms)
+        name = MAIN if epsilon == EPSILONS[-1] else f"{MAIN}-{epsilon:g}"
+        self._study(name, f"Vertical with DP, ε = {epsilon:g}", terms)
 
     def _every_batch(self) -> None:
         privacy = planning.every_batch(EVERY_BATCH_EPSILON, DELTA, EVERY_BATCH_EPOCHS)
@@ -188,7 +191,7 @@ class Scenario:
         def network(records: Joined) -> Scores:
             return tabular.network(records, terms.model, terms.fitting, str(options.seed))
 
-        yield "bank-xgboost", "Bank alone, XGBoost", (BANK,), trees
+        yield "alone", "Bank alone, XGBoost", (BANK,), trees
         yield "bank-network", "Bank alone, network", (BANK,), network
         yield "bureau-xgboost", "Bureau alone (with labels), XGBoost", (BUREAU,), trees
         yield "joint-logistic", "Joint, logistic regression", (BANK, BUREAU), tabular.logistic
@@ -209,7 +212,7 @@ class Scenario:
         )
 
     def _joined(self, parties: tuple[str, ...]) -> Joined:
-        active = self.table.outcomes["vertical"].active
+        active = self.table.outcomes["federated"].active
         label_N = self.records[BANK].label_N
         assert label_N is not None
         rows = {BANK: active.rows, BUREAU: self._rows_of_bureau(active.rows)}
@@ -279,8 +282,8 @@ def run(options: Options, console: Console) -> Result:
 
 
 def _result(scenario: Scenario, options: Options, started: str, seconds: float) -> Result:
-    table, main = scenario.table, f"vertical-dp-{EPSILONS[-1]:g}"
-    outcome, terms = table.outcomes[main], scenario.terms()
+    table, terms = scenario.table, scenario.terms()
+    outcome = table.outcomes[MAIN]
     total = sum(one.bytes for one in table.outcomes.values())
     return Result.model_validate(
         {
@@ -306,7 +309,7 @@ def _result(scenario: Scenario, options: Options, started: str, seconds: float) 
             },
             "metrics": [metric.model_dump() for metric in METRICS],
             "rows": table.rows,
-            "sites": scenario.sites(main),
+            "sites": scenario.sites(MAIN),
             "bytes_up": total,
             "bytes_down": total,
             "notes": _notes(outcome),
