@@ -131,6 +131,9 @@ class Service:
                 out = self._relay.refuse(number, Refusal.HOP, time.time())
             else:
                 out = self._relay.take(number, hop, time.time())
+                if hop.kind == "attendance" and not _refused(number, out):
+                    session, site = self._relay.whose(number)
+                    log.info("attends", session=session[:16], site=site)
             self._deliver(out)
             for to, _ in out:
                 await self._wait_for(to, number)
@@ -174,6 +177,10 @@ class Service:
         except ExchangeError as error:
             log.error("a session cannot be read", reason=str(error))
             return None
+
+
+def _refused(number: int, out: Out) -> bool:
+    return any(to == number and hop.kind == "refused" for to, hop in out)
 
 
 def _site(context: Any) -> str:
