@@ -17,7 +17,7 @@ from fedward_shared.errors import ExchangeError
 from fedward_shared.vertical.columns import Encoded
 from fedward_shared.vertical.models import Bottom, Top, begin, generator, loss
 from fedward_shared.vertical.program import Action, Book, receive, send
-from fedward_shared.vertical.terms import SCORE_BUCKETS, OnceTerms, VerticalTerms
+from fedward_shared.vertical.terms import SCORE_BUCKETS, SCORE_RANGE, OnceTerms, VerticalTerms
 
 
 class WithCells(nn.Module):
@@ -92,7 +92,7 @@ def passive(
     scorer = Bottom(terms.table_of(party), 1)
     _train(scorer, privacy, own.rows(torch.arange(records)), label_N, streams)
     with torch.no_grad():
-        score_N = torch.sigmoid(scorer.of(own)[:, 0]).double().numpy()
+        score_N = scorer.of(own)[:, 0].double().numpy()
     cell_N = np.searchsorted(_edges(privacy, score_N, streams), score_N, side="right")
     answer_N = privacy.scores.answer(cell_N.astype(np.int64), streams("cells"))
     yield from send(terms.active, "cells", answer_N.astype(np.uint8).tobytes())
@@ -141,11 +141,11 @@ def _logistic(score_11: torch.Tensor, label_1: torch.Tensor) -> torch.Tensor:
 
 
 def _edges(privacy: OnceTerms, score_N: np.ndarray, streams: Streams) -> np.ndarray:
-    """Where one cell ends and the next begins, by noised counts: between 0 and 1, [cells - 1]."""
-    count_K = np.histogram(score_N, SCORE_BUCKETS, (0.0, 1.0))[0].astype(np.float64)
+    """Where one cell ends and the next begins, by noised counts, [cells - 1]."""
+    inside_N = np.clip(score_N, -SCORE_RANGE, SCORE_RANGE)
+    count_K, bound_K = np.histogram(inside_N, SCORE_BUCKETS, (-SCORE_RANGE, SCORE_RANGE))
     noise_K = streams("counts").normal((SCORE_BUCKETS,)).double().numpy()
-    below_K = np.cumsum(np.maximum(count_K + privacy.count_noise * noise_K, 0.0))
-    wanted = below_K[-1] * np.arange(1, privacy.cells) / privacy.cells
-    bucket = np.searchsorted(below_K, wanted)
-    edges: np.ndarray = (bucket + 1) / SCORE_BUCKETS
+    below_K = np.maximum.accumulate(np.cumsum(count_K + privacy.count_noise * noise_K))
+    wanted = len(score_N) * np.arange(1, privacy.cells) / privacy.cells
+    edges: np.ndarray = bound_K[np.minimum(np.searchsorted(below_K, wanted) + 1, SCORE_BUCKETS)]
     return edges

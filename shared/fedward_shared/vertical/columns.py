@@ -197,10 +197,13 @@ def _places(column: NumberColumn | DateColumn, given: Iterable[str | None]) -> n
 
 
 def _pieces(place_N: np.ndarray, pieces: int) -> np.ndarray:
-    """How much of each piece lies below, from 0 to 1, and whether there is nothing, [N, pieces + 1]."""
+    """How much of each piece lies below, from -½ to ½, and whether there is nothing, [N, pieces + 1].
+
+    About zero, records are shorter, and a bound on the length of their gradients leaves more of them.
+    """
     missing_N1 = np.isnan(place_N)[:, None]
     below_NP = np.clip(np.nan_to_num(place_N)[:, None] * pieces - np.arange(pieces), 0.0, 1.0)
-    return np.concatenate([below_NP, missing_N1], axis=1)
+    return np.concatenate([np.where(missing_N1, 0.0, below_NP - 0.5), missing_N1], axis=1)
 
 
 def _turns(column: DateColumn, given: Iterable[str | None]) -> np.ndarray:

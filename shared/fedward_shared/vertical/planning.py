@@ -14,9 +14,8 @@ more than a fifth, since ε is composed and not added."""
 ROUNDING = 1e-3
 """The part of an ε that the accountant's grid may add to it."""
 MOST_CELLS = 16
-COUNT_NOISE = 30.0
-"""Of the counts of scores, at 2 or more of ε; at less it is as much larger as ε is smaller. The scores
-are thousands, and the answers' cells need not be equal."""
+COUNT_NOISE, LEAST_COUNT_NOISE = 60.0, 10.0
+"""Of the counts of scores, at ε = 1 and at any: next to nothing of the cost, and small beside thousands."""
 TOLERANCE = 1e-3
 MAX_NOISE = 1e4
 
@@ -37,7 +36,7 @@ def once(epsilon: float, delta: float) -> OnceTerms:
         "label_epsilon": (1 - ROUNDING) * epsilon,
         "cell_epsilon": answering,
         "cells": cells,
-        "count_noise": COUNT_NOISE * max(1.0, 2 / epsilon),
+        "count_noise": max(LEAST_COUNT_NOISE, COUNT_NOISE / epsilon),
     }
     unchecked = OnceTerms.model_construct(None, **found)
 

@@ -15,8 +15,9 @@ from fedward_shared.privacy.unit import Unit
 from fedward_shared.terms import Name, Terms
 from fedward_shared.vertical.columns import TableTerms
 
-SCORE_BUCKETS = 64
-"""Into so many pieces of equal width the scores of a party are counted."""
+SCORE_BUCKETS, SCORE_RANGE = 128, 8.0
+"""Into so many pieces of equal width the scores of a party (log-odds) are counted, on so much of either
+side of 0; what is beyond counts as the end that it is beyond."""
 
 
 class AlignmentTerms(Terms):

@@ -68,13 +68,17 @@ def test_the_same_seed_gives_the_same_messages(pair, privacy):
 
 
 def test_one_answer_for_each_record_is_enough_where_epsilon_is_large(pair):
-    terms = pair.with_terms(privacy=planning.once(20.0, 1e-5))
+    privacy = planning.once(20.0, 1e-5).model_copy(update={"count_noise": 1.0})
+    terms = pair.with_terms(privacy=privacy)  # 600 records are few for counts under noise
     found, seen = run(pair, terms)
     assert auc(pair, found) > 0.9
     sent = {kind: body for _, kind, body in seen}
     assert len(sent["labels"]) == 480
     assert len(sent["cells"]) == 600
-    assert set(sent["cells"]) <= set(range(terms.privacy.cells))
+    # About as many in each cell, however narrow the scores lie together.
+    counts = np.bincount(np.frombuffer(sent["cells"], np.uint8), minlength=terms.privacy.cells)
+    assert counts.max() < 3 * len(sent["cells"]) / terms.privacy.cells
+    assert (counts > 0).sum() > terms.privacy.cells / 2
 
 
 def test_labels_and_cells_are_answers_that_may_be_others(pair):

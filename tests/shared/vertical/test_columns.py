@@ -59,11 +59,11 @@ def test_pieces_fill_up_from_the_left():
         ("1000", "0", "2010-01-01", "TX"),
         ("-3", "1e6", "1999-12-31", "?"),
     )
-    assert found.numbers_NF[0, :5].tolist() == pytest.approx([1, 0.2, 0, 0, 0])
-    assert found.numbers_NF[1, :5].tolist() == [1, 1, 1, 1, 0]
-    assert found.numbers_NF[2, :5].tolist() == [0, 0, 0, 0, 0]
+    assert found.numbers_NF[0, :5].tolist() == pytest.approx([0.5, -0.3, -0.5, -0.5, 0])
+    assert found.numbers_NF[1, :5].tolist() == [0.5, 0.5, 0.5, 0.5, 0]
+    assert found.numbers_NF[2, :5].tolist() == [-0.5, -0.5, -0.5, -0.5, 0]
     assert found.numbers_NF[0, 5:10].tolist() == [0, 0, 0, 0, 1]
-    assert found.numbers_NF[2, 5:10].tolist() == [1, 1, 1, 1, 0]
+    assert found.numbers_NF[2, 5:10].tolist() == [0.5, 0.5, 0.5, 0.5, 0]
     assert found.codes_NC[:, 0].tolist() == [3, UNSEEN, MISSING]
 
 
