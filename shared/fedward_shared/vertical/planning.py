@@ -15,7 +15,7 @@ ROUNDING = 1e-3
 """The part of an ε that the accountant's grid may add to it."""
 MOST_CELLS = 16
 COUNT_NOISE, LEAST_COUNT_NOISE = 60.0, 10.0
-"""Of the counts of scores, at ε = 1 and at any: next to nothing of the cost, and small beside thousands."""
+"""Of the counts of scores, at ε = 1 and at any: little of the cost, and small beside thousands."""
 TOLERANCE = 1e-3
 MAX_NOISE = 1e4
 

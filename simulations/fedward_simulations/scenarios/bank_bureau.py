@@ -153,14 +153,15 @@ class Scenario:
 
     def _once(self, epsilon: float) -> None:
         terms = self.terms(planning.once(epsilon, DELTA))
-        name = MAIN if epsilon == EPSILONS[-1] else f"{MAIN}-{epsilon:g}"
-        self._study(name, f"Vertical with DP, ε = {epsilon:g}", terms)
+        if epsilon == EPSILONS[-1]:
+            self._study(MAIN, "Vertical with DP", terms)
+        else:
+            self._study(f"{MAIN}-{epsilon:g}", f"Vertical with DP, ε = {epsilon:g}", terms)
 
     def _every_batch(self) -> None:
         privacy = planning.every_batch(EVERY_BATCH_EPSILON, DELTA, EVERY_BATCH_EPOCHS)
         terms = self.terms(privacy, SMALL, EVERY_BATCH_EPOCHS)
-        label = f"An exchange for every batch, ε = {EVERY_BATCH_EPSILON:g}"
-        self._study("every-batch-dp-8", label, terms)
+        self._study("every-batch-dp-8", "An exchange for every batch, with DP", terms)
 
     def _study(self, name: str, label: str, terms: VerticalTerms) -> None:
         outcome = vertical.run(name, terms, self.records, self.folder, self.options.seed)
