@@ -87,7 +87,7 @@ def _peer() -> int:
 
 
 def _memory() -> float:
-    """Megabytes by which the peak of a process grows that is the active party of many."""
+    """Megabytes that the active party of many takes at its peak, beside its identifiers."""
     context = multiprocessing.get_context("spawn")
     results: Any = context.Queue()
     process = context.Process(target=_many, args=(results,))
@@ -102,7 +102,7 @@ def _many(results: Any) -> None:
     and none of the time that multiplying takes."""
     terms = Terms(DOMAIN, MANY, MANY, MANY)
     identifiers = _people(0, MANY)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = _resident()
     active = Active(terms, identifiers, Randomness.from_os(), _as_it_is)
     points = (number.to_bytes(32) for number in range(2 * MANY))
     for size in [min(BATCH, MANY - at) for at in range(0, MANY, BATCH)]:
@@ -111,6 +111,12 @@ def _many(results: Any) -> None:
         active.theirs(b"".join(next(points) for _ in range(size)))
     assert len(active.common().rows) == 0
     results.put((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e3)
+
+
+def _resident() -> float:
+    """Kilobytes that this process has in memory now."""
+    pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
+    return pages * resource.getpagesize() / 1e3
 
 
 def _as_it_is(function: Callable[[bytes], bytes], pieces: Any) -> Any:
