@@ -4,13 +4,15 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 from fedward_client.ledger import Ledger, Limit
+from fedward_client.training.trainer import Streams
 from fedward_client.vertical import party
-from fedward_client.vertical.party import ActiveOutcome
+from fedward_client.vertical.party import ALIGNMENT, ActiveOutcome
 from fedward_client.vertical.records import PartyRecords
 from fedward_shared import canonical
 from fedward_shared.privacy.plan import Event
@@ -48,10 +50,11 @@ def run(
 ) -> Outcome:
     """Runs the study `name` among the parties in `records`; their ledgers lie in `folder`.
 
-    Raises FedwardError as the parties' programs and ledgers do.
+    All studies of a seed align in one order, and so hold the same records out. Raises FedwardError as
+    the parties' programs and ledgers do.
     """
     started = monotonic()
-    session = canonical.digest(canonical.encode([name, terms.model_dump(mode="json"), seed]))
+    session = canonical.digest(canonical.encode([seed, terms.alignment.model_dump(mode="json")]))
     sent = {one: Counter[str]() for one in records}
     messages = 0
 
@@ -61,18 +64,23 @@ def run(
         sent[sender][action.kind] += len(encode(action.kind, action.body))
 
     books = {one: _Books(folder / one / LEDGER_FILE, session, terms) for one in records}
-    programs = {one: _program(terms, one, own, session, seed) for one, own in records.items()}
+    programs = {
+        one: _program(terms, one, own, session, partial(_stream, seed, name, one))
+        for one, own in records.items()
+    }
     found: dict[str, Any] = together(programs, lambda one, event: books[one].book(event), passed)
     spent = {one: book.spent() for one, book in books.items()}
     return Outcome(found[terms.active], spent, sent, messages, monotonic() - started)
 
 
-def _program(
-    terms: VerticalTerms, name: str, own: PartyRecords, session: str, seed: int
-) -> Program:
-    def streams(purpose: str) -> Randomness:
-        return Randomness.from_seed(seed, session, name, purpose)
+def _stream(seed: int, study: str, own: str, purpose: str) -> Randomness:
+    """Each study draws for itself, but for the alignment."""
+    return Randomness.from_seed(seed, "" if purpose == ALIGNMENT else study, own, purpose)
 
+
+def _program(
+    terms: VerticalTerms, name: str, own: PartyRecords, session: str, streams: Streams
+) -> Program:
     if name == terms.active:
         return party.active(terms, own, session, streams)
     return party.passive(terms, name, own, session, streams)

@@ -75,6 +75,16 @@ def test_every_row_is_measured_and_each_ledger_holds(small, tmp_path):
     assert sizes["bank"] > 32_000
 
 
+def test_all_studies_of_a_seed_hold_the_same_people_out(small, tmp_path):
+    options = bank_bureau.Options(tmp_path)
+    scenario = bank_bureau.Scenario(options)
+    for _, step in list(scenario.steps())[:5]:
+        step()
+    held = [outcome.active.held_out.tolist() for outcome in scenario.table.outcomes.values()]
+    assert len(held) == 5
+    assert all(rows == held[0] for rows in held)
+
+
 def test_the_same_seed_gives_the_same_figures_and_another_one_others(small, tmp_path):
     def figures(folder, *options):
         result, _ = run(folder, *options)

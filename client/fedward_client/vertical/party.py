@@ -15,6 +15,9 @@ from fedward_shared.vertical.models import Bottom
 from fedward_shared.vertical.program import Action
 from fedward_shared.vertical.terms import OnceTerms, VerticalTerms
 
+ALIGNMENT = "alignment"
+"""The purpose of the stream that the secret number of the session comes from."""
+
 
 @dataclass(frozen=True)
 class ActiveOutcome:
@@ -49,7 +52,7 @@ def active(
     """The program of the party with the labels. Raises AlignmentError and ExchangeError."""
     assert own.label_N is not None
     rows = yield from aligning.active(
-        terms.peers, own.identifiers, terms.alignment, session, streams("alignment"), work
+        terms.peers, own.identifiers, terms.alignment, session, streams(ALIGNMENT), work
     )
     encoded, label_N = own.encoded.rows(_index(rows)), own.label_N[_index(rows)]
     privacy = terms.privacy
@@ -69,7 +72,7 @@ def passive(
     work: Work = map,
 ) -> Generator[Action, bytes, PassiveOutcome]:
     """The program of a party without labels. Raises AlignmentError and ExchangeError."""
-    stream = streams("alignment")
+    stream = streams(ALIGNMENT)
     rows = yield from aligning.passive(
         terms.active, party, own.identifiers, terms.alignment, session, stream, work
     )
