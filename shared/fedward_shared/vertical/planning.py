@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from fedward_shared.errors import PrivacyError
 from fedward_shared.privacy import accountant
@@ -16,12 +17,18 @@ ROUNDING = 1e-3
 MOST_CELLS = 16
 COUNT_NOISE, LEAST_COUNT_NOISE = 60.0, 10.0
 """Of the counts of scores, at ε = 1 and at any: little of the cost, and small beside thousands."""
+MOST_SAMPLED, BATCH_OF_ROOT = 0.1, 8.0
+FEW, FEWEST_STEPS, STEPS_GROW = 6500, 60, 0.75
 TOLERANCE = 1e-3
 MAX_NOISE = 1e4
 
 
-def once(epsilon: float, delta: float) -> OnceTerms:
-    """Terms under which each party spends at most `epsilon`. Raises PrivacyError where none can be.
+def once(epsilon: float, delta: float, records: int = FEW) -> OnceTerms:
+    """Terms under which each party spends at most `epsilon`, where about so many records train. Raises
+    PrivacyError where none can be.
+
+    The scorer's batches grow with the root of the records, and its steps nearly with the records: the
+    noise is the same however many there are, and more of them afford more steps.
 
     The more an answer costs, the finer it may be: with K cells it is the true one with probability
     e^ε / (e^ε + K - 1), and at K = e^(ε/2) hardly ever another.
@@ -30,12 +37,14 @@ def once(epsilon: float, delta: float) -> OnceTerms:
         raise PrivacyError(f"ε is {epsilon}, expected a finite number above 0")
     answering = ANSWERING * epsilon
     cells = min(MOST_CELLS, max(2, round(math.exp(min(answering, 20) / 2))))
-    found = {
+    found: dict[str, Any] = {
         "epsilon": epsilon,
         "delta": delta,
         "label_epsilon": (1 - ROUNDING) * epsilon,
         "cell_epsilon": answering,
         "cells": cells,
+        "sampling_rate": min(MOST_SAMPLED, BATCH_OF_ROOT / math.sqrt(max(1, records))),
+        "steps": max(FEWEST_STEPS, round(FEWEST_STEPS * (records / FEW) ** STEPS_GROW)),
         "count_noise": max(LEAST_COUNT_NOISE, COUNT_NOISE / epsilon),
     }
     unchecked = OnceTerms.model_construct(None, **found)

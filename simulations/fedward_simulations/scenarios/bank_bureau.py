@@ -57,12 +57,13 @@ METRICS = (
 
 @dataclass(frozen=True)
 class Source:
-    """A public table that is cut in two. `most`: what the charter allows of identifiers; `batch`: so
-    that an epoch has about a hundred steps or more."""
+    """A public table that is cut in two. `most`: what the charter allows of identifiers; `training`: how
+    many people in common are expected to train."""
 
     held: Callable[[int], Halves]
     about: str
     most: int
+    training: int
     fitting: FittingTerms
 
 
@@ -71,12 +72,14 @@ SOURCES = {
         loans.held,
         "whether a loan is priced in tier D or worse (Lending Club, 2018)",
         20_000,
+        6_500,
         FittingTerms(),
     ),
     "census": Source(
         census.held,
         "whether an income is above 50,000 dollars (Census-Income, 1994–95)",
         250_000,
+        130_000,
         FittingTerms(epochs=6, batch=512),
     ),
 }
@@ -152,7 +155,7 @@ class Scenario:
             yield label, partial(self._baseline, name, label, parties, score)
 
     def _once(self, epsilon: float) -> None:
-        terms = self.terms(planning.once(epsilon, DELTA))
+        terms = self.terms(planning.once(epsilon, DELTA, self.source.training))
         if epsilon == EPSILONS[-1]:
             self._study(MAIN, "Vertical with DP", terms)
         else:

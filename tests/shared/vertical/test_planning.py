@@ -51,6 +51,15 @@ def test_a_dearer_answer_is_finer():
     assert cells[-1] == planning.MOST_CELLS
 
 
+def test_more_records_afford_more_steps_at_the_same_cost():
+    few, many = planning.once(3.0, DELTA, 6500), planning.once(3.0, DELTA, 130_000)
+    assert many.steps > 5 * few.steps
+    assert many.sampling_rate * 130_000 > 3 * few.sampling_rate * 6500
+    for terms in (few, many):
+        assert 0.99 * 3 < accountant.epsilon(terms.passive_events(1), DELTA) <= 3
+    assert planning.once(3.0, DELTA, 50).sampling_rate == planning.MOST_SAMPLED
+
+
 @pytest.mark.parametrize("epochs", [1, 5])
 def test_an_exchange_costs_two_releases_an_epoch(epochs):
     terms = planning.every_batch(8.0, DELTA, epochs)
