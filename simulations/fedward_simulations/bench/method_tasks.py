@@ -132,7 +132,8 @@ RATE_OF = {
     "flora": "lora",
     "hetlora": "lora",
 }
-"""The method whose learning rate another takes: that of whoever trains as many tensors at a time."""
+"""The method whose learning rate another takes that has none of its own: that of whoever trains as many
+tensors at a time."""
 
 _ICD_RATES = {
     "head-only": (8.0,),
@@ -144,12 +145,15 @@ _ICD_RATES = {
 """Where there is one, docs/explanation/recipe.md has how it was chosen."""
 
 _LM_RATES = {
-    "lora-xs": (6.4e-2, 2.56e-1, 1.0),
-    "ffa-lora": (6.4e-2, 2.56e-1, 1.0),
+    "lora-xs": (2.56e-1, 1.0, 4.0),
+    "ffa-lora": (2.56e-1, 1.0, 4.0),
     "lora": (1.6e-2, 6.4e-2, 2.56e-1),
+    "rolora": (1.6e-2, 6.4e-2, 2.56e-1),
+    "flora": (1.6e-2, 6.4e-2, 2.56e-1),
+    "hetlora": (4e-3, 1.6e-2, 6.4e-2),
     "prefix-tuning": (1.6e-2, 6.4e-2, 2.56e-1),
 }
-"""Of ten steps of Adam in all: at smaller rates nothing has moved far when they are over."""
+"""For ten steps of Adam in all: at smaller rates nothing has moved far when they are over."""
 
 TASKS = (
     Task(

@@ -88,7 +88,8 @@ class Comparison:
 
     def _rate(self, task: Task, method: str) -> float:
         """The rate whose loss is least on the tuning seed."""
-        method = RATE_OF.get(method, method)
+        if method not in task.rates:
+            method = RATE_OF[method]
         rates = task.rates[method]
         if len(rates) == 1:
             return rates[0]
