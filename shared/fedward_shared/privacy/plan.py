@@ -51,7 +51,7 @@ class Event:
     `unknown`: nobody knows what was done; no number bounds either.
 
     Two datasets are neighbours if one has a `unit` more. Where a vector or an answer is released for
-    each unit, who the units are is known, and they are neighbours if a unit is something else in one.
+    each unit, who the units are is known, and one more is one that says something instead of nothing.
     """
 
     mechanism: Mechanism
