@@ -1,4 +1,4 @@
-"""Two parties of which each by itself knows nothing of the label."""
+"""Parties of which each by itself knows little of the label."""
 
 import numpy as np
 import pytest
@@ -18,26 +18,25 @@ from fedward_shared.vertical.terms import (
 PEOPLE = 600
 
 
-class Pair:
-    """The label says whether the bank's number and the bureau's together are above 1."""
+class Parties:
+    """A bank with the label, which says whether all parties' numbers together are above the middle."""
 
-    def __init__(self):
+    def __init__(self, *passive):
         table = TableTerms(columns=(NumberColumn(name="x", most=1),))
         self.terms = VerticalTerms(
             active="bank",
             table=table,
             label="y",
-            passive=(PassiveTerms(name="bureau", table=table),),
+            passive=tuple(PassiveTerms(name=name, table=table) for name in passive),
             alignment=AlignmentTerms(rules=("exact",), most=1000, least=10),
             model=ModelTerms(members=2, width=4, dropout=0.1),
             fitting=FittingTerms(epochs=8, batch=64, learning_rate=0.05),
         )
-        generator = np.random.default_rng(0)
-        bank, bureau = generator.random((2, PEOPLE))
-        self.label = torch.from_numpy(bank + bureau > 1).float()
+        number_PN = np.random.default_rng(0).random((1 + len(passive), PEOPLE))
+        self.label = torch.from_numpy(number_PN.mean(axis=0) > 0.5).float()
         self.records = {
-            "bank": self._records(bank, self.label, 0),
-            "bureau": self._records(bureau, None, 3),
+            name: self._records(number_PN[place], self.label if not place else None, 3 * place)
+            for place, name in enumerate(["bank", *passive])
         }
 
     def _records(self, numbers, label, first):
@@ -56,4 +55,9 @@ class Pair:
 
 @pytest.fixture(scope="module")
 def pair():
-    return Pair()
+    return Parties("bureau")
+
+
+@pytest.fixture(scope="module")
+def three():
+    return Parties("bureau", "office")

@@ -16,9 +16,10 @@ from fedward_shared.vertical.program import Book, Receive, Send, together
 def programs(pair, terms):
     return {
         "bank": party.active(terms, pair.records["bank"], "session", pair.streams("bank")),
-        "bureau": party.passive(
-            terms, "bureau", pair.records["bureau"], "session", pair.streams("bureau")
-        ),
+        **{
+            name: party.passive(terms, name, pair.records[name], "session", pair.streams(name))
+            for name in terms.peers
+        },
     }
 
 
@@ -57,6 +58,19 @@ def test_together_they_learn_what_neither_knows(pair):
         "embeddings",
         "gradients",
     }
+
+
+@pytest.mark.parametrize("privacy", [None, planning.once(20.0, 1e-5)])
+def test_a_third_party_knows_something_that_two_do_not(pair, three, privacy):
+    if privacy is not None:
+        privacy = privacy.model_copy(update={"count_noise": 1.0})
+    found, seen = run(three, three.with_terms(privacy=privacy))
+    assert auc(three, found) > (0.95 if privacy is None else 0.85)
+    people = {who: three.records[who].identifiers for who in three.records}
+    aligned = {who: [people[who][row] for row in found[who].rows] for who in people}
+    assert aligned["bank"] == aligned["bureau"] == aligned["office"]
+    alone = [np.frombuffer(b, np.uint8) for who, kind, b in seen if kind == "cells"]
+    assert len(alone) == (0 if privacy is None else 2)
 
 
 @pytest.mark.parametrize(
