@@ -119,21 +119,24 @@ def _train(
     terms = TrainingTerms(rounds=1, local_steps=plan.steps, learning_rate=privacy.learning_rate)
     optimizer = PlanOptimizer(part, plan, terms, streams, 1)
     sums = [torch.zeros_like(tensor) for tensor in scorer.parameters()]
-    kept = plan.steps - plan.steps // 2
+    first = plan.steps // 2
     for step, sampled in enumerate(plan.batches(len(own), streams("sample"))):
-        rows = own.rows(torch.from_numpy(sampled))
-        inputs = (rows.numbers_NF, rows.codes_NC)
-        samples = gradients(scorer, inputs, label_N[torch.from_numpy(sampled)], _logistic)
-        for tensor, sample in zip(scorer.parameters(), samples, strict=True):
-            tensor.grad_sample = sample  # type: ignore[attr-defined]
-        optimizer.step()
-        optimizer.zero_grad()
-        if step >= plan.steps - kept:
+        row_B = torch.from_numpy(sampled)
+        _step(scorer, optimizer, own.rows(row_B), label_N[row_B])
+        if step >= first:
             for total, tensor in zip(sums, scorer.parameters(), strict=True):
-                total.add_(tensor.detach(), alpha=1 / kept)
+                total.add_(tensor.detach(), alpha=1 / (plan.steps - first))
     with torch.no_grad():
         for tensor, total in zip(scorer.parameters(), sums, strict=True):
             tensor.copy_(total)
+
+
+def _step(scorer: Bottom, optimizer: PlanOptimizer, own: Encoded, label_B: torch.Tensor) -> None:
+    samples = gradients(scorer, (own.numbers_NF, own.codes_NC), label_B, _logistic)
+    for tensor, sample in zip(scorer.parameters(), samples, strict=True):
+        tensor.grad_sample = sample  # type: ignore[attr-defined]
+    optimizer.step()
+    optimizer.zero_grad()
 
 
 def _logistic(score_11: torch.Tensor, label_1: torch.Tensor) -> torch.Tensor:

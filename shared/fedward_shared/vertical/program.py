@@ -9,7 +9,7 @@ line of the exchange at a site (`over`). A program that is run again from its st
 and what came, comes to where it was.
 """
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -113,32 +113,30 @@ def together(
 
     Raises ExchangeError where all that go on wait for each other.
     """
-    queues: dict[tuple[str, str], deque[bytes]] = {}
+    queues: defaultdict[tuple[str, str], deque[bytes]] = defaultdict(deque)
     results: dict[str, Any] = {}
     waiting: dict[str, Action] = {}
+
+    def answered(name: str, action: Action) -> bytes | None:
+        """What the program of `name` is to have for its action; None while it has to wait."""
+        if isinstance(action, Book):
+            booked(name, action.event)
+            return b""
+        if isinstance(action, Send):
+            passed(name, action)
+            queues[name, action.peer].append(encode(action.kind, action.body))
+            return action.body
+        queue = queues[action.peer, name]
+        return decode(queue.popleft(), action.kind, action.peer) if queue else None
+
     for name, program in programs.items():
         _advance(name, program, None, waiting, results)
     while waiting:
-        moved = False
-        for name in list(waiting):
-            while name in waiting:
-                action = waiting[name]
-                answer = b""
-                if isinstance(action, Receive):
-                    queue = queues.get((action.peer, name))
-                    if not queue:
-                        break
-                    answer = decode(queue.popleft(), action.kind, action.peer)
-                elif isinstance(action, Send):
-                    passed(name, action)
-                    message = encode(action.kind, action.body)
-                    queues.setdefault((name, action.peer), deque()).append(message)
-                    answer = action.body
-                else:
-                    booked(name, action.event)
-                moved = True
+        before = dict(waiting)
+        for name in before:
+            while name in waiting and (answer := answered(name, waiting[name])) is not None:
                 _advance(name, programs[name], answer, waiting, results)
-        if not moved:
+        if all(waiting.get(name) is action for name, action in before.items()):
             raise ExchangeError(f"{', '.join(waiting)} wait for each other")
     return results
 
