@@ -32,7 +32,8 @@ from fedward_shared.tensors import Tensors
 PIECE_NUMBERS = 2**20
 """Of all sites together, in memory at once: 8 MB, whatever the number of sites."""
 
-WEISZFELD_STEPS = 200
+WEISZFELD_STEPS = 2000
+"""Most take a few dozen; where the median is at an update, or nearly, they get slower and slower."""
 SETTLED = 1e-9
 SMOOTHING = 1e-6
 """Of the geometric median: no distance counts for less than this part of the typical one."""
