@@ -19,6 +19,8 @@ COUNT_NOISE, LEAST_COUNT_NOISE = 60.0, 10.0
 """Of the counts of scores, at ε = 1 and at any: little of the cost, and small beside thousands."""
 MOST_SAMPLED, BATCH_OF_ROOT = 0.1, 8.0
 FEW, FEWEST_STEPS, STEPS_GROW = 6500, 60, 0.75
+"""Of a scorer: its batch has so many times the root of the records, and at most that part of them; its
+steps are so many for `FEW` records, and grow with that power of them. Found on loans and census."""
 TOLERANCE = 1e-3
 MAX_NOISE = 1e4
 
