@@ -11,9 +11,10 @@ from datetime import datetime
 from pathlib import Path
 
 from fedward_shared import charter as charters
+from fedward_shared.agreement import CHARTER_FILE
 from fedward_shared.assurances import Assent, Choice, Decision
 from fedward_shared.canonical import DIGEST_PREFIX
-from fedward_shared.charter import CHARTER_FILE, INITIAL_FILE, Charter
+from fedward_shared.charter import INITIAL_FILE, Charter
 from fedward_shared.errors import CharterError
 from fedward_shared.files import write_atomically
 from fedward_shared.identity import PublicKey, SigningKey

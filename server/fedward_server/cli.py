@@ -60,7 +60,7 @@ def draft(
     from fedward_server import drafting
     from fedward_server.coordinator import KEY_FILE, Home
     from fedward_server.studies import STUDY_FILE
-    from fedward_shared.charter import DRAFT_FILE
+    from fedward_shared.agreement import DRAFT_FILE
 
     last = expires or datetime.now(UTC) + timedelta(days=365)
     noise = drafting.draft(
@@ -117,7 +117,8 @@ def _admitted_key(site: str, home: Path) -> str:
 def sign(folder: Annotated[Path, typer.Argument(help="The folder with the draft.")]) -> None:
     """Makes charter.json and initial.safetensors of the draft: what sites get."""
     from fedward_server import drafting
-    from fedward_shared.charter import CHARTER_FILE, INITIAL_FILE
+    from fedward_shared.agreement import CHARTER_FILE
+    from fedward_shared.charter import INITIAL_FILE
 
     charter = drafting.sign(folder)
     typer.echo(f"signed {charter.study} ({charter.digest})")

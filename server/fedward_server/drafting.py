@@ -11,7 +11,8 @@ from fedward_server import bounds
 from fedward_server.studies import STUDY_FILE, StartSettings, read_settings
 from fedward_shared import adapters, base_models, pretrained, records, tasks, tensors
 from fedward_shared import charter as charters
-from fedward_shared.charter import DRAFT_FILE, Charter
+from fedward_shared.agreement import DRAFT_FILE
+from fedward_shared.charter import Charter
 from fedward_shared.charter_terms import AdapterTerms, Participant, TaskTerms
 from fedward_shared.errors import UsageError
 from fedward_shared.files import write_atomically
