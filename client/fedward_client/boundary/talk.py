@@ -85,8 +85,6 @@ def converse(connection: socket.socket, session: Attending) -> SessionDone | Non
             return None  # the worker has gone
         try:
             answer = _perform(session, frame)
-        except PeerSilent as silent:
-            answer = Frame("Silent", {"state": silent.state})
         except FedwardError as error:
             connection.sendall(wire.encode(wire.error_frame(error)))
             raise
@@ -101,7 +99,7 @@ def _perform(session: Attending, frame: Frame) -> Frame | SessionDone:
         case "say":
             return Frame("Message", {}, session.send(get("peer", str), frame.blob))
         case "hear":
-            return Frame("Message", {}, session.receive(get("peer", str), LISTENING_SECONDS))
+            return _heard(session, get("peer", str))
         case "book":
             session.book(get("number", int), Event.from_text(get("event", str)))
             return Frame("Message")
@@ -109,3 +107,10 @@ def _perform(session: Attending, frame: Frame) -> Frame | SessionDone:
             return session.finish(Outcome(frame.blob, get("result", bytes)))
         case _:
             raise StateError(f"{frame.kind[:80]!r}: no such call in a session")
+
+
+def _heard(session: Attending, peer: str) -> Frame:
+    try:
+        return Frame("Message", {}, session.receive(peer, LISTENING_SECONDS))
+    except PeerSilent as silent:
+        return Frame("Silent", {"state": silent.state})

@@ -73,12 +73,13 @@ class SiteLine:
         return self._journal.state
 
     def finish(self, timeout: float) -> None:
-        """Back when the peers have confirmed all, whatever has become of the line since.
-
-        Raises ExchangeError if they do not in that time.
+        """Back when the peers have confirmed all, whatever has become of the line since, and have been
+        told that all of theirs is here. Raises ExchangeError if they do not in that time.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._failure or self._party.idle, timeout)
+            self._changed.wait_for(
+                lambda: self._failure or (self._party.idle and self._party.settled), timeout
+            )
             if not self._party.idle:
                 self._check()
                 raise ExchangeError(f"not every peer has confirmed all within {timeout:g} s")
@@ -112,6 +113,7 @@ class SiteLine:
         """Call it a few times a second."""
         with self._changed:
             self._party.tick()
+            self._changed.notify_all()
 
     def disconnected(self, problem: str) -> None:
         """There is no connection, for that reason."""

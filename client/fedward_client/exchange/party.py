@@ -73,6 +73,11 @@ class Party:
         """Whether the peers have confirmed all."""
         return all(end.idle for end in self._ends.values())
 
+    @property
+    def settled(self) -> bool:
+        """Whether the peers have been told of all that the program has of them."""
+        return all(end.settled for end in self._ends.values())
+
     def drain(self) -> Batch:
         """What happened since the last time. Batches are written and go out in this order."""
         batch, self._batch = self._batch, Batch()
@@ -105,6 +110,8 @@ class Party:
             case "challenge":
                 answer = self.seat.attendance(hop.payload)
                 self._batch.hops.append(Hop("attendance", payload=answer))
+            case "here" | "gone" | "opening" | "frame" if hop.peer not in self._ends:
+                pass  # another party of the session, with whom this one has nothing to talk about
             case "here":
                 self._here(self._known(hop.peer))
             case "gone":
