@@ -130,6 +130,18 @@ def read(path: Path, model: type[AnyAgreement]) -> AnyAgreement:
     return agreed
 
 
+def kind(path: Path) -> str:
+    """The kind of charter that the file `path` says it holds; empty for a file that says nothing.
+
+    Whether it is true shows when it is read. Raises CharterError for a file that cannot be read.
+    """
+    data = read_bytes(path)
+    try:
+        return str(canonical.decode(data[: statements.MAX_BYTES])["kind"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ""
+
+
 def read_bytes(path: Path) -> bytes:
     """What is in a file of a charter. Raises CharterError."""
     try:

@@ -1,9 +1,13 @@
 """The sessions that a coordinator has opened: one file each, HOME/sessions/SESSION.json.
 
+The exchange knows its home; a ServerApp and `fedward study` find the folder through `$FEDWARD_SESSIONS`,
+which `fedward coordinator run` and `--home` set.
+
 Whoever conducts a study writes the file before it tells the parties, and the exchange reads it when one
 of them attends. A file that is gone ends its session.
 """
 
+import os
 import re
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,12 +16,13 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, Field, ValidationError
 
-from fedward_shared.charter import Charter
-from fedward_shared.errors import ExchangeError
+from fedward_shared.agreement import Agreement
+from fedward_shared.errors import ExchangeError, UsageError
 from fedward_shared.files import write_atomically
 from fedward_shared.identity import KeyText, PublicKey
 from fedward_shared.terms import Digest, Hexadecimal, Name, Terms, describe
 
+SESSIONS_VARIABLE = "FEDWARD_SESSIONS"
 MAX_BYTES = 2**16
 PATIENCE_SECONDS = 600.0
 
@@ -36,9 +41,7 @@ class Session(Terms):
     patience: Annotated[float, Field(gt=0, le=86_400)] = PATIENCE_SECONDS
 
     @classmethod
-    def of(
-        cls, charter: Charter, session: str, deadline: datetime, patience: float = PATIENCE_SECONDS
-    ) -> "Session":
+    def of(cls, charter: Agreement, session: str, deadline: datetime, patience: float) -> "Session":
         """Of all participants of the charter."""
         return cls(
             session=session,
@@ -59,6 +62,17 @@ class Sessions:
     """The files in `folder`."""
 
     folder: Path
+
+    @classmethod
+    def here(cls) -> "Sessions":
+        """Those of the exchange that serves this process. Raises UsageError if there is none."""
+        folder = os.environ.get(SESSIONS_VARIABLE)
+        if not folder:
+            raise UsageError(
+                f"{SESSIONS_VARIABLE} is not set: a vertical study needs the exchange that `fedward "
+                "coordinator run` starts; --home says where that is"
+            )
+        return cls(Path(folder))
 
     def open(self, session: Session) -> None:
         """Lets its parties in."""
