@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from fedward_server import studies
 from fedward_server.cli import study as study_commands
-from fedward_server.registry import STUDIES_VARIABLE, register, registered
+from fedward_server.registry import STUDIES_VARIABLE, register
 from fedward_server.studies import LOCK_FILE, STUDY_FILE, Study, StudyLock, end
 from fedward_shared import charter as charters
 from fedward_shared import tensors
@@ -259,24 +259,6 @@ def test_the_lock_is_free_again_however_it_was_left(tmp_path: Path) -> None:
         StudyLock(tmp_path, 0.0).__enter__()
     with StudyLock(tmp_path, 0.0):
         pass
-
-
-def test_a_study_is_found_by_its_charters_digest_and_by_no_path(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    study = Study(folder)
-    monkeypatch.setenv(STUDIES_VARIABLE, str(tmp_path / "known"))
-    with pytest.raises(UsageError, match="no such study"):
-        registered(study.charter.digest)
-    name = study.charter.digest
-    register(folder, name)
-    assert registered(name) == folder.resolve()
-    moved = folder.rename(tmp_path / "moved")
-    register(moved, name)  # launched from where it lies now
-    assert registered(name) == moved
-    for foreign in ("", "sha256:" + "0" * 64 + "/..", str(moved), name.upper()):
-        with pytest.raises(UsageError):
-            registered(foreign)
 
 
 def test_the_studies_that_were_launched_here_are_listed(

@@ -149,7 +149,7 @@ def agreed(
         made = VerticalTerms.model_validate(content)
         _check_rules(made)
     except ValidationError as error:
-        raise UsageError(describe(error)) from error
+        raise UsageError(f"vertical: {describe(error)}") from error
     except CharterError as error:
         raise UsageError(str(error)) from error
     return made
