@@ -9,6 +9,7 @@ of them attends. A file that is gone ends its session.
 
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -30,7 +31,8 @@ PATIENCE_SECONDS = 600.0
 class Session(Terms):
     """Who talks about which charter, and until when.
 
-    `patience`: seconds that a party may be away, before the session ends and its name is told.
+    `patience`: seconds that a party may be away, before the session ends and its name is told; for those
+    that are `done` nobody waits.
     """
 
     session: Hexadecimal
@@ -39,9 +41,17 @@ class Session(Terms):
     parties: Annotated[dict[Name, KeyText], Field(min_length=2, max_length=64)]
     deadline: AwareDatetime
     patience: Annotated[float, Field(gt=0, le=86_400)] = PATIENCE_SECONDS
+    done: tuple[Name, ...] = ()
 
     @classmethod
-    def of(cls, charter: Agreement, session: str, deadline: datetime, patience: float) -> "Session":
+    def of(
+        cls,
+        charter: Agreement,
+        session: str,
+        deadline: datetime,
+        patience: float,
+        done: Iterable[str] = (),
+    ) -> "Session":
         """Of all participants of the charter."""
         return cls(
             session=session,
@@ -50,6 +60,7 @@ class Session(Terms):
             parties={one.name: one.public_key.text for one in charter.participants},
             deadline=deadline,
             patience=patience,
+            done=tuple(sorted(done)),
         )
 
     def key(self, site: str) -> PublicKey:

@@ -16,7 +16,7 @@ from fedward_server.gathering import Gathering
 from fedward_server.observer import Observer
 from fedward_server.rounds import NOT_CONNECTED, SITE_ERROR
 from fedward_server.vertical.stage import SessionStage
-from fedward_server.vertical.studies import SessionRecord, VerticalStudy
+from fedward_server.vertical.studies import VerticalStudy
 from fedward_shared.assurances import SessionRequest
 from fedward_shared.errors import CohortError
 from fedward_shared.identity import SigningKey
@@ -55,17 +55,20 @@ class Conducting:
             return
         nodes = self._gathered()
         now = datetime.now(UTC)
-        stage, opened = self._opened(self.study.begin(now), now)
+        record = self.study.begin(now)
+        assert record.deadline is not None
+        left = (record.deadline - now).total_seconds()
+        signed = {site: text.encode() for site, text in record.completions.items()}
+        stage = SessionStage(self.charter, record.session, time.monotonic() + left, signed)
         stage.tick(time.monotonic())
         if not stage.closed:
-            self.sessions.open(opened)
             try:
-                self._call(stage, nodes)
+                self._call(stage, record.deadline, nodes)
             finally:
-                self.sessions.close(opened.session)
+                self.sessions.close(stage.session)
         self._note(stage)
         if not stage.sufficient:
-            raise CohortError(_in_words(stage, datetime.now(UTC) >= opened.deadline))
+            raise CohortError(_in_words(stage, datetime.now(UTC) >= record.deadline))
 
     def _gathered(self) -> dict[str, int]:
         """The nodes of all who have not done their part yet; before that nobody is asked anything."""
@@ -82,31 +85,34 @@ class Conducting:
             )
         return {site: nodes[site] for site in wanted}
 
-    def _opened(self, record: SessionRecord, now: datetime) -> tuple[SessionStage, Session]:
-        assert record.deadline is not None
-        patience = self.charter.exchange.patience_seconds
-        left = (record.deadline - now).total_seconds()
-        signed = {site: text.encode() for site, text in record.completions.items()}
-        stage = SessionStage(self.charter, record.session, time.monotonic() + left, signed)
-        return stage, Session.of(self.charter, record.session, record.deadline, patience)
-
-    def _call(self, stage: SessionStage, nodes: dict[str, int]) -> None:
+    def _call(self, stage: SessionStage, deadline: datetime, nodes: dict[str, int]) -> None:
+        """Lets the parties into the exchange, calls them, and takes their answers."""
         digest = self.charter.digest
         request = SessionRequest(charter=digest, session=stage.session).signed(self.key)
-        record = SessionCall(digest, request).to_record()
-        requests = dict.fromkeys(nodes, record)
-        asking = Asking(self.sender, SESSION, stage.session, requests, nodes)
+        requests = dict.fromkeys(nodes, SessionCall(digest, request).to_record())
+        self._open(stage, deadline)
         log.info("session open", session=stage.session[:16], parties=sorted(nodes))
-        asking.until_closed(stage, lambda site, answer: self._take(stage, site, answer))
+        asking = Asking(self.sender, SESSION, stage.session, requests, nodes)
 
-    def _take(self, stage: SessionStage, site: str, answer: Answer | None) -> None:
-        if answer is None:
-            stage.fail(site, SITE_ERROR)
-        else:
-            stage.offer(site, answer)
-        self._note(stage)
-        reason = stage.failed.get(site, "later" if site in stage.outstanding else "")
-        log.info("party answered", site=site, done=site in stage.signed, reason=reason)
+        def take(site: str, answer: Answer | None) -> None:
+            if answer is None:
+                stage.fail(site, SITE_ERROR)
+            else:
+                stage.offer(site, answer)
+            self._note(stage)
+            if site in stage.signed:
+                self._open(stage, deadline)
+            reason = stage.failed.get(site, "later" if site in stage.outstanding else "")
+            log.info("party answered", site=site, done=site in stage.signed, reason=reason)
+
+        asking.until_closed(stage, take)
+
+    def _open(self, stage: SessionStage, deadline: datetime) -> None:
+        """The exchange waits for none that are done, also where it, or the session, starts again."""
+        patience = self.charter.exchange.patience_seconds
+        self.sessions.open(
+            Session.of(self.charter, stage.session, deadline, patience, stage.signed)
+        )
 
     def _note(self, stage: SessionStage) -> None:
         self.study.note(stage.signed, stage.failed, stage.postponed & stage.outstanding)

@@ -85,6 +85,7 @@ def test_all_parties_do_their_part_of_one_session(folder: Path, sessions: Sessio
     assert called(three) == [1, 1, 1]
     (found,) = seen
     assert found is not None
+    assert found.done == ()
     assert found.parties == {p.name: p.key for p in CHARTER.participants}
     assert found.patience == 600.0
     assert study.session is not None
@@ -206,11 +207,21 @@ def test_nothing_begins_without_all_parties(folder: Path, sessions: Sessions) ->
 
 
 def test_who_is_done_need_not_be_there_any_more(folder: Path, sessions: Sessions) -> None:
+    """Neither at the SuperLink nor in the exchange, which would end the session else."""
     three = parties()
     three[2].acts = [refuses]
     with pytest.raises(CohortError, match="telecom: refused: data"):
         conduct(folder, three, sessions)
     study = VerticalStudy(folder)
-    alone = Party(CHARTER, "telecom")
+    waited: list[set[str]] = []
+
+    def looks(party: Party, _: SessionCall) -> Answer:
+        found = sessions.find(party.sessions[-1])
+        assert found is not None
+        waited.append(found.parties.keys() - set(found.done))
+        return party.done()
+
+    alone = Party(CHARTER, "telecom", looks)
     Conducting(study, PartiesGrid([alone]), Observer(), sessions).run()
     assert study.outstanding == []
+    assert waited == [{"telecom"}]
