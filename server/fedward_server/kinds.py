@@ -41,7 +41,7 @@ class AnyStudy(Protocol):
         """What has become of it, in lines for people; those that stay come first."""
 
     def let_go(self) -> None:
-        """Lets the sites leave what they are in, for a study that is stopped."""
+        """Lets the sites leave what they are in, for a study that is stopped; needs no `read` before."""
 
 
 def open_study(folder: Path) -> Study | VerticalStudy:

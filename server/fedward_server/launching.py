@@ -61,10 +61,10 @@ def run(
 def stop(folder: Path, address: str, ca: Path) -> bool:
     """Stops the run of the study in `folder`; False if none is under way. What it has kept stays.
 
-    Raises TransportError for a SuperLink that cannot be reached, and what `open_study` raises.
+    Raises TransportError for a SuperLink that cannot be reached, what `open_study` raises, and, once it
+    is stopped, StateError for a session that cannot be closed because its file is damaged.
     """
     study = open_study(folder)
-    study.read()
     marker = folder / RUN_FILE
     if not marker.is_file():
         return False

@@ -27,6 +27,7 @@ from fedward_shared.errors import (
     FedwardError,
     Interrupted,
     RefusalCode,
+    StateError,
     TransportError,
     UsageError,
 )
@@ -133,6 +134,11 @@ def test_a_vertical_study_that_is_stopped_lets_its_parties_go(study: Path, tmp_p
     assert launching.stop(study, "", study)
     assert not open_.exists()
     assert json.loads((study / "outcome.json").read_text())["exit_code"] == 130
+    (study / "outcome.json").unlink()
+    (study / "sessions" / "0001.json").write_text("{}")
+    with pytest.raises(StateError):  # and the run is stopped nevertheless
+        launching.stop(study, "", study)
+    assert (study / "outcome.json").exists()
 
 
 def test_rounds_have_no_other_session(study: Path, tmp_path: Path) -> None:

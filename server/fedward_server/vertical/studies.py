@@ -151,13 +151,13 @@ class VerticalStudy:
 
     def start_over(self) -> None:
         """Ends the last session for good and draws another one. Raises StateError or UsageError."""
-        self.read()
         self.let_go()
         self._keep(self._number + 1, self._drawn())
         self.completions = {}
 
     def let_go(self) -> None:
-        """Closes the last session, so that no party goes on with it. Raises UsageError."""
+        """Closes the last session, so that no party goes on with it. Raises StateError or UsageError."""
+        self.read()
         if self.session is not None:
             Sessions.here().close(self.session.session)
 
