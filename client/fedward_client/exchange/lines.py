@@ -11,7 +11,7 @@ from fedward_client.exchange.journal import Journal
 from fedward_client.exchange.party import Batch, Party, Seat
 from fedward_shared.errors import ExchangeError, FedwardError
 from fedward_shared.exchange.hops import Hop
-from fedward_shared.exchange.line import silent
+from fedward_shared.exchange.line import PeerSilent
 
 PATIENCE_SECONDS = 600.0
 
@@ -73,12 +73,17 @@ class SiteLine:
         return self._journal.state
 
     def finish(self, timeout: float) -> None:
-        """Back when the peers have confirmed all. Raises ExchangeError if they do not in that time."""
+        """Back when the peers have confirmed all, whatever has become of the line since.
+
+        Raises ExchangeError if they do not in that time.
+        """
         with self._changed:
             self._changed.wait_for(lambda: self._failure or self._party.idle, timeout)
-            self._check()
             if not self._party.idle:
+                self._check()
                 raise ExchangeError(f"not every peer has confirmed all within {timeout:g} s")
+            self._party.done()
+        self.wake()
 
     # The connection's side.
 
@@ -141,7 +146,7 @@ class SiteLine:
         if self._changed.wait_for(lambda: self._failure is not None or ready(), seconds):
             self._check()
             return
-        raise silent(peer, seconds, self._problem or self._party.whereabouts(peer))
+        raise PeerSilent(peer, seconds, self._problem or self._party.whereabouts(peer))
 
     def _check(self) -> None:
         if self._failure is not None:

@@ -145,6 +145,10 @@ class Party:
         reached = {name: (end.sent, end.received) for name, end in self._ends.items()}
         self._batch.entries.append(Checkpoint(state, reached))
 
+    def done(self) -> None:
+        """This site has nothing more to do in the session: the others need not wait for it."""
+        self._batch.hops.append(Hop("done"))
+
     def whereabouts(self, peer: str) -> str:
         """What this party knows of `peer`, in words."""
         end = self._known(peer)

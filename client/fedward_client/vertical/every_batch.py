@@ -9,6 +9,7 @@ from torch import nn
 from fedward_client.training.trainer import Streams
 from fedward_client.vertical.fitting import Steps, batches, noised_gradients
 from fedward_shared.errors import ExchangeError
+from fedward_shared.privacy.plan import UNPROTECTED, Event
 from fedward_shared.vertical.columns import Encoded
 from fedward_shared.vertical.models import Bottom, Top, begin, generator, loss
 from fedward_shared.vertical.program import Action, Book, Kind, receive, send
@@ -44,8 +45,9 @@ def active(
     label_N: torch.Tensor,
     session: str,
     streams: Streams,
-) -> Generator[Action, bytes, torch.Tensor]:
-    """Of the aligned records: those held out last. Returns their probabilities, [held out].
+) -> Generator[Action, bytes, tuple[torch.Tensor, Whole]]:
+    """Of the aligned records: those held out last. Returns their probabilities, [held out], and the
+    model.
 
     Raises ExchangeError for embeddings of another width, or that are not finite.
     """
@@ -54,8 +56,7 @@ def active(
     begin(whole, session, terms.active)
     steps, dropping = Steps([whole], terms.fitting, records), generator(session, "dropout")
     noise = streams("gradients"), streams("steps")
-    if privacy is not None:
-        yield Book(privacy.event(terms.fitting.epochs))
+    yield Book(_event(terms, privacy))
     for row_B in batches(terms.fitting, records, session):
         others_BE = yield from _embeddings(terms, len(row_B))
         others_BE.requires_grad_()
@@ -77,7 +78,7 @@ def active(
     with torch.no_grad():
         logits_MH = whole(mine.numbers_NF, mine.codes_NC, others_HE)
         probability_H: torch.Tensor = torch.sigmoid(logits_MH).mean(dim=0)
-    return probability_H
+    return probability_H, whole
 
 
 def passive(
@@ -97,8 +98,7 @@ def passive(
     begin(bottom, session, party)
     steps = Steps([bottom], terms.fitting, records)
     noise = streams("embeddings"), streams("steps")
-    if privacy is not None:
-        yield Book(privacy.event(terms.fitting.epochs))
+    yield Book(_event(terms, privacy))
     for row_B in batches(terms.fitting, records, session):
         mine = own.rows(row_B)
         embedded_BE = bottom.of(mine)
@@ -119,6 +119,10 @@ def passive(
         embedded_HE = privacy.noise.rows(embedded_HE, noise[0])
     yield from send(terms.active, "embeddings", _bytes(embedded_HE))
     return bottom
+
+
+def _event(terms: VerticalTerms, privacy: EveryBatchTerms | None) -> Event:
+    return UNPROTECTED if privacy is None else privacy.event(terms.fitting.epochs)
 
 
 def _along(embedded_1E: torch.Tensor, gradient_1E: torch.Tensor) -> torch.Tensor:

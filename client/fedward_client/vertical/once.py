@@ -43,8 +43,9 @@ def active(
     label_N: torch.Tensor,
     session: str,
     streams: Streams,
-) -> Generator[Action, bytes, torch.Tensor]:
-    """Of the aligned records: those held out last. Returns their probabilities, [held out].
+) -> Generator[Action, bytes, tuple[torch.Tensor, WithCells]]:
+    """Of the aligned records: those held out last. Returns their probabilities, [held out], and the
+    model.
 
     Raises ExchangeError for cells that are none.
     """
@@ -70,7 +71,7 @@ def active(
         probability_H: torch.Tensor = model.top.probabilities(
             model.embedded(own.rows(held), cell_NP[held])
         )
-    return probability_H
+    return probability_H, model
 
 
 def passive(

@@ -141,7 +141,7 @@ def agreed(
         "passive": [{"name": name, "table": held[name]} for name in held if name != active],
         "alignment": {
             "rules": rules,
-            "most": -(-largest // SIZE_STEP) * SIZE_STEP,
+            "most": largest,
             "step": SIZE_STEP,
         },
     }

@@ -16,13 +16,10 @@ from fedward_shared.charter_terms import WITHOUT_DP, Positive
 from fedward_shared.errors import CharterError
 from fedward_shared.files import write_atomically
 from fedward_shared.identity import SigningKey
-from fedward_shared.privacy.plan import Event
+from fedward_shared.privacy.plan import UNPROTECTED, Event
 from fedward_shared.privacy.unit import Unit
 from fedward_shared.terms import Terms
 from fedward_shared.vertical.terms import EveryBatchTerms, OnceTerms, VerticalTerms
-
-UNPROTECTED = Event("none", 1.0, 0.0, 1)
-"""What a party books for a study without DP."""
 
 
 class ExchangeTerms(Terms):

@@ -33,6 +33,10 @@ class AlignmentTerms(Terms):
     step: Annotated[int, Field(ge=1, le=10**6)] = 1
     least: Annotated[int, Field(ge=2)] = 100
 
+    def shown(self, count: int) -> int:
+        """The size that is shown instead of `count`: the next multiple of `step`."""
+        return -(-count // self.step) * self.step
+
 
 class ModelTerms(Terms):
     """The top: `members` small networks over `width` sums of the parties' embeddings each, whose answers

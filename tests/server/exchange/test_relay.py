@@ -192,6 +192,18 @@ def test_nobody_waits_for_a_party_that_is_done(world: World) -> None:
     assert world.passes(SESSION.patience + 5, 2) == []
 
 
+def test_who_has_said_done_may_stay_away_until_it_comes_again(world: World) -> None:
+    for number, name in enumerate(("bank", "bureau", "shop"), start=1):
+        world.attend(name, number)
+    assert world.take(3, Hop("done")) == []
+    world.relay.leave(3, world.now)
+    assert world.passes(SESSION.patience + 5, 1, 2) == []
+    world.attend("shop", 4)
+    world.relay.leave(4, world.now)
+    out = world.passes(SESSION.patience + 5, 1, 2)
+    assert out == [(n, Hop.refusal(Refusal.SILENT, "shop")) for n in (1, 2)]
+
+
 def test_the_deadline_and_the_closing_of_a_session_end_it(world: World) -> None:
     world.attend("bank", 1)
     del world.sessions[ID]

@@ -87,7 +87,7 @@ def test_a_draft_that_was_filled_in_is_signed(key: Path) -> None:
         'mort"gage Ω',
     )
     assert isinstance(terms.privacy, OnceTerms)
-    assert (terms.alignment.rules, terms.alignment.most) == (("name", "date"), 9100)
+    assert (terms.alignment.rules, terms.alignment.most) == (("name", "date"), 9050)
     assert "0 of 2 parties are done" in run(study, "status", folder)
 
 

@@ -12,9 +12,10 @@ from fedward_shared.agreement import CHARTER_FILE
 from fedward_shared.charter_terms import WITHOUT_DP
 from fedward_shared.errors import CharterError, StatementError
 from fedward_shared.privacy import accountant
+from fedward_shared.privacy.plan import UNPROTECTED
 from fedward_shared.vertical import charter as charters
 from fedward_shared.vertical import planning
-from fedward_shared.vertical.charter import UNPROTECTED, VerticalCharter
+from fedward_shared.vertical.charter import VerticalCharter
 from fedward_shared.vertical.terms import OnceTerms
 
 COORDINATOR = key_of("university")
