@@ -139,9 +139,8 @@ class Relay:
             session, site = self._checked(known, hop, now)
         except _Refused as refused:
             return self.refuse(connection, refused.why, now)
-        live = self._live.setdefault(
-            session.session, _Live(session, dict.fromkeys(session.parties, now))
-        )
+        needed = session.parties.keys() - set(session.done)
+        live = self._live.setdefault(session.session, _Live(session, dict.fromkeys(needed, now)))
         if live.ended:
             return self.refuse(connection, Refusal.OVER, now)
         known.session, known.site = session.session, site
