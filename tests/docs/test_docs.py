@@ -77,6 +77,7 @@ def test_the_reference_of_the_command_line_is_what_help_says() -> None:
 SECTIONS: dict[str, type[settings.Section]] = {
     "site.toml": settings.SiteSettings,
     "[datasets.NAME]": settings.DatasetSettings,
+    "[datasets.NAME.alignment]": settings.AlignmentSettings,
     "[approval]": settings.ApprovalSettings,
     "[window]": settings.WindowSettings,
     "[limits]": settings.LimitSettings,

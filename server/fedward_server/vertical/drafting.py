@@ -147,7 +147,6 @@ def agreed(
     }
     try:
         made = VerticalTerms.model_validate(content)
-        _check_rules(made)
     except ValidationError as error:
         raise UsageError(f"vertical: {describe(error)}") from error
     except CharterError as error:
@@ -223,7 +222,6 @@ def sign(folder: Path) -> VerticalCharter:
     """Signs the draft in `folder`. Raises FedwardError; then nothing is written."""
     settings = read_settings(folder, StudySettings)
     charter = charters.read_draft(folder / DRAFT_FILE)
-    _check_rules(charter.vertical)
     charters.save(folder, charter, SigningKey.load(settings.key))
     return charter
 
@@ -237,14 +235,6 @@ def cost_in_words(charter: VerticalCharter) -> str:
         f"a session costs each party ε = {charter.epsilon:g} at most, at δ = {charter.delta:g}: what it "
         f"says of a {charter.unit} leaves it {how}"
     )
-
-
-def _check_rules(made: VerticalTerms) -> None:
-    """Raises CharterError for a rule that identifiers cannot be written by."""
-    for rule in made.alignment.rules:
-        if rule not in RULES:
-            known = ", ".join(RULES)
-            raise CharterError(f"vertical.alignment.rules: {rule!r} is none of {known}")
 
 
 def _columns(table: TableTerms) -> str:

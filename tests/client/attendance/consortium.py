@@ -224,7 +224,7 @@ def signed(folder: Path, charter: VerticalCharter) -> Path:
 
 
 def undisturbed(
-    charter: VerticalCharter, secrets: dict[str, bytes], sites: dict[str, Deployed]
+    charter: VerticalCharter, session_id: str, secrets: dict[str, bytes], files: dict[str, Path]
 ) -> dict[str, bytes]:
     """The models that the parties' programs come to with these secrets in one process."""
     terms = charter.vertical
@@ -232,11 +232,11 @@ def undisturbed(
     programs: dict[str, Program] = {}
     for name, secret in secrets.items():
         streams = partial(Randomness.derived, secret)
-        own = PartyRecords.read(sites[name].home / "customers.jsonl", terms, name, ["id"])
+        own = PartyRecords.read(files[name], terms, name, ["id"])
         if name == terms.active:
-            programs[name] = party.active(terms, own, SESSION, streams)
+            programs[name] = party.active(terms, own, session_id, streams)
         else:
-            programs[name] = party.passive(terms, name, own, SESSION, streams)
+            programs[name] = party.passive(terms, name, own, session_id, streams)
     found = together(programs, lambda *_: None)
     modules = {n: one.model if n == terms.active else one.bottom for n, one in found.items()}
     return {

@@ -96,7 +96,8 @@ def test_a_party_that_is_killed_goes_on_and_the_result_is_the_same(world: World)
     again = sites["bureau"].attend(charter)
     for worker in (*others, again):
         worker.done()
-    expected = undisturbed(charter, secrets, sites)
+    files = {name: site.home / "customers.jsonl" for name, site in sites.items()}
+    expected = undisturbed(charter, SESSION, secrets, files)
     assert {name: site.model(charter) for name, site in sites.items()} == expected
     with sites["bureau"].site() as site:
         assert site.ledger.spending("customers").bookings == 1

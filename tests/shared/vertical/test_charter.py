@@ -38,7 +38,7 @@ GOOD: dict[str, Any] = {
         "table": INCOME,
         "label": "default",
         "passive": [{"name": name, "table": DEBTS} for name in ("bureau", "telecom")],
-        "alignment": {"rules": ["text"], "most": 10_000},
+        "alignment": {"rules": ["exact"], "most": 10_000},
         "privacy": PRIVACY,
     },
 }
