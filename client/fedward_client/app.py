@@ -157,7 +157,7 @@ def answer_session(core: Core, record: RecordDict) -> SessionDone:
     from fedward_client.vertical.session import attend
 
     call = SessionCall.from_record(record)
-    found = core.attend(call.charter, call.request)
+    found = core.attend(call.charter, call.request, call.done)
     return found if isinstance(found, SessionDone) else attend(found)
 
 

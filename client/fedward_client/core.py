@@ -149,10 +149,11 @@ class Core(Protocol):
         `norms` is where adaptive clipping has come to; the site keeps it for the study's next round.
         """
 
-    def attend(self, charter: str, request: bytes) -> Attending | SessionDone:
+    def attend(self, charter: str, request: bytes, done: bytes = b"") -> Attending | SessionDone:
         """A seat in the session that the coordinator's signed `request` calls to.
 
-        Where this site was done before, what it said then. Waits while the session is attended already.
+        Those whose completions are in `done`, a line each, are not waited for. Where this site was done
+        before, what it said then. Waits while the session is attended already.
         """
 
     def note(self, note: ReceiptNote) -> Noted:

@@ -36,6 +36,7 @@ from fedward_shared.assurances import (
     RoundRequest,
     SessionRequest,
     epsilon_text,
+    parties_done,
 )
 from fedward_shared.charter import Charter
 from fedward_shared.errors import CharterError, FedwardError, RefusalCode, StateError
@@ -214,7 +215,9 @@ class Trusted:
             )
             return _let_out(site, booked, cleared)
 
-    def attend(self, charter: str, request: bytes) -> AttendedSession | SessionDone:
+    def attend(
+        self, charter: str, request: bytes, done: bytes = b""
+    ) -> AttendedSession | SessionDone:
         """As `Core` says."""
         with self._site() as site:
             approved, _ = self._own(site.charters.load(charter))
@@ -224,12 +227,13 @@ class Trusted:
             session = SessionRequest.read(
                 request, charter, coordinator.public_key, coordinator.name, "session request"
             ).session
+            gone = parties_done(done, approved, session)
         if self._dial is None:
             raise StateError("this site has no connection to the exchange of a coordinator")
         seat = self._seats[session]
         seat.acquire()
         try:
-            found = self._attend(approved, session)
+            found = self._attend(approved, session, gone)
         except BaseException:
             seat.release()
             raise
@@ -239,7 +243,9 @@ class Trusted:
         found.connect(self._dial, seat.release)
         return found
 
-    def _attend(self, charter: VerticalCharter, session: str) -> AttendedSession | SessionDone:
+    def _attend(
+        self, charter: VerticalCharter, session: str, gone: frozenset[str]
+    ) -> AttendedSession | SessionDone:
         with self._site() as site:
             done = Kept(site.settings.state, charter.digest, session).completion
             if done is not None:
@@ -247,7 +253,7 @@ class Trusted:
                 site.log("sent again", charter=charter.digest, session=session)
                 return SessionDone(site.name, done)
             site.permit(charter)
-            return take(site, self._site, charter, session)
+            return take(site, self._site, charter, session, gone)
 
     def note(self, note: ReceiptNote) -> Noted:
         """As `Core` says. Raises StateError if the receipt's head is not in this site's log."""

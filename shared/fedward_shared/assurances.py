@@ -172,6 +172,21 @@ class Completion(Accounted):
     session: Hexadecimal
 
 
+def parties_done(data: bytes, charter: Agreement, session: str) -> frozenset[str]:
+    """Who is done with the session, by their completions in `data`, a line each.
+
+    Raises StatementError or CharterError for anything else.
+    """
+    found: set[str] = set()
+    for line in data.splitlines():
+        said = statements.decode(line, Completion.KIND, "completion").body
+        one = Completion.read_of(line, charter, str(said.get("site")), "completion")
+        if one.session != session:
+            raise StatementError(f"completion of {one.site}: it is of session {one.session}")
+        found.add(one.site)
+    return frozenset(found)
+
+
 class Objection(OfSite):
     """A site will not or cannot: `answers` is the challenge, or the digits of the adapter's digest."""
 

@@ -284,19 +284,26 @@ class Noted:
 
 @dataclass(frozen=True)
 class SessionCall:
-    """The coordinator calls a party of a vertical study to a session: its signed `SessionRequest`."""
+    """The coordinator calls a party of a vertical study to a session: its signed `SessionRequest`.
+
+    `done`: the signed completions of the parties that are done already, a line each. They have all that
+    they need and may be gone, so that whoever comes back need not wait for them.
+    """
 
     charter: str
     request: bytes
+    done: bytes = b""
 
     def to_record(self) -> RecordDict:
         """As Flower carries it."""
-        return _pack({"charter": self.charter, "session_request": self.request})
+        fields = {"charter": self.charter, "session_request": self.request, "done": self.done}
+        return _pack(fields)
 
     @classmethod
     def from_record(cls, record: RecordDict) -> Self:
         """Raises MessageError."""
-        return cls(_field(record, "charter", str), _field(record, "session_request", bytes))
+        request, done = (_field(record, name, bytes) for name in ("session_request", "done"))
+        return cls(_field(record, "charter", str), request, done)
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ GOOD = [
     MaskRequest("sha256:1", b"request", "shares", b"parcel").to_record(),
     MaskAnswer("north", "reveal", b"parcel").to_record(),
     Update("north", b"delivery", b"vector", masked=True).to_record(),
-    SessionCall("sha256:1", b"request").to_record(),
+    SessionCall("sha256:1", b"request", b"done").to_record(),
     SessionDone("north", b"completion").to_record(),
 ]
 UPDATE, REFUSAL = GOOD[4], GOOD[5]
@@ -126,7 +126,7 @@ def test_a_request_survives_the_bytes(
         assert MaskRequest.from_record(carried(masks.to_record())) == masks
     hello = Hello(charter, challenge)
     assert Hello.from_record(carried(hello.to_record())) == hello
-    call = SessionCall(charter, asked)
+    call = SessionCall(charter, asked, receipt)
     assert SessionCall.from_record(carried(call.to_record())) == call
     note = ReceiptNote(charter, receipt)
     assert ReceiptNote.from_record(carried(note.to_record())) == note

@@ -32,6 +32,8 @@ class Attended:
     charter: VerticalCharter
     session: str
     request: str
+    gone: frozenset[str]
+    """Peers that are done, and need not confirm anything any more."""
 
 
 class AttendedSession:
@@ -107,7 +109,7 @@ class AttendedSession:
             raise PrivacyError(
                 f"charter {charter.study}: a session that has not booked all is not done"
             )
-        self._line.finish(charter.exchange.patience_seconds)
+        self._line.finish(charter.exchange.patience_seconds, self._attended.gone)
         with self._site() as site:
             kept = Kept(site.settings.state, charter.digest, session)
             kept.write(outcome)
@@ -145,8 +147,16 @@ class AttendedSession:
         self._left()
 
 
-def take(site: Site, opening: Opening, charter: VerticalCharter, session: str) -> AttendedSession:
+def take(
+    site: Site,
+    opening: Opening,
+    charter: VerticalCharter,
+    session: str,
+    gone: frozenset[str],
+) -> AttendedSession:
     """The seat of `site` in a session of `charter`, which is permitted; not connected yet.
+
+    The parties that are `gone` are done with it.
 
     A session that was interrupted goes on where it was. Raises NotNow, DataError for a dataset that is
     not registered as it is, and StateError for records that have changed since the session began.
@@ -204,4 +214,4 @@ def take(site: Site, opening: Opening, charter: VerticalCharter, session: str) -
     request = canonical.digest(
         canonical.encode({"session": session, "terms": digest, "secret": canonical.digest(secret)})
     )
-    return AttendedSession(opening, Attended(charter, session, request), offer, journal, line)
+    return AttendedSession(opening, Attended(charter, session, request, gone), offer, journal, line)

@@ -91,7 +91,7 @@ class Caller:
         )
         return answer
 
-    def attend(self, charter: str, request: bytes) -> Attending | SessionDone:
+    def attend(self, charter: str, request: bytes, done: bytes = b"") -> Attending | SessionDone:
         """As `Core` says; there is no knowing how long another one attends the session."""
         from fedward_client.boundary import talk, wire
 
@@ -99,7 +99,7 @@ class Caller:
         try:
             with wire.short(self._path) as name:
                 connection.connect(name)
-            fields: dict[str, wire.Value] = {"charter": charter, "request": request}
+            fields: dict[str, wire.Value] = {"charter": charter, "request": request, "done": done}
             connection.sendall(wire.encode(wire.Frame("attend", fields)))
             answer = wire.answer_of(wire.receive(connection))
         except OSError as error:

@@ -152,7 +152,8 @@ class Listener:
     def _session(self, connection: socket.socket, frame: Frame) -> None:
         with _logged(), connection:
             try:
-                found = self._core.attend(frame.get("charter", str), frame.get("request", bytes))
+                charter, request = frame.get("charter", str), frame.get("request", bytes)
+                found = self._core.attend(charter, request, frame.get("done", bytes))
             except FedwardError as error:
                 self._refuse(connection, error)
             else:

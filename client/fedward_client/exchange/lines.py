@@ -72,15 +72,21 @@ class SiteLine:
         """As `Line` says."""
         return self._journal.state
 
-    def finish(self, timeout: float) -> None:
+    def finish(self, timeout: float, gone: frozenset[str] = frozenset()) -> None:
         """Back when the peers have confirmed all, whatever has become of the line since, and have been
-        told that all of theirs is here. Raises ExchangeError if they do not in that time.
+        told that all of theirs is here; but for those who are `gone`, as they are done.
+
+        Raises ExchangeError if they do not in that time.
         """
+
+        def idle() -> bool:
+            return self._party.idle(gone)
+
         with self._changed:
             self._changed.wait_for(
-                lambda: self._failure or (self._party.idle and self._party.settled), timeout
+                lambda: self._failure or (idle() and self._party.settled), timeout
             )
-            if not self._party.idle:
+            if not idle():
                 self._check()
                 raise ExchangeError(f"not every peer has confirmed all within {timeout:g} s")
             self._party.done()

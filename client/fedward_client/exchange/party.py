@@ -68,10 +68,9 @@ class Party:
         """Whether there is a batch that should not wait for the next `tick`."""
         return bool(self._batch.hops) or len(self._batch.entries) >= CONFIRM_AFTER
 
-    @property
-    def idle(self) -> bool:
-        """Whether the peers have confirmed all."""
-        return all(end.idle for end in self._ends.values())
+    def idle(self, gone: frozenset[str] = frozenset()) -> bool:
+        """Whether the peers have confirmed all, but for those who are `gone`."""
+        return all(end.idle for name, end in self._ends.items() if name not in gone)
 
     @property
     def settled(self) -> bool:

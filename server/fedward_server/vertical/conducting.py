@@ -8,6 +8,7 @@ import time
 from datetime import UTC, datetime
 
 import structlog
+from flwr.app import RecordDict
 from flwr.serverapp import Grid
 
 from fedward_server.asking import Asking, Sender
@@ -89,7 +90,14 @@ class Conducting:
         """Lets the parties into the exchange, calls them, and takes their answers."""
         digest = self.charter.digest
         request = SessionRequest(charter=digest, session=stage.session).signed(self.key)
-        requests = dict.fromkeys(nodes, SessionCall(digest, request).to_record())
+        requests: dict[str, RecordDict] = {}
+
+        def write() -> None:
+            """Whoever is called from now on need not wait for those who are done."""
+            done = b"\n".join(stage.signed.values())
+            requests.update(dict.fromkeys(nodes, SessionCall(digest, request, done).to_record()))
+
+        write()
         self._open(stage, deadline)
         log.info("session open", session=stage.session[:16], parties=sorted(nodes))
         asking = Asking(self.sender, SESSION, stage.session, requests, nodes)
@@ -102,6 +110,7 @@ class Conducting:
             self._note(stage)
             if site in stage.signed:
                 self._open(stage, deadline)
+                write()
             reason = stage.failed.get(site, "later" if site in stage.outstanding else "")
             log.info("party answered", site=site, done=site in stage.signed, reason=reason)
 

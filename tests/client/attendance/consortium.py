@@ -18,7 +18,7 @@ from fedward_client import consent
 from fedward_client import settings as site_settings
 from fedward_client.boundary.caller import Caller
 from fedward_client.boundary.listener import Listener
-from fedward_client.core import Attending
+from fedward_client.core import Attending, Outcome
 from fedward_client.exchange.journal import FOLDER, JOURNAL, Journal, place
 from fedward_client.site import Site
 from fedward_client.trusted import Trusted
@@ -132,15 +132,21 @@ class Deployed:
         self.listener.close()
 
     def attend(
-        self, charter: VerticalCharter, session_id: str = SESSION, wrapped: Any = lambda a: a
+        self,
+        charter: VerticalCharter,
+        session_id: str = SESSION,
+        wrapped: Any = lambda a: a,
+        done: bytes = b"",
     ) -> "Worker":
         """A worker that the session's message has started; `wrapped` makes another seat of its own."""
         asked = SessionRequest(charter=charter.digest, session=session_id).signed(COORDINATOR)
-        return Worker(partial(self._work, charter, asked, wrapped))
+        return Worker(partial(self._work, charter, asked, done, wrapped))
 
-    def _work(self, charter: VerticalCharter, asked: bytes, wrapped: Any) -> SessionDone:
+    def _work(
+        self, charter: VerticalCharter, asked: bytes, done: bytes, wrapped: Any
+    ) -> SessionDone:
         with Caller(self.socket) as core:
-            found = core.attend(charter.digest, asked)
+            found = core.attend(charter.digest, asked, done)
             return found if isinstance(found, SessionDone) else session.attend(wrapped(found))
 
     def secret(self) -> bytes:
@@ -202,7 +208,10 @@ class Mortal:
     def __init__(self, seat: Attending, messages: int) -> None:
         self._seat, self._left = seat, messages
         self.offer, self.send, self.book = seat.offer, seat.send, seat.book
-        self.finish, self.close = seat.finish, seat.close
+        self.close = seat.close
+
+    def finish(self, _: Outcome) -> SessionDone:
+        raise Killed
 
     def receive(self, peer: str, timeout: float) -> bytes:
         if not self._left:

@@ -103,6 +103,39 @@ def test_a_party_that_is_killed_goes_on_and_the_result_is_the_same(world: World)
         assert site.ledger.spending("customers").bookings == 1
 
 
+def test_who_was_killed_at_the_very_end_does_not_wait_for_those_who_are_done(
+    world: World, relay: RunningRelay
+) -> None:
+    charter, sites = world(privacy=ONCE)
+    others = {name: sites[name].attend(charter) for name in ("bank", "telecom")}
+    sites["bureau"].attend(charter, wrapped=lambda seat: Mortal(seat, 999)).ended()
+    done = b"\n".join(worker.done().completion for worker in others.values())
+    again = sites["bureau"].attend(charter, done=done).done(10)
+    assert Completion.read_of(again.completion, charter, "bureau", "test").session == SESSION
+
+
+def test_only_a_party_says_of_itself_that_it_is_done(world: World) -> None:
+    charter, sites = world(privacy=ONCE)
+    completion = Completion(
+        charter=charter.digest,
+        site="bank",
+        session=SESSION,
+        epsilon="1.0",
+        delta="1e-05",
+        head="0" * 64,
+    )
+    request = SessionRequest(charter=charter.digest, session=SESSION).signed(COORDINATOR)
+    for false in (
+        completion.signed(COORDINATOR),
+        completion.model_copy(update={"session": "0a" * 32}).signed(key_of("bank")),
+        completion.model_copy(update={"site": "stranger"}).signed(key_of("stranger")),
+        b"no statement",
+    ):
+        with pytest.raises(FedwardError):
+            sites["bureau"].core.attend(charter.digest, request, false)
+    assert not sites["bureau"].journal().exists()
+
+
 def test_whoever_is_asked_again_says_what_it_said(world: World) -> None:
     charter, sites = world(privacy=ONCE)
     first = {name: site.attend(charter) for name, site in sites.items()}

@@ -223,7 +223,7 @@ class Exchange(RuleBasedStateMachine):
             for name in PARTIES:
                 at = self.at[name][0]
                 assert self.received[other(name)][:at] == self.sent[name][:at]
-                assert self.sites[name].party.idle
+                assert self.sites[name].party.idle()
         finally:
             for site in self.sites.values():
                 site.journal.close()
@@ -324,6 +324,14 @@ def test_a_party_with_whom_there_is_nothing_to_talk_about_is_not_heard(
     assert bureau.party.receive("bank") is None
 
 
+def test_a_peer_that_is_done_is_not_waited_for(bank: Site, bureau: Site) -> None:
+    meet(bank, bureau)
+    bank.party.send("bureau", b"the last one")
+    bank.flush()
+    assert not bank.party.idle()
+    assert bank.party.idle(frozenset({"bureau"}))
+
+
 def test_a_fast_sender_waits_for_a_slow_program(bank: Site, bureau: Site) -> None:
     meet(bank, bureau)
     for _ in range(WINDOW):
@@ -355,7 +363,7 @@ def test_a_checkpoint_forgets_what_nobody_asks_for_again(bank: Site, bureau: Sit
         site.crash()
         site.start()
         assert site.journal.state == b"three"
-    assert bank.party.idle
+    assert bank.party.idle()
     meet(bank, bureau)
     bank.party.send("bureau", b"3")
     pass_on(bank, bureau)
