@@ -25,9 +25,9 @@ TOLERANCE = 1e-3
 MAX_NOISE = 1e4
 
 
-def once(epsilon: float, delta: float, records: int = FEW) -> OnceTerms:
-    """Terms under which each party spends at most `epsilon`, where about so many records train. Raises
-    PrivacyError where none can be.
+def once(epsilon: float, delta: float, records: int = FEW, predictions: int = 0) -> OnceTerms:
+    """Terms under which each party spends at most `epsilon`, so many predictions included, where about so
+    many records train. Raises PrivacyError where none can be.
 
     The scorer's batches grow with the root of the records, and its steps nearly with the records: the
     noise is the same however many there are, and more of them afford more steps.
@@ -37,7 +37,7 @@ def once(epsilon: float, delta: float, records: int = FEW) -> OnceTerms:
     """
     if not (epsilon > 0 and math.isfinite(epsilon)):
         raise PrivacyError(f"ε is {epsilon}, expected a finite number above 0")
-    answering = ANSWERING * epsilon
+    answering = _one_of(1 + predictions, ANSWERING * epsilon, delta)
     cells = min(MOST_CELLS, max(2, round(math.exp(min(answering, 20) / 2))))
     found: dict[str, Any] = {
         "epsilon": epsilon,
@@ -52,20 +52,33 @@ def once(epsilon: float, delta: float, records: int = FEW) -> OnceTerms:
     unchecked = OnceTerms.model_construct(None, **found)
 
     def events(noise: float) -> Sequence[Event]:
-        return list(unchecked.model_copy(update={"noise_multiplier": noise}).passive_events(1))
+        terms = unchecked.model_copy(update={"noise_multiplier": noise})
+        return [*terms.passive_events(1), *predictions * [terms.answer]]
 
     noise = _least_noise(events, epsilon, delta)
     return OnceTerms.model_validate({**found, "noise_multiplier": noise})
 
 
-def every_batch(epsilon: float, delta: float, epochs: int) -> EveryBatchTerms:
-    """Terms under which each party spends at most `epsilon`. Raises PrivacyError where none can be."""
+def every_batch(
+    epsilon: float, delta: float, epochs: int, predictions: int = 0
+) -> EveryBatchTerms:
+    """Terms under which each party spends at most `epsilon`, so many predictions included. Raises
+    PrivacyError where none can be."""
 
     def events(noise: float) -> Sequence[Event]:
-        return [Event("gaussian", 1.0, noise, 2 * epochs)]
+        return [Event("gaussian", 1.0, noise, 2 * epochs + predictions)]
 
     noise = _least_noise(events, epsilon, delta)
     return EveryBatchTerms(epsilon=epsilon, delta=delta, noise_multiplier=noise)
+
+
+def _one_of(answers: int, epsilon: float, delta: float) -> float:
+    """The ε of one answer where so many of them together cost `epsilon`."""
+    if answers == 1:
+        return epsilon
+    return 1 / _least_noise(
+        lambda noise: answers * [Event("randomized-response", 1.0, noise, 1)], epsilon, delta
+    )
 
 
 def _least_noise(events: Callable[[float], Sequence[Event]], epsilon: float, delta: float) -> float:

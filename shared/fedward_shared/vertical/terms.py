@@ -9,7 +9,7 @@ from fedward_shared.charter_terms import Decimal, Positive
 from fedward_shared.errors import PrivacyError
 from fedward_shared.privacy import accountant
 from fedward_shared.privacy.bounded import BoundedNoise
-from fedward_shared.privacy.plan import Event, TrainingPlan
+from fedward_shared.privacy.plan import UNPROTECTED, Event, TrainingPlan
 from fedward_shared.privacy.randomized import RandomizedResponse
 from fedward_shared.privacy.unit import Unit
 from fedward_shared.psi.identifiers import RULES
@@ -25,8 +25,9 @@ class AlignmentTerms(Terms):
     """How the parties find their common records, and what each may learn by it.
 
     `rules`: one for each part of an identifier (`psi.identifiers`). A party shows the number of its
-    records as the next multiple of `step`, and may show `most`. Fewer common ones than `least` end the
-    session.
+    records as the next multiple of `step`, and may show `most`. Fewer common ones than `least` end a
+    session in which a model is fitted. A prediction may be of one person, or of nobody in common: whoever
+    may ask for one learns about one.
     """
 
     rules: Annotated[tuple[str, ...], Field(min_length=1, max_length=16)]
@@ -44,6 +45,11 @@ class AlignmentTerms(Terms):
     def shown(self, count: int) -> int:
         """The size that is shown instead of `count`: the next multiple of `step`."""
         return -(-count // self.step) * self.step
+
+    @property
+    def of_queries(self) -> "AlignmentTerms":
+        """The same for a prediction."""
+        return self.model_copy(update={"least": 0})
 
 
 class ModelTerms(Terms):
@@ -135,7 +141,12 @@ class OnceTerms(Terms):
         """All that a passive party books, in order."""
         yield self.plan(records).event
         yield self.counts
-        yield self.scores.event(self.unit)
+        yield self.answer
+
+    @property
+    def answer(self) -> Event:
+        """What a passive party books for answering each of some records once."""
+        return self.scores.event(self.unit)
 
     @model_validator(mode="after")
     def _within(self) -> "OnceTerms":
@@ -177,6 +188,11 @@ class EveryBatchTerms(Terms):
         """What each party books."""
         return self.noise.event(2 * epochs, self.unit)
 
+    @property
+    def answer(self) -> Event:
+        """What a passive party books for embedding each of some records once."""
+        return self.noise.event(1, self.unit)
+
 
 class PassiveTerms(Terms):
     """A party without labels, and its columns."""
@@ -186,7 +202,11 @@ class PassiveTerms(Terms):
 
 
 class VerticalTerms(Terms):
-    """The whole: the `active` party has the labels, `privacy` is None for a study without DP."""
+    """The whole: the `active` party has the labels, `privacy` is None for a study without DP.
+
+    `predictions`: how often, after the training, the passive parties answer for records that the active
+    party asks about. Each time is paid for as if it were about all of their records.
+    """
 
     active: Name
     table: TableTerms
@@ -196,6 +216,7 @@ class VerticalTerms(Terms):
     model: ModelTerms = ModelTerms()
     fitting: FittingTerms = FittingTerms()
     privacy: Annotated[OnceTerms | EveryBatchTerms, Field(discriminator="kind")] | None = None
+    predictions: Annotated[int, Field(ge=0, le=10_000)] = 0
 
     @model_validator(mode="after")
     def _parties(self) -> "VerticalTerms":
@@ -204,14 +225,38 @@ class VerticalTerms(Terms):
             raise ValueError("passive: a party occurs twice")
         if self.label in self.table.names:
             raise ValueError(f"table: {self.label} is the label and cannot be a column, too")
-        if isinstance(self.privacy, EveryBatchTerms):
-            event = self.privacy.event(self.fitting.epochs)
-            cost = accountant.epsilon([event], self.privacy.delta)
-            if cost > self.privacy.epsilon:
-                raise ValueError(
-                    f"privacy.epsilon is {self.privacy.epsilon:g}, the exchange costs {cost:.4f}"
-                )
         return self
+
+    @model_validator(mode="after")
+    def _within(self) -> "VerticalTerms":
+        if self.privacy is None:
+            return self
+        passive = self.peers[0]
+        events = [*self.fitted(passive), *self.predictions * self.predicted(passive)]
+        cost = accountant.epsilon(events, self.privacy.delta)
+        if cost > self.privacy.epsilon:
+            raise ValueError(
+                f"privacy.epsilon is {self.privacy.epsilon:g}, the exchange costs {cost:.4f} with "
+                f"{self.predictions} predictions"
+            )
+        return self
+
+    def fitted(self, party: str) -> list[Event]:
+        """What `party` books when the model is fitted, in order."""
+        if self.privacy is None:
+            return [UNPROTECTED]
+        if isinstance(self.privacy, EveryBatchTerms):
+            return [self.privacy.event(self.fitting.epochs)]
+        if party == self.active:
+            return [self.privacy.labels.event(self.privacy.unit)]
+        return list(self.privacy.passive_events(1))
+
+    def predicted(self, party: str) -> list[Event]:
+        """What `party` books for one prediction: the active one nothing, as none of its records' columns
+        or labels leaves it."""
+        if party == self.active:
+            return []
+        return [UNPROTECTED if self.privacy is None else self.privacy.answer]
 
     @property
     def peers(self) -> list[str]:
