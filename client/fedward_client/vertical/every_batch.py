@@ -7,9 +7,11 @@ import torch
 from torch import nn
 
 from fedward_client.training.trainer import Streams
-from fedward_client.vertical.fitting import Steps, batches, noised_gradients
+from fedward_client.vertical.fitting import Steps, batches, loaded, noised_gradients
 from fedward_shared.errors import ExchangeError
 from fedward_shared.privacy.plan import UNPROTECTED, Event
+from fedward_shared.privacy.randomness import Randomness
+from fedward_shared.tensors import Tensors
 from fedward_shared.vertical.columns import Encoded
 from fedward_shared.vertical.models import Bottom, Top, begin, generator, loss
 from fedward_shared.vertical.program import Action, Book, Kind, receive, send
@@ -51,7 +53,7 @@ def active(
 
     Raises ExchangeError for embeddings of another width, or that are not finite.
     """
-    records, held = terms.fitting.split(len(own))
+    records, _ = terms.fitting.split(len(own))
     whole = Whole(terms)
     begin(whole, session, terms.active)
     steps, dropping = Steps([whole], terms.fitting, records), generator(session, "dropout")
@@ -73,11 +75,7 @@ def active(
         for peer in terms.peers:
             yield from send(peer, "gradients", _bytes(gradient_BE))
         steps.take()
-    mine = own.rows(torch.arange(records, len(own)))
-    others_HE = yield from _embeddings(terms, held)
-    with torch.no_grad():
-        logits_MH = whole(mine.numbers_NF, mine.codes_NC, others_HE)
-        probability_H: torch.Tensor = torch.sigmoid(logits_MH).mean(dim=0)
+    probability_H = yield from _asked(terms, whole, own.rows(torch.arange(records, len(own))))
     return probability_H, whole
 
 
@@ -113,12 +111,59 @@ def passive(
             inputs = (mine.numbers_NF, mine.codes_NC)
             noised_gradients(bottom, inputs, gradient_BE, _along, privacy.noise, noise[1])
         steps.take()
-    with torch.no_grad():
-        embedded_HE = bottom.of(own.rows(torch.arange(records, len(own))))
-    if privacy is not None:
-        embedded_HE = privacy.noise.rows(embedded_HE, noise[0])
-    yield from send(terms.active, "embeddings", _bytes(embedded_HE))
+    held = own.rows(torch.arange(records, len(own)))
+    yield from _answered(terms, privacy, bottom, held, noise[0])
     return bottom
+
+
+def predicting(
+    terms: VerticalTerms, own: Encoded, model: Tensors
+) -> Generator[Action, bytes, torch.Tensor]:
+    """The active party asks the model about aligned records: their probabilities, [N].
+
+    Raises ExchangeError as `active` does, and AdapterError for tensors that are not the model's.
+    """
+    return (yield from _asked(terms, loaded(Whole(terms), model), own))
+
+
+def answering(
+    terms: VerticalTerms,
+    privacy: EveryBatchTerms | None,
+    party: str,
+    own: Encoded,
+    model: Tensors,
+    streams: Streams,
+) -> Generator[Action, bytes, None]:
+    """A passive party embeds aligned records, each once. Raises AdapterError for tensors that are not
+    its model's."""
+    bottom = loaded(Bottom(terms.table_of(party), terms.model.embedding), model)
+    yield from _answered(terms, privacy, bottom, own, streams("embeddings"))
+
+
+def _asked(
+    terms: VerticalTerms, whole: Whole, own: Encoded
+) -> Generator[Action, bytes, torch.Tensor]:
+    """The probabilities of records of which the peers send the embeddings."""
+    others_BE = yield from _embeddings(terms, len(own))
+    with torch.no_grad():
+        logits_MB = whole(own.numbers_NF, own.codes_NC, others_BE)
+        probability_B: torch.Tensor = torch.sigmoid(logits_MB).mean(dim=0)
+    return probability_B
+
+
+def _answered(
+    terms: VerticalTerms,
+    privacy: EveryBatchTerms | None,
+    bottom: Bottom,
+    own: Encoded,
+    noise: Randomness,
+) -> Generator[Action, bytes, None]:
+    """The embeddings of records that nothing is learnt from."""
+    with torch.no_grad():
+        embedded_BE = bottom.of(own)
+    if privacy is not None:
+        embedded_BE = privacy.noise.rows(embedded_BE, noise)
+    yield from send(terms.active, "embeddings", _bytes(embedded_BE))
 
 
 def _event(terms: VerticalTerms, privacy: EveryBatchTerms | None) -> Event:

@@ -1,16 +1,20 @@
 """The steps of one party's tensors: AdamW over one cycle of learning rates (Smith and Topin 2018)."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 import torch
 from torch import nn
 from torch.func import functional_call, grad, vmap
 
+from fedward_shared import tensors
 from fedward_shared.privacy.bounded import BoundedNoise
 from fedward_shared.privacy.randomness import Randomness
+from fedward_shared.tensors import Tensors
 from fedward_shared.vertical.models import generator
 from fedward_shared.vertical.terms import FittingTerms
 
+Made = TypeVar("Made", bound=nn.Module)
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """Of a module's output and the target of one record, as a batch of one."""
 
@@ -38,6 +42,20 @@ class Steps:
         self._optimizer.step()
         self._optimizer.zero_grad()
         self._cycle.step()
+
+
+def kept(module: nn.Module) -> Tensors:
+    """What a party keeps of a model that it has fitted."""
+    return {name: tensor.detach() for name, tensor in module.named_parameters()}
+
+
+def loaded(module: Made, model: Tensors) -> Made:
+    """`module` with the tensors that were `kept` of such a one. Raises AdapterError for others."""
+    own = kept(module)
+    tensors.check(model, tensors.schema_of(own), "the kept model")
+    for name, tensor in own.items():
+        tensor.copy_(model[name])
+    return module
 
 
 def batches(terms: FittingTerms, records: int, session: str) -> Iterator[torch.Tensor]:

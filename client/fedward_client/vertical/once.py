@@ -11,9 +11,10 @@ from torch import nn
 from torch.nn import functional
 
 from fedward_client.training.trainer import Part, PlanOptimizer, Streams
-from fedward_client.vertical.fitting import Steps, batches, gradients
+from fedward_client.vertical.fitting import Steps, batches, gradients, loaded
 from fedward_shared.charter_terms import TrainingTerms
 from fedward_shared.errors import ExchangeError
+from fedward_shared.tensors import Tensors
 from fedward_shared.vertical.columns import Encoded
 from fedward_shared.vertical.models import Bottom, Top, begin, generator, loss
 from fedward_shared.vertical.program import Action, Book, receive, send
@@ -36,6 +37,28 @@ class WithCells(nn.Module):
         return torch.stack([self.bottom.of(own), *parts]).sum(dim=0)
 
 
+class Scorer(nn.Module):
+    """What a passive party keeps: what scores its records, and the noised edges [cells - 1] where one
+    cell of scores ends and the next begins."""
+
+    def __init__(self, terms: VerticalTerms, privacy: OnceTerms, party: str) -> None:
+        super().__init__()
+        self.bottom = Bottom(terms.table_of(party), 1)
+        self.edges = nn.Parameter(torch.zeros(privacy.cells - 1), requires_grad=False)
+
+    def scores(self, own: Encoded) -> np.ndarray:
+        """Of records, [N]."""
+        with torch.no_grad():
+            score_N: np.ndarray = self.bottom.of(own)[:, 0].double().numpy()
+        return score_N
+
+    def answers(self, own: Encoded, privacy: OnceTerms, streams: Streams) -> bytes:
+        """The cell of each record, or another one."""
+        edges = self.edges.double().numpy()
+        cell_N = np.searchsorted(edges, self.scores(own), side="right").astype(np.int64)
+        return privacy.scores.answer(cell_N, streams("cells")).astype(np.uint8).tobytes()
+
+
 def active(
     terms: VerticalTerms,
     privacy: OnceTerms,
@@ -55,10 +78,7 @@ def active(
     answer_N = response.answer(label_N[:records].numpy().astype(np.int64), streams("labels"))
     for peer in terms.peers:
         yield from send(peer, "labels", answer_N.astype(np.uint8).tobytes())
-    columns = []
-    for peer in terms.peers:
-        columns.append(_answers((yield from receive(peer, "cells", len(own))), privacy.cells, peer))
-    cell_NP = torch.stack(columns, dim=1)
+    cell_NP = yield from _cells(terms, privacy, len(own))
     model = WithCells(terms, privacy)
     begin(model, session, terms.active)
     steps, dropping = Steps([model], terms.fitting, records), generator(session, "dropout")
@@ -80,7 +100,7 @@ def passive(
     party: str,
     own: Encoded,
     streams: Streams,
-) -> Generator[Action, bytes, Bottom]:
+) -> Generator[Action, bytes, Scorer]:
     """Scores the aligned records by what the labels say of the columns, and answers with cells.
 
     Returns what scores. Raises ExchangeError for labels that are none.
@@ -90,14 +110,49 @@ def passive(
     label_N = _answers(labels, 2, terms.active).float()
     for event in privacy.passive_events(records):
         yield Book(event)
-    scorer = Bottom(terms.table_of(party), 1)
-    _train(scorer, privacy, own.rows(torch.arange(records)), label_N, streams)
-    with torch.no_grad():
-        score_N = scorer.of(own)[:, 0].double().numpy()
-    cell_N = np.searchsorted(_edges(privacy, score_N, streams), score_N, side="right")
-    answer_N = privacy.scores.answer(cell_N.astype(np.int64), streams("cells"))
-    yield from send(terms.active, "cells", answer_N.astype(np.uint8).tobytes())
+    scorer = Scorer(terms, privacy, party)
+    _train(scorer.bottom, privacy, own.rows(torch.arange(records)), label_N, streams)
+    edges = _edges(privacy, scorer.scores(own), streams)
+    scorer.edges.copy_(torch.from_numpy(edges))  # eighths: float32 has them exactly
+    yield from send(terms.active, "cells", scorer.answers(own, privacy, streams))
     return scorer
+
+
+def predicting(
+    terms: VerticalTerms, privacy: OnceTerms, own: Encoded, model: Tensors
+) -> Generator[Action, bytes, torch.Tensor]:
+    """The active party asks the model about aligned records: their probabilities, [N].
+
+    Raises ExchangeError as `active` does, and AdapterError for tensors that are not the model's.
+    """
+    whole = loaded(WithCells(terms, privacy), model)
+    cell_NP = yield from _cells(terms, privacy, len(own))
+    with torch.no_grad():
+        return whole.top.probabilities(whole.embedded(own, cell_NP))
+
+
+def answering(
+    terms: VerticalTerms,
+    privacy: OnceTerms,
+    party: str,
+    own: Encoded,
+    model: Tensors,
+    streams: Streams,
+) -> Generator[Action, bytes, None]:
+    """A passive party answers for aligned records, each once; they are counted by the edges that were
+    let out in training, and not anew. Raises AdapterError for tensors that are not its model's."""
+    scorer = loaded(Scorer(terms, privacy, party), model)
+    yield from send(terms.active, "cells", scorer.answers(own, privacy, streams))
+
+
+def _cells(
+    terms: VerticalTerms, privacy: OnceTerms, count: int
+) -> Generator[Action, bytes, torch.Tensor]:
+    """What all peers answer for so many records, [N, P]."""
+    columns = []
+    for peer in terms.peers:
+        columns.append(_answers((yield from receive(peer, "cells", count)), privacy.cells, peer))
+    return torch.stack(columns, dim=1)
 
 
 def _answers(body: bytes, choices: int, peer: str) -> torch.Tensor:

@@ -9,6 +9,7 @@ from torch import nn
 
 from fedward_client.training.trainer import Streams
 from fedward_client.vertical import every_batch, once
+from fedward_client.vertical.once import Scorer
 from fedward_client.vertical.records import PartyRecords
 from fedward_shared.psi.alignment import Rows, Work
 from fedward_shared.vertical import aligning
@@ -45,7 +46,7 @@ class PassiveOutcome:
     """`rows` of the party's file are common to all; `bottom` embeds, or scores, its records."""
 
     rows: Rows
-    bottom: Bottom
+    bottom: Bottom | Scorer
 
 
 def active(
@@ -80,9 +81,9 @@ def passive(
     )
     encoded, privacy = own.encoded.rows(_index(rows)), terms.privacy
     if isinstance(privacy, OnceTerms):
-        bottom = yield from once.passive(terms, privacy, party, encoded, streams)
-    else:
-        bottom = yield from every_batch.passive(terms, privacy, party, encoded, session, streams)
+        scorer = yield from once.passive(terms, privacy, party, encoded, streams)
+        return PassiveOutcome(rows, scorer)
+    bottom = yield from every_batch.passive(terms, privacy, party, encoded, session, streams)
     return PassiveOutcome(rows, bottom)
 
 

@@ -18,7 +18,8 @@ LABELS = {"0": 0.0, "1": 1.0}
 
 @dataclass(frozen=True)
 class PartyRecords:
-    """The records of one party, in the order of its file. `label_N` is None at a passive one."""
+    """The records of one party, in the order of its file. `label_N` is None at a passive one, and of
+    records that are asked about."""
 
     identifiers: list[bytes]
     encoded: Encoded
@@ -42,6 +43,20 @@ class PartyRecords:
         data = records.read_bytes(path)
         if file not in (None, canonical.digest(data)):
             raise DataError(f"{path}: the file is another than the one that was registered")
+        return cls.parse(path, data, terms, party, identifier, left_out, terms.active == party)
+
+    @classmethod
+    def parse(
+        cls,
+        path: Path,
+        data: bytes,
+        terms: VerticalTerms,
+        party: str,
+        identifier: Sequence[str],
+        left_out: LeftOut | None = None,
+        labelled: bool = False,
+    ) -> "PartyRecords":
+        """Of `data`, the bytes of `path`, as `read` does; without labels unless they are `labelled`."""
         content = records.table(path, data)
         if left_out is not None:
             content = left_out.without(path, content)
@@ -49,7 +64,7 @@ class PartyRecords:
         parts = [records.texts(path, content, name, "identifier") for name in identifier]
         columns = [records.given(path, content, name) for name in table.names]
         labels = None
-        if party == terms.active:
+        if labelled:
             labels = _labels(path, records.texts(path, content, terms.label, "label"))
         return cls(normalised(parts, terms.alignment.rules), encode(table, columns), labels)
 
