@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from fedward_shared.assurances import Purpose
 from fedward_shared.charter import Charter
 from fedward_shared.errors import RefusalCode
 from fedward_shared.messages import (
@@ -32,7 +33,8 @@ from fedward_shared.vertical.charter import VerticalCharter
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a session at this site. `model`: safetensors; `result`: canonical JSON."""
+    """What came of a session at this site. `model`: safetensors, and nothing after a prediction;
+    `result`: canonical JSON."""
 
     model: bytes
     result: bytes
@@ -80,6 +82,10 @@ class SessionOffer:
     record is of; `columns` maps a column of the charter to the file's where it has another name.
     Records of the people in `left_out` do not take part. All that the program draws follows from
     `secret`, so that one that runs again says the same.
+
+    In a prediction `model` is what this site has kept of the model (safetensors), and at the active
+    party `query` the bytes of the file that is asked about, which `data` names then. Both are empty in
+    training.
     """
 
     site: str
@@ -92,6 +98,9 @@ class SessionOffer:
     columns: Mapping[str, str]
     left_out: LeftOut | None
     threads: int
+    purpose: Purpose = "fit"
+    model: bytes = b""
+    query: bytes = b""
 
 
 class Attending(Protocol):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fedward_shared.assurances import Purpose
 from fedward_shared.errors import ExchangeError, PrivacyError
 from fedward_shared.psi import PLACE_BYTES, POINT_BYTES
 from fedward_shared.vertical.charter import VerticalCharter
@@ -29,11 +30,22 @@ class Permitted:
 class Egress:
     """What `site` may say in one run of its program. `said` is what it has: bytes by peer and kind."""
 
-    def __init__(self, charter: VerticalCharter, site: str) -> None:
+    def __init__(self, charter: VerticalCharter, site: str, purpose: Purpose) -> None:
+        self.due = charter.due(site, purpose)
         self.booked = 0
         self.said: Counter[tuple[str, Kind]] = Counter()
         self._peers = charter.peers(site)
-        self._permitted = _permitted(charter, site)
+        self._width = charter.vertical.model.embedding * FLOAT_BYTES
+        make = _permitted if purpose == "fit" else _in_prediction
+        self._permitted = make(charter, site, len(self.due))
+
+    @property
+    def answered(self) -> int:
+        """About how many records something was said in a prediction."""
+        each = {"places": PLACE_BYTES, "cells": 1, "embeddings": self._width}
+        return max(
+            (n // each[kind] for (_, kind), n in self.said.items() if kind in each), default=0
+        )
 
     def check(self, peer: str, message: bytes) -> None:
         """Raises ExchangeError, or PrivacyError for what is not booked yet; then nothing is said."""
@@ -67,20 +79,45 @@ def _check_finite(kind: Kind, body: memoryview) -> None:
         raise ExchangeError(f"egress: {kind} that hold NaN or infinity")
 
 
-def _permitted(charter: VerticalCharter, site: str) -> dict[Kind, Permitted]:
-    """By the charter and by the most records that it lets a party show."""
-    terms = charter.vertical
-    active, needed = site == terms.active, len(charter.events(site))
-    records = terms.alignment.shown(terms.alignment.most)
-    points = Permitted(0, records * POINT_BYTES, POINT_BYTES)
+def _in_alignment(charter: VerticalCharter, site: str, needed: int) -> dict[Kind, Permitted]:
+    """By the most records that the charter lets a party show."""
+    records = _records(charter)
+    points = Permitted(needed, records * POINT_BYTES, POINT_BYTES)
     found: dict[Kind, Permitted] = {
         "sizes": Permitted(0, 2 * SIZE_BYTES, SIZE_BYTES),
         "points": points,
     }
-    if active:
-        found["places"] = Permitted(0, records * PLACE_BYTES, 1)
+    if site == charter.vertical.active:
+        found["places"] = Permitted(needed, records * PLACE_BYTES, 1)
     else:
         found["doubled"] = points
+    return found
+
+
+def _records(charter: VerticalCharter) -> int:
+    return charter.vertical.alignment.shown(charter.vertical.alignment.most)
+
+
+def _in_prediction(charter: VerticalCharter, site: str, needed: int) -> dict[Kind, Permitted]:
+    """The active party shows who is asked about. A passive one answers once for each, and says who is
+    here only when that is booked."""
+    terms, records = charter.vertical, _records(charter)
+    found = _in_alignment(charter, site, needed)
+    if site == terms.active:
+        return found
+    if isinstance(terms.privacy, OnceTerms):
+        found["cells"] = Permitted(needed, records, 1, terms.privacy.cells)
+    else:
+        width = terms.model.embedding * FLOAT_BYTES
+        found["embeddings"] = Permitted(needed, records * width, FLOAT_BYTES)
+    return found
+
+
+def _permitted(charter: VerticalCharter, site: str, needed: int) -> dict[Kind, Permitted]:
+    """By the charter and by the most records that it lets a party show."""
+    terms, records = charter.vertical, _records(charter)
+    active = site == terms.active
+    found = _in_alignment(charter, site, 0)
     if isinstance(terms.privacy, OnceTerms):
         answers = terms.privacy.labels if active else terms.privacy.scores
         kind: Kind = "labels" if active else "cells"

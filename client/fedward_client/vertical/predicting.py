@@ -1,7 +1,7 @@
-"""What a party does in a prediction: align what is asked about, then ask, or answer, for each record once.
+"""What a party does in a prediction: align what is asked about, then ask, or answer once for each record.
 
-Nobody trains. A party that answers books that before the peer learns who is common, so that asking who is
-here costs a prediction, whatever comes of it.
+Nobody trains. A party that answers books that before the peer learns who is common, so that asking who
+is here costs a prediction, whatever comes of it.
 """
 
 from collections.abc import Generator
@@ -66,7 +66,7 @@ def passive(
     streams: Streams,
     work: Work = map,
 ) -> Generator[Action, bytes, Rows]:
-    """The program of a party that answers; the rows that it has answered for. Raises as `active` does."""
+    """The program of a party that answers; the rows that it has answered for. Raises as `active`."""
     rows = yield from aligning.passive(
         terms.active,
         party,

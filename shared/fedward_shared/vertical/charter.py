@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from fedward_shared import agreement
 from fedward_shared.agreement import CHARTER_FILE, Agreement
+from fedward_shared.assurances import Purpose
 from fedward_shared.charter_terms import WITHOUT_DP, Positive
 from fedward_shared.errors import CharterError
 from fedward_shared.files import write_atomically
@@ -80,6 +81,10 @@ class VerticalCharter(Agreement):
         """What `site` books in the training and all predictions, in order."""
         terms = self.vertical
         return [*terms.fitted(site), *terms.predictions * terms.predicted(site)]
+
+    def due(self, site: str, purpose: Purpose) -> list[Event]:
+        """What `site` books in one session, in order."""
+        return self.vertical.fitted(site) if purpose == "fit" else self.vertical.predicted(site)
 
     def peers(self, site: str) -> list[str]:
         """With whom `site` exchanges messages: the active party with all others, these with it."""

@@ -26,8 +26,8 @@ MAX_NOISE = 1e4
 
 
 def once(epsilon: float, delta: float, records: int = FEW, predictions: int = 0) -> OnceTerms:
-    """Terms under which each party spends at most `epsilon`, so many predictions included, where about so
-    many records train. Raises PrivacyError where none can be.
+    """Terms under which each party spends at most `epsilon`, so many predictions included, where about
+    so many records train. Raises PrivacyError where none can be.
 
     The scorer's batches grow with the root of the records, and its steps nearly with the records: the
     noise is the same however many there are, and more of them afford more steps.
@@ -59,9 +59,7 @@ def once(epsilon: float, delta: float, records: int = FEW, predictions: int = 0)
     return OnceTerms.model_validate({**found, "noise_multiplier": noise})
 
 
-def every_batch(
-    epsilon: float, delta: float, epochs: int, predictions: int = 0
-) -> EveryBatchTerms:
+def every_batch(epsilon: float, delta: float, epochs: int, predictions: int = 0) -> EveryBatchTerms:
     """Terms under which each party spends at most `epsilon`, so many predictions included. Raises
     PrivacyError where none can be."""
 

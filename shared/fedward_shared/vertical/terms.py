@@ -26,8 +26,8 @@ class AlignmentTerms(Terms):
 
     `rules`: one for each part of an identifier (`psi.identifiers`). A party shows the number of its
     records as the next multiple of `step`, and may show `most`. Fewer common ones than `least` end a
-    session in which a model is fitted. A prediction may be of one person, or of nobody in common: whoever
-    may ask for one learns about one.
+    session in which a model is fitted. A prediction may be of one person, or of nobody in common:
+    whoever may ask for one learns about one.
     """
 
     rules: Annotated[tuple[str, ...], Field(min_length=1, max_length=16)]
