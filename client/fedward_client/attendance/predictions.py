@@ -1,4 +1,4 @@
-"""What is particular to a prediction at a site: what is asked, of which model, and how often that may be."""
+"""What is particular to a prediction at a site: what is asked, of which model, and how often."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a party does in a prediction: align what is asked about, then ask, or answer once for each record.
+"""What a party does in a prediction: align what is asked about, then ask, or answer, once a record.
 
 Nobody trains. A party that answers books that before the peer learns who is common, so that asking who
 is here costs a prediction, whatever comes of it.

@@ -89,6 +89,9 @@ def draft_vertical(
         bool,
         typer.Option("--every-batch", help="Exchange for every batch, and not answer once."),
     ] = False,
+    predictions: Annotated[
+        int, typer.Option(min=0, help="How often the active party may ask the model afterwards.")
+    ] = 0,
     without_dp: Annotated[
         bool, typer.Option("--without-dp", help="No differential privacy: the charter says so.")
     ] = False,
@@ -104,7 +107,7 @@ def draft_vertical(
     if without_dp == (epsilon is not None) or (without_dp and every_batch):
         raise UsageError("say --epsilon, with --every-batch or not, or else --without-dp alone")
     participants = [_participant(text, home) for text in participant]
-    terms = drafting.agreed(drafting.tables(table), active, label, rule, participants)
+    terms = drafting.agreed(drafting.tables(table), active, label, rule, participants, predictions)
     if epsilon is not None:
         smallest = min(one.records for one in participants)
         terms = drafting.protected(terms, epsilon, delta, every_batch, smallest)

@@ -51,6 +51,7 @@ deadline_seconds = 86400.0   # how long the session may take
 [vertical]
 active = {active}
 label = {label}
+predictions = {predictions}          # how often the model may be asked later; the others pay for each
 
 [vertical.alignment]
 rules = {rules}   # how the parts of an identifier are written: {known}
@@ -71,7 +72,7 @@ batch = {batch}
 {participants}"""
 
 PRIVACY = """\
-[vertical.privacy]       # of each party, for the one session; the noise is the least that ε allows
+[vertical.privacy]       # of each party, predictions included; the noise is the least that ε allows
 {fields}
 
 """
@@ -125,6 +126,7 @@ def agreed(
     label: str,
     rules: list[str],
     participants: Sequence[Participant],
+    predictions: int = 0,
 ) -> VerticalTerms:
     """What the parties agree on, without DP for now. Raises UsageError."""
     names = {participant.name for participant in participants}
@@ -144,6 +146,7 @@ def agreed(
             "most": largest,
             "step": SIZE_STEP,
         },
+        "predictions": predictions,
     }
     try:
         made = VerticalTerms.model_validate(content)
@@ -158,10 +161,11 @@ def protected(
     made: VerticalTerms, epsilon: float, delta: float, every_batch: bool, records: int
 ) -> VerticalTerms:
     """The same under DP, where a party has about so many `records`. Raises PrivacyError."""
+    asked = made.predictions
     privacy = (
-        planning.every_batch(epsilon, delta, made.fitting.epochs)
+        planning.every_batch(epsilon, delta, made.fitting.epochs, asked)
         if every_batch
-        else planning.once(epsilon, delta, made.fitting.split(records)[0])
+        else planning.once(epsilon, delta, made.fitting.split(records)[0], asked)
     )
     return made.model_copy(update={"privacy": privacy})
 
@@ -188,6 +192,7 @@ def draft(
         key=_toml(SigningKey.load(key).public.text),
         active=_toml(made.active),
         label=_toml(made.label),
+        predictions=made.predictions,
         rules=_toml(alignment.rules),
         known=", ".join(RULES),
         most=alignment.most,
@@ -227,13 +232,14 @@ def sign(folder: Path) -> VerticalCharter:
 
 
 def cost_in_words(charter: VerticalCharter) -> str:
-    """What a session costs each party."""
+    """What the study costs each party."""
     if charter.epsilon is None:
         return WITHOUT_DP
+    asked = charter.vertical.predictions
     how = "for every batch" if isinstance(charter.vertical.privacy, EveryBatchTerms) else "once"
     return (
-        f"a session costs each party ε = {charter.epsilon:g} at most, at δ = {charter.delta:g}: what it "
-        f"says of a {charter.unit} leaves it {how}"
+        f"the training and {asked} predictions cost each party ε = {charter.epsilon:g} at most, at δ = "
+        f"{charter.delta:g}: in training, what it says of a {charter.unit} leaves it {how}"
     )
 
 

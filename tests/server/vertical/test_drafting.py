@@ -68,7 +68,7 @@ def test_a_draft_that_was_filled_in_is_signed(key: Path) -> None:
     filled(folder)
     said = run(study, "sign", folder)
     assert "signed credit (sha256:" in said
-    assert "a session costs each party ε = 8 at most, at δ = 1e-05" in said
+    assert "cost each party ε = 8 at most, at δ = 1e-05" in said
     assert said.endswith(f"send {folder / 'charter.json'} to the parties\n")
     charter = charters.load(folder)
     terms = charter.vertical
