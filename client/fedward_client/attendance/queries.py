@@ -27,8 +27,8 @@ class Queries:
         self._folder = Kept(state, charter, FOLDER).folder
 
     def put(self, data: bytes, suffix: str) -> str:
-        """Has the query wait, unless it is answered; its name. Raises DataError for one that is too long,
-        StateError."""
+        """Has the query wait, unless it is answered; its name. Raises DataError for one that is too
+        long, StateError."""
         if len(data) > MAX_BYTES:
             raise DataError(f"a query of {len(data)} bytes, at most {MAX_BYTES} can be asked about")
         name = PREFIX + canonical.digest(data).removeprefix(canonical.DIGEST_PREFIX) + suffix

@@ -26,17 +26,21 @@ from fedward_client.vertical import party, session
 from fedward_client.vertical.records import PartyRecords
 from fedward_server.exchange.sessions import Session
 from fedward_shared import agreement, records, tensors
-from fedward_shared.assurances import SessionRequest
+from fedward_shared.assurances import Purpose, SessionRequest
 from fedward_shared.charter_terms import WITHOUT_DP
 from fedward_shared.messages import SessionDone
 from fedward_shared.privacy.randomness import Randomness
 from fedward_shared.vertical import charter as charters
+from fedward_shared.vertical import planning
 from fedward_shared.vertical.charter import VerticalCharter
 from fedward_shared.vertical.program import Program, together
 
 PEOPLE, SESSION = 300, "5e" * 32
 SITES = ("bank", "bureau", "telecom")
 COORDINATOR = key_of("university")
+ONCE = planning.once(8.0, 1e-5).model_dump(mode="json")
+EVERY_BATCH = planning.every_batch(8.0, 1e-5, 4).model_dump(mode="json")
+MODES = {"without DP": None, "once": ONCE, "every batch": EVERY_BATCH}
 TABLE = {"columns": [{"kind": "number", "name": "x", "most": 1}]}
 
 
@@ -137,9 +141,14 @@ class Deployed:
         session_id: str = SESSION,
         wrapped: Any = lambda a: a,
         done: bytes = b"",
+        model: str | None = None,
     ) -> "Worker":
-        """A worker that the session's message has started; `wrapped` makes another seat of its own."""
-        asked = SessionRequest(charter=charter.digest, session=session_id).signed(COORDINATOR)
+        """A worker that the session's message has started; `wrapped` makes another seat of its own. With
+        the id of the session that fitted a `model`, it is a prediction."""
+        purpose: Purpose = "fit" if model is None else "predict"
+        asked = SessionRequest(
+            charter=charter.digest, session=session_id, purpose=purpose, model=model
+        ).signed(COORDINATOR)
         return Worker(partial(self._work, charter, asked, done, wrapped))
 
     def _work(
@@ -218,6 +227,10 @@ class Mortal:
             raise Killed
         self._left -= 1
         return self._seat.receive(peer, timeout)
+
+
+World = Callable[..., tuple[VerticalCharter, dict[str, Deployed]]]
+"""Makes the three sites with a charter of such terms, whose training session is open."""
 
 
 def opened(relay: RunningRelay, charter: VerticalCharter, session_id: str = SESSION) -> None:

@@ -1,23 +1,22 @@
 """Sessions of three sites over the real relay and real sockets: what they come to, come what may."""
 
 import json
-from collections.abc import Callable, Iterator
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
 from client.attendance.consortium import (
     COORDINATOR,
+    EVERY_BATCH,
+    MODES,
+    ONCE,
     SESSION,
-    SITES,
     Deployed,
     Killed,
     Mortal,
+    World,
     data_of,
-    drafted,
     opened,
-    signed,
     undisturbed,
 )
 from client.exchange.running import RunningRelay
@@ -28,37 +27,7 @@ from fedward_shared import records
 from fedward_shared.assurances import Completion, SessionRequest
 from fedward_shared.errors import FedwardError, RefusalCode
 from fedward_shared.privacy import accountant
-from fedward_shared.vertical import planning
 from fedward_shared.vertical.charter import VerticalCharter
-
-ONCE = planning.once(8.0, 1e-5).model_dump(mode="json")
-EVERY_BATCH = planning.every_batch(8.0, 1e-5, 4).model_dump(mode="json")
-MODES = {"without DP": None, "once": ONCE, "every batch": EVERY_BATCH}
-World = Callable[..., tuple[VerticalCharter, dict[str, Deployed]]]
-
-
-@pytest.fixture
-def relay(tmp_path: Path) -> Iterator[RunningRelay]:
-    made = RunningRelay(tmp_path / "sessions")
-    yield made
-    made.stop()
-
-
-@pytest.fixture
-def world(tmp_path: Path, relay: RunningRelay) -> Iterator[World]:
-    made: list[Deployed] = []
-
-    def make(**changes: Any) -> tuple[VerticalCharter, dict[str, Deployed]]:
-        charter = drafted(**changes)
-        source = signed(tmp_path / "sent", charter)
-        opened(relay, charter)
-        sites = {n: Deployed(tmp_path / n, n, source, relay) for n in SITES}
-        made.extend(sites.values())
-        return charter, sites
-
-    yield make
-    for site in made:
-        site.stop()
 
 
 @pytest.mark.parametrize("mode", MODES)
