@@ -123,6 +123,22 @@ def test_a_vertical_study_is_resumed_with_its_session_or_with_another_one(study:
     assert len(set(bureau.sessions)) == len(bank.sessions) == 2
 
 
+def test_a_prediction_is_launched_once_there_is_a_model(study: Path) -> None:
+    with pytest.raises(UsageError, match="no model is fitted yet"):
+        launch(study, "predict")
+    launch(study)
+    with pytest.raises(UsageError, match="predictions of the charter is 0"):
+        launch(study, "predict")
+    asked = vertical_charter(predictions=1)
+    InOneProcess.parties = [Party(asked, name) for name in PARTIES]
+    folder = saved(study.parent / "asked", asked)
+    launch(folder)
+    said = launch(folder, "predict")
+    assert any(", a prediction, " in line for line in said)
+    assert said[-1] == "complete"
+    assert [len(set(party.sessions)) for party in InOneProcess.parties] == [2, 2, 2]
+
+
 def test_a_vertical_study_that_is_stopped_lets_its_parties_go(study: Path, tmp_path: Path) -> None:
     launch(study)
     assert launching.stop(study, "", study)

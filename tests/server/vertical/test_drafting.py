@@ -9,6 +9,7 @@ from server.test_drafting import filled, run
 from fedward_server.cli import study
 from fedward_shared.charter_terms import WITHOUT_DP
 from fedward_shared.errors import CharterError, IdentityError, UsageError
+from fedward_shared.privacy import accountant
 from fedward_shared.vertical import charter as charters
 from fedward_shared.vertical.columns import TableTerms
 from fedward_shared.vertical.terms import EveryBatchTerms, OnceTerms
@@ -172,3 +173,17 @@ def test_another_key_than_the_charters_signs_nothing(key: Path) -> None:
     with pytest.raises(CharterError, match="'numbr' is none of"):
         run(study, "sign", folder)
     assert not (folder / "charter.json").exists()
+
+
+@pytest.mark.parametrize("how", [(), ("--every-batch",)])
+def test_predictions_are_in_the_epsilon_of_a_draft(key: Path, how: tuple[str, ...]) -> None:
+    folder = draft(key, "--epsilon", 8, "--predictions", 20, *how)
+    filled(folder)
+    assert "the training and 20 predictions cost each party ε = 8" in run(study, "sign", folder)
+    charter = charters.load(folder)
+    assert charter.vertical.predictions == 20
+    for site in ("bank", "bureau"):
+        cost = accountant.epsilon(charter.events(site), charter.delta)
+        assert 0.98 * 8 < cost <= 8 or (site == "bank" and how)
+    assert len(charter.events("bureau")) == (1 if how else 3) + 20
+    assert len(charter.events("bank")) == 1

@@ -70,6 +70,28 @@ def test_an_exchange_costs_two_releases_an_epoch(epochs):
         vertical(terms, fitting=FittingTerms(epochs=epochs + 1))
 
 
+@pytest.mark.parametrize("predictions", [1, 12, 200])
+def test_predictions_are_paid_for_within_the_same_epsilon(predictions):
+    once = planning.once(8.0, DELTA, predictions=predictions)
+    batches = planning.every_batch(8.0, DELTA, 5, predictions)
+    for privacy in (once, batches):
+        terms = vertical(privacy, predictions=predictions, fitting=FittingTerms(epochs=5))
+        events = [*terms.fitted("bureau"), *predictions * terms.predicted("bureau")]
+        assert 0.98 * 8 < accountant.epsilon(events, DELTA) <= 8
+        assert terms.predicted("bank") == []
+        with pytest.raises(ValidationError, match=f"with {predictions + 9} predictions"):
+            vertical(privacy, predictions=predictions + 9, fitting=FittingTerms(epochs=5))
+    assert once.cell_epsilon < planning.once(8.0, DELTA).cell_epsilon
+    # An answer is released, and one sum of embeddings: never two for the price of one.
+    assert once.answer == once.scores.event("record")
+    assert batches.answer.steps == 1
+
+
+def test_without_predictions_a_plan_is_as_it_was():
+    assert planning.once(3.0, DELTA, predictions=0) == planning.once(3.0, DELTA)
+    assert planning.once(3.0, DELTA).cell_epsilon == pytest.approx(0.8 * 3)
+
+
 @pytest.mark.parametrize("change", ["label_epsilon", "cell_epsilon"])
 def test_terms_that_cost_more_than_they_say_are_refused(change):
     terms = planning.once(3.0, DELTA)
