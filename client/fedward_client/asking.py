@@ -12,7 +12,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedward_client.attendance.queries import Queries
+from fedward_client.attendance.outcomes import COMPLETION_FILE, RESULT_FILE
+from fedward_client.attendance.queries import PREFIX, Queries, write
 from fedward_client.objections import left_out
 from fedward_client.settings import DatasetSettings
 from fedward_client.site import Site
@@ -24,6 +25,8 @@ from fedward_shared.files import write_atomically
 from fedward_shared.psi.identifiers import normalised
 from fedward_shared.vertical.charter import VerticalCharter
 
+MAX_BYTES = 32 * 2**20
+"""Of a file that is asked about: it crosses the socket to the worker in one piece."""
 POLL_SECONDS = 0.5
 SCORE = "score"
 WITHDRAWN = (
@@ -56,6 +59,38 @@ class Question:
         return made.getvalue().encode()
 
 
+class Waiting:
+    """One question among the site's `queries`, until it is answered."""
+
+    def __init__(self, queries: Queries, data: bytes, suffix: str) -> None:
+        self._queries = queries
+        digest = canonical.digest(data).removeprefix(canonical.DIGEST_PREFIX)
+        self._name = f"{PREFIX}{digest}{suffix.lower()}"
+        if self.answer is None and not (queries.folder / self._name).is_file():
+            write(queries.folder / self._name, data)
+
+    @property
+    def answer(self) -> bytes | None:
+        """The result of a session that has answered it, canonical JSON."""
+        for path in self._copies():
+            if (path.parent / COMPLETION_FILE).is_file():
+                return (path.parent / RESULT_FILE).read_bytes()
+        return None
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a session has taken it."""
+        return bool(self._copies())
+
+    def withdraw(self) -> None:
+        """No session takes it any more."""
+        self._queries.withdraw(self._name)
+
+    def _copies(self) -> list[Path]:
+        folder = self._queries.folder
+        return [p for p in sorted(folder.parent.glob(f"*/{self._name}")) if p.parent != folder]
+
+
 def ask(
     settings: Path,
     digest: str,
@@ -77,13 +112,13 @@ def ask(
         queries = Queries(site.settings.state, digest)
     if question.charter.epsilon is None:
         say(f"NOT PRIVATE: {WITHOUT_DP}. The other parties answer without noise")
-    name = queries.put(question.data, path.suffix.lower())
+    waiting = Waiting(queries, question.data, path.suffix)
     try:
-        result = _waited_for(queries, name, timeout, say)
+        result = _waited_for(waiting, timeout, say)
     except KeyboardInterrupt as error:
         raise Interrupted(WITHDRAWN) from error
     finally:
-        queries.withdraw(name)
+        waiting.withdraw()
     write_atomically(out, question.scored(result), mode=0o600)
     found = canonical.decode(result)
     say(f"{found['records']} of those asked about are with all parties; scores are in {out}")
@@ -105,6 +140,8 @@ def _question(site: Site, digest: str, path: Path) -> Question:
     dataset: DatasetSettings = site.permit(charter).dataset
     assert dataset.alignment is not None  # the policy has asked for it
     identifier, data = dataset.alignment.identifier, records.read_bytes(path)
+    if len(data) > MAX_BYTES:
+        raise DataError(f"{path}: {len(data)} bytes, at most {MAX_BYTES} can be asked about")
     asked = PartyRecords.parse(path, data, terms, site.name, identifier, left_out(dataset))
     if len(asked.identifiers) > terms.alignment.most:
         raise DataError(
@@ -114,14 +151,12 @@ def _question(site: Site, digest: str, path: Path) -> Question:
     return Question(charter, path, data, identifier)
 
 
-def _waited_for(
-    queries: Queries, name: str, timeout: float | None, say: Callable[[str], None]
-) -> bytes:
+def _waited_for(waiting: Waiting, timeout: float | None, say: Callable[[str], None]) -> bytes:
     told, until = "", None if timeout is None else time.monotonic() + timeout
-    while (answer := queries.answer(name)) is None:
+    while (answer := waiting.answer) is None:
         state = (
             "a prediction is under way; the other parties are waited for"
-            if queries.under_way(name)
+            if waiting.under_way
             else "waiting for the coordinator to hold a prediction (`fedward study predict`); this "
             "site's daemon has to run, and all other parties"
         )

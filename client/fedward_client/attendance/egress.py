@@ -36,8 +36,7 @@ class Egress:
         self.said: Counter[tuple[str, Kind]] = Counter()
         self._peers = charter.peers(site)
         self._width = charter.vertical.model.embedding * FLOAT_BYTES
-        make = _permitted if purpose == "fit" else _in_prediction
-        self._permitted = make(charter, site, len(self.due))
+        self._permitted = _permitted(charter, site, purpose)
 
     @property
     def answered(self) -> int:
@@ -79,51 +78,32 @@ def _check_finite(kind: Kind, body: memoryview) -> None:
         raise ExchangeError(f"egress: {kind} that hold NaN or infinity")
 
 
-def _in_alignment(charter: VerticalCharter, site: str, needed: int) -> dict[Kind, Permitted]:
-    """By the most records that the charter lets a party show."""
-    records = _records(charter)
-    points = Permitted(needed, records * POINT_BYTES, POINT_BYTES)
+def _permitted(charter: VerticalCharter, site: str, purpose: Purpose) -> dict[Kind, Permitted]:
+    """By the charter and by the most records that it lets a party show.
+
+    In a prediction nothing tells who is here before that is booked, and a record is answered for once.
+    """
+    terms, asked = charter.vertical, purpose == "predict"
+    active, needed = site == terms.active, len(charter.due(site, purpose))
+    records = terms.alignment.shown(terms.alignment.most)
+    before = needed if asked else 0
+    points = Permitted(before, records * POINT_BYTES, POINT_BYTES)
     found: dict[Kind, Permitted] = {
         "sizes": Permitted(0, 2 * SIZE_BYTES, SIZE_BYTES),
         "points": points,
     }
-    if site == charter.vertical.active:
-        found["places"] = Permitted(needed, records * PLACE_BYTES, 1)
+    if active:
+        found["places"] = Permitted(before, records * PLACE_BYTES, 1)
     else:
         found["doubled"] = points
-    return found
-
-
-def _records(charter: VerticalCharter) -> int:
-    return charter.vertical.alignment.shown(charter.vertical.alignment.most)
-
-
-def _in_prediction(charter: VerticalCharter, site: str, needed: int) -> dict[Kind, Permitted]:
-    """The active party shows who is asked about. A passive one answers once for each, and says who is
-    here only when that is booked."""
-    terms, records = charter.vertical, _records(charter)
-    found = _in_alignment(charter, site, needed)
-    if site == terms.active:
-        return found
-    if isinstance(terms.privacy, OnceTerms):
-        found["cells"] = Permitted(needed, records, 1, terms.privacy.cells)
-    else:
-        width = terms.model.embedding * FLOAT_BYTES
-        found["embeddings"] = Permitted(needed, records * width, FLOAT_BYTES)
-    return found
-
-
-def _permitted(charter: VerticalCharter, site: str, needed: int) -> dict[Kind, Permitted]:
-    """By the charter and by the most records that it lets a party show."""
-    terms, records = charter.vertical, _records(charter)
-    active = site == terms.active
-    found = _in_alignment(charter, site, 0)
+    if active and asked:
+        return found  # it asks, and answers nothing
     if isinstance(terms.privacy, OnceTerms):
         answers = terms.privacy.labels if active else terms.privacy.scores
         kind: Kind = "labels" if active else "cells"
         found[kind] = Permitted(needed, records, 1, answers.choices)
         return found
-    batches = records * terms.fitting.epochs + (0 if active else records)
-    floats = Permitted(needed, batches * terms.model.embedding * FLOAT_BYTES, FLOAT_BYTES)
-    found["gradients" if active else "embeddings"] = floats
+    batches = 0 if asked else records * terms.fitting.epochs
+    floats = (batches + (0 if active else records)) * terms.model.embedding * FLOAT_BYTES
+    found["gradients" if active else "embeddings"] = Permitted(needed, floats, FLOAT_BYTES)
     return found

@@ -56,11 +56,13 @@ def queries_of(sites: dict[str, Deployed], charter: VerticalCharter) -> Queries:
     return Queries(sites["bank"].home / "state", charter.digest)
 
 
-def queried(sites: dict[str, Deployed], charter: VerticalCharter, **columns: list[str]) -> str:
+def queried(
+    sites: dict[str, Deployed], charter: VerticalCharter, **columns: list[str]
+) -> asking.Waiting:
     """A question that waits at the bank."""
     path = sites["bank"].home / "asked.jsonl"
     records.write_jsonl(path, columns or ASKED)
-    return queries_of(sites, charter).put(path.read_bytes(), path.suffix)
+    return asking.Waiting(queries_of(sites, charter), path.read_bytes(), path.suffix)
 
 
 class Seen:
@@ -183,8 +185,7 @@ def test_where_nobody_asks_anything_it_costs_nothing(world: World, relay: Runnin
     opened(relay, charter, FIRST)
     others = [sites[n].attend(charter, FIRST, model=SESSION) for n in ("bureau", "telecom")]
     assert refusal(sites["bank"], charter, FIRST, relay) is RefusalCode.DATA
-    name = queried(sites, charter)
-    queries_of(sites, charter).withdraw(name)
+    queried(sites, charter).withdraw()
     assert refusal(sites["bank"], charter, FIRST, relay) is RefusalCode.DATA
     relay.sessions.close(FIRST)
     for worker in others:
