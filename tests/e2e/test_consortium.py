@@ -83,7 +83,7 @@ def test_two_sites_enrol_and_train_and_one_is_let_in_no_more(
         "university", "study", "launch", "studies/fractures", "--bundle", BUNDLE
     )
     assert wait_until((study / "rounds" / "0001.json").is_file, 240), consortium.tails()
-    assert "stopped; its rounds are kept" in typed(
+    assert "stopped; what is done is kept" in typed(
         "university", "study", "stop", "studies/fractures"
     )
     assert launched.wait(60) == 130
