@@ -8,13 +8,13 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 START = "fedward_client.daemon"
-CLIENT_LINES = 6_950
-SHARED_LINES = 6_750
+CLIENT_LINES = 7_150
+SHARED_LINES = 6_800
 """Budgets, blank lines and docstrings included. Who wants to exceed them takes something out first.
 
 They grew for secure aggregation, as a site's half of it holds the secrets that hide its update, and for
-studies that are split by columns: a site's end of the exchange holds a session's keys, and its journal
-says what was sent.
+studies that are split by columns: a site's end of the exchange holds a session's keys, its journal says
+what was sent, and whether the model may be asked once more is for the ledger to say.
 """
 
 WORKERS = (
