@@ -28,7 +28,7 @@ from fedward_client.vertical import predicting
 from fedward_client.vertical.predicting import Predicted
 from fedward_client.vertical.records import PartyRecords
 from fedward_shared import records, tensors
-from fedward_shared.errors import CharterError, DataError, ExchangeError, RefusalCode
+from fedward_shared.errors import CharterError, DataError, ExchangeError, Interrupted, RefusalCode
 from fedward_shared.privacy import accountant
 from fedward_shared.privacy.randomness import Randomness
 from fedward_shared.vertical import planning
@@ -304,7 +304,13 @@ def test_a_question_is_checked_before_anybody_hears_of_it(world: World) -> None:
         asking.ask(bureau, charter.digest, path, bank.home / "out.csv", 0.0, print)
 
 
-def test_a_question_that_nobody_answers_is_withdrawn(world: World) -> None:
+def interrupted(_: float) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_question_that_nobody_answers_is_withdrawn(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     charter, sites = trained(world)
     bank, path = sites["bank"], sites["bank"].home / "asked.csv"
     out = bank.home / "out.csv"
@@ -314,6 +320,9 @@ def test_a_question_that_nobody_answers_is_withdrawn(world: World) -> None:
     path.write_text("id,x\nperson-00001,0.5\n", "utf-8")
     with pytest.raises(ExchangeError, match="the question is withdrawn"):
         asking.ask(bank.path, charter.digest, path, out, 0.0, print)
+    monkeypatch.setattr(asking.time, "sleep", interrupted)
+    with pytest.raises(Interrupted, match="the question is withdrawn"):
+        asking.ask(bank.path, charter.digest, path, out, None, print)
     assert not out.exists()
     with pytest.raises(DataError, match="nobody here asks"):
         queries_of(sites, charter).taken(FIRST)
