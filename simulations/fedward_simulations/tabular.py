@@ -17,7 +17,7 @@ from fedward_shared.vertical.columns import (
     TableTerms,
     encode,
 )
-from fedward_shared.vertical.models import Bottom, Top, begin, generator, loss
+from fedward_shared.vertical.models import Bottom, CrossEntropy, Top, begin, generator
 from fedward_shared.vertical.terms import FittingTerms, ModelTerms
 
 Scores = NDArray[np.float64]
@@ -104,8 +104,8 @@ def logistic(records: Joined) -> Scores:
 
 def network(records: Joined, model: ModelTerms, fitting: FittingTerms, name: str) -> Scores:
     """Of the records held out, by the network that is cut in a vertical study, in one piece."""
-    encoded, label_N = records.encoded, torch.from_numpy(records.label_N).float()
-    bottom, top = Bottom(records.table, model.embedding), Top(model)
+    encoded, label_N, loss = records.encoded, torch.from_numpy(records.label_N), CrossEntropy()
+    bottom, top = Bottom(records.table, model.embedding), Top(model, 1)
     begin(bottom, name, "bottom")
     begin(top, name, "top")
     steps, dropping = Steps([bottom, top], fitting, records.training), generator(name, "dropout")

@@ -10,7 +10,14 @@ from fedward_client.training.trainer import Streams
 from fedward_client.vertical.fitting import Steps, batches, noised_gradients
 from fedward_shared.errors import ExchangeError
 from fedward_shared.vertical.columns import Encoded
-from fedward_shared.vertical.models import Bottom, Top, begin, generator, loss
+from fedward_shared.vertical.models import (
+    Bottom,
+    CrossEntropy,
+    Top,
+    begin,
+    generator,
+    probabilities,
+)
 from fedward_shared.vertical.program import Action, Book, Kind, receive, send
 from fedward_shared.vertical.terms import EveryBatchTerms, VerticalTerms
 
@@ -23,7 +30,7 @@ class Whole(nn.Module):
     def __init__(self, terms: VerticalTerms) -> None:
         super().__init__()
         self.bottom = Bottom(terms.table, terms.model.embedding)
-        self.top = Top(terms.model)
+        self.top = Top(terms.model, terms.outputs)
 
     def forward(
         self,
@@ -32,9 +39,9 @@ class Whole(nn.Module):
         others_BE: torch.Tensor,
         dropping: torch.Generator | None = None,
     ) -> torch.Tensor:
-        """Logits [M, B]."""
-        logits_MB: torch.Tensor = self.top(self.bottom(numbers_BF, codes_BC) + others_BE, dropping)
-        return logits_MB
+        """Logits [M, B, O]."""
+        logits_MBO: torch.Tensor = self.top(self.bottom(numbers_BF, codes_BC) + others_BE, dropping)
+        return logits_MBO
 
 
 def active(
@@ -45,12 +52,13 @@ def active(
     session: str,
     streams: Streams,
 ) -> Generator[Action, bytes, torch.Tensor]:
-    """Of the aligned records: those held out last. Returns their probabilities, [held out].
+    """Of the aligned records: those held out last. Returns their probabilities, [held out], or
+    [held out, K] of more than two classes.
 
     Raises ExchangeError for embeddings of another width, or that are not finite.
     """
     records, held = terms.fitting.split(len(own))
-    whole = Whole(terms)
+    whole, loss = Whole(terms), CrossEntropy(terms.class_weights)
     begin(whole, session, terms.active)
     steps, dropping = Steps([whole], terms.fitting, records), generator(session, "dropout")
     noise = streams("gradients"), streams("steps")
@@ -75,9 +83,7 @@ def active(
     mine = own.rows(torch.arange(records, len(own)))
     others_HE = yield from _embeddings(terms, held)
     with torch.no_grad():
-        logits_MH = whole(mine.numbers_NF, mine.codes_NC, others_HE)
-        probability_H: torch.Tensor = torch.sigmoid(logits_MH).mean(dim=0)
-    return probability_H
+        return probabilities(whole(mine.numbers_NF, mine.codes_NC, others_HE))
 
 
 def passive(

@@ -8,14 +8,13 @@ from collections.abc import Generator
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional
 
 from fedward_client.training.trainer import Part, PlanOptimizer, Streams
 from fedward_client.vertical.fitting import Steps, batches, gradients
 from fedward_shared.charter_terms import TrainingTerms
 from fedward_shared.errors import ExchangeError
 from fedward_shared.vertical.columns import Encoded
-from fedward_shared.vertical.models import Bottom, Top, begin, generator, loss
+from fedward_shared.vertical.models import Bottom, CrossEntropy, Top, begin, generator
 from fedward_shared.vertical.program import Action, Book, receive, send
 from fedward_shared.vertical.terms import SCORE_BUCKETS, SCORE_RANGE, OnceTerms, VerticalTerms
 
@@ -28,7 +27,7 @@ class WithCells(nn.Module):
         embedding = terms.model.embedding
         self.bottom = Bottom(terms.table, embedding)
         self.cells = nn.ModuleList(nn.Embedding(privacy.cells, embedding) for _ in terms.peers)
-        self.top = Top(terms.model)
+        self.top = Top(terms.model, terms.outputs)
 
     def embedded(self, own: Encoded, cell_BP: torch.Tensor) -> torch.Tensor:
         """The summed embeddings of records, [B, E]."""
@@ -44,26 +43,27 @@ def active(
     session: str,
     streams: Streams,
 ) -> Generator[Action, bytes, torch.Tensor]:
-    """Of the aligned records: those held out last. Returns their probabilities, [held out].
+    """Of the aligned records: those held out last. Returns their probabilities, [held out], or
+    [held out, K] of more than two classes.
 
     Raises ExchangeError for cells that are none.
     """
     records, _ = terms.fitting.split(len(own))
-    response = privacy.labels
+    response = privacy.labels(len(terms.classes))
     yield Book(response.event(privacy.unit))
-    answer_N = response.answer(label_N[:records].numpy().astype(np.int64), streams("labels"))
+    answer_N = response.answer(label_N[:records].numpy(), streams("labels"))
     for peer in terms.peers:
         yield from send(peer, "labels", answer_N.astype(np.uint8).tobytes())
     columns = []
     for peer in terms.peers:
         columns.append(_answers((yield from receive(peer, "cells", len(own))), privacy.cells, peer))
     cell_NP = torch.stack(columns, dim=1)
-    model = WithCells(terms, privacy)
+    model, loss = WithCells(terms, privacy), CrossEntropy(terms.class_weights)
     begin(model, session, terms.active)
     steps, dropping = Steps([model], terms.fitting, records), generator(session, "dropout")
     for row_B in batches(terms.fitting, records, session):
-        logits_MB = model.top(model.embedded(own.rows(row_B), cell_NP[row_B]), dropping)
-        torch.autograd.backward(loss(logits_MB, label_N[row_B]))
+        logits_MBO = model.top(model.embedded(own.rows(row_B), cell_NP[row_B]), dropping)
+        torch.autograd.backward(loss(logits_MBO, label_N[row_B]))
         steps.take()
     held = torch.arange(records, len(own))
     with torch.no_grad():
@@ -86,15 +86,15 @@ def passive(
     """
     records, _ = terms.fitting.split(len(own))
     labels = yield from receive(terms.active, "labels", records)
-    label_N = _answers(labels, 2, terms.active).float()
-    for event in privacy.passive_events(records):
+    label_N = _answers(labels, len(terms.classes), terms.active)
+    for event in privacy.passive_events(records, len(terms.classes)):
         yield Book(event)
-    scorer = Bottom(terms.table_of(party), 1)
-    _train(scorer, privacy, own.rows(torch.arange(records)), label_N, streams)
+    scorer, loss = Bottom(terms.table_of(party), terms.outputs), CrossEntropy(terms.class_weights)
+    _train(scorer, loss, privacy, own.rows(torch.arange(records)), label_N, streams)
     with torch.no_grad():
-        score_N = scorer.of(own)[:, 0].double().numpy()
-    cell_N = np.searchsorted(_edges(privacy, score_N, streams), score_N, side="right")
-    answer_N = privacy.scores.answer(cell_N.astype(np.int64), streams("cells"))
+        score_NO = scorer.of(own).double().numpy()
+    cell_N = _cells(privacy, score_NO, streams)
+    answer_N = privacy.scores.answer(cell_N, streams("cells"))
     yield from send(terms.active, "cells", answer_N.astype(np.uint8).tobytes())
     return scorer
 
@@ -107,7 +107,12 @@ def _answers(body: bytes, choices: int, peer: str) -> torch.Tensor:
 
 
 def _train(
-    scorer: Bottom, privacy: OnceTerms, own: Encoded, label_N: torch.Tensor, streams: Streams
+    scorer: Bottom,
+    loss: CrossEntropy,
+    privacy: OnceTerms,
+    own: Encoded,
+    label_N: torch.Tensor,
+    streams: Streams,
 ) -> None:
     """Makes of `scorer` a linear model of the labels, by DP-SGD from zero on: the mean of the second
     half of its steps (Polyak and Juditsky 1992)."""
@@ -122,7 +127,7 @@ def _train(
     first = plan.steps // 2
     for step, sampled in enumerate(plan.batches(len(own), streams("sample"))):
         row_B = torch.from_numpy(sampled)
-        _step(scorer, optimizer, own.rows(row_B), label_N[row_B])
+        _step(scorer, loss, optimizer, own.rows(row_B), label_N[row_B])
         if step >= first:
             for total, tensor in zip(sums, scorer.parameters(), strict=True):
                 total.add_(tensor.detach(), alpha=1 / (plan.steps - first))
@@ -131,16 +136,29 @@ def _train(
             tensor.copy_(total)
 
 
-def _step(scorer: Bottom, optimizer: PlanOptimizer, own: Encoded, label_B: torch.Tensor) -> None:
-    samples = gradients(scorer, (own.numbers_NF, own.codes_NC), label_B, _logistic)
+def _step(
+    scorer: Bottom,
+    loss: CrossEntropy,
+    optimizer: PlanOptimizer,
+    own: Encoded,
+    label_B: torch.Tensor,
+) -> None:
+    samples = gradients(scorer, (own.numbers_NF, own.codes_NC), label_B, loss)
     for tensor, sample in zip(scorer.parameters(), samples, strict=True):
         tensor.grad_sample = sample  # type: ignore[attr-defined]
     optimizer.step()
     optimizer.zero_grad()
 
 
-def _logistic(score_11: torch.Tensor, label_1: torch.Tensor) -> torch.Tensor:
-    return functional.binary_cross_entropy_with_logits(score_11[:, 0], label_1)
+def _cells(privacy: OnceTerms, score_NO: np.ndarray, streams: Streams) -> np.ndarray:
+    """The true answer of each record: the part of the scores that its own lies in or, of more than two
+    classes, the class whose score is highest, [N]."""
+    score_N = score_NO[:, 0]
+    if score_NO.shape[1] > 1:
+        cell_N = score_NO.argmax(axis=1)
+    else:
+        cell_N = np.searchsorted(_edges(privacy, score_N, streams), score_N, side="right")
+    return cell_N.astype(np.int64)
 
 
 def _edges(privacy: OnceTerms, score_N: np.ndarray, streams: Streams) -> np.ndarray:

@@ -22,7 +22,7 @@ ALIGNMENT = "alignment"
 @dataclass(frozen=True)
 class ActiveOutcome:
     """`rows` of the party's file are common to all; the last of them were held out, and the model gives
-    these `probability_H` of label 1."""
+    these `probability_H` of the second class, [held out], or of each of more than two, [held out, K]."""
 
     rows: Rows
     probability_H: torch.Tensor

@@ -12,12 +12,13 @@ from fedward_shared.psi.identifiers import normalised
 from fedward_shared.vertical.columns import Encoded, encode
 from fedward_shared.vertical.terms import VerticalTerms
 
-LABELS = {"0": 0.0, "1": 1.0}
+ROWS_SHOWN = 5
 
 
 @dataclass(frozen=True)
 class PartyRecords:
-    """The records of one party, in the order of its file. `label_N` is None at a passive one."""
+    """The records of one party, in the order of its file. `label_N`: numbers of classes, int64; None at
+    a passive party."""
 
     identifiers: list[bytes]
     encoded: Encoded
@@ -37,16 +38,19 @@ class PartyRecords:
         columns = [records.given(path, content, name) for name in table.names]
         labels = None
         if party == terms.active:
-            labels = _labels(path, records.texts(path, content, terms.label, "label"))
+            labels = _labels(path, records.texts(path, content, terms.label, "label"), terms)
         return cls(normalised(parts, terms.alignment.rules), encode(table, columns), labels)
 
 
-def _labels(path: Path, texts: Sequence[str]) -> torch.Tensor:
-    wrong = [row for row, text in enumerate(texts, start=1) if text not in LABELS]
+def _labels(path: Path, texts: Sequence[str], terms: VerticalTerms) -> torch.Tensor:
+    number = {name: place for place, name in enumerate(terms.classes)}
+    wrong = [str(row) for row, text in enumerate(texts, start=1) if text not in number]
     if wrong:
+        rows = ", ".join(wrong[:ROWS_SHOWN]) + (" …" if len(wrong) > ROWS_SHOWN else "")
         raise DataError(
-            f"{path}: {len(wrong)} labels are neither 0 nor 1 (the first in row {wrong[0]})"
+            f"{path}: column {terms.label!r}: {len(wrong)} labels are none of the classes "
+            f"{', '.join(terms.classes)} (rows {rows})"
         )
     if len(set(texts)) < 2:
-        raise DataError(f"{path}: all labels are {texts[0]}")
-    return torch.tensor([LABELS[text] for text in texts])
+        raise DataError(f"{path}: column {terms.label!r}: all labels are the same")
+    return torch.tensor([number[text] for text in texts])

@@ -5,6 +5,7 @@ that a program that is run again computes the same.
 """
 
 import hashlib
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -47,10 +48,10 @@ class Top(nn.Module):
     """`members` small networks, each over its own part of the summed embedding; they see the same
     records and begin apart."""
 
-    def __init__(self, terms: ModelTerms) -> None:
+    def __init__(self, terms: ModelTerms, outputs: int) -> None:
         super().__init__()
         self.terms = terms
-        sizes = [terms.width, terms.hidden, 1] if terms.hidden else [terms.width, 1]
+        sizes = [terms.width, terms.hidden, outputs] if terms.hidden else [terms.width, outputs]
         self.weights = nn.ParameterList(
             torch.zeros(terms.members, i, o) for i, o in pairwise(sizes)
         )
@@ -59,11 +60,11 @@ class Top(nn.Module):
     def forward(
         self, embedded_BE: torch.Tensor, dropping: torch.Generator | None = None
     ) -> torch.Tensor:
-        """Logits [M, B]; in training with a generator that says what is dropped out."""
+        """Logits [M, B, O]; in training with a generator that says what is dropped out."""
         x_MBW = embedded_BE.view(len(embedded_BE), self.terms.members, -1).transpose(0, 1)
         for weight, bias in zip(self.weights, self.biases, strict=True):
             x_MBW = self._dropped(torch.relu(x_MBW), dropping) @ weight + bias
-        return x_MBW[:, :, 0]
+        return x_MBW
 
     def _dropped(self, x: torch.Tensor, dropping: torch.Generator | None) -> torch.Tensor:
         """From a stream of its own, so that a program that is run again drops the same."""
@@ -74,13 +75,39 @@ class Top(nn.Module):
         return x * kept / (1 - rate)
 
     def probabilities(self, embedded_BE: torch.Tensor) -> torch.Tensor:
-        """Of label 1: the mean over the members, [B]."""
-        return torch.sigmoid(self(embedded_BE)).mean(dim=0)
+        """Of the second of two classes, [B], or of each of more, [B, K]: the mean over the members."""
+        return probabilities(self(embedded_BE))
 
 
-def loss(logits_MB: torch.Tensor, label_B: torch.Tensor) -> torch.Tensor:
-    """The mean cross-entropy of all members."""
-    return functional.binary_cross_entropy_with_logits(logits_MB, label_B.expand_as(logits_MB))
+def probabilities(logits_MBO: torch.Tensor) -> torch.Tensor:
+    """Of the second of two classes, [B], or of each of more, [B, K]: the mean over the members."""
+    if logits_MBO.shape[-1] == 1:
+        return torch.sigmoid(logits_MBO[..., 0]).mean(dim=0)
+    return torch.softmax(logits_MBO, dim=-1).mean(dim=0)
+
+
+class CrossEntropy:
+    """The loss of a study: the mean of the records' cross-entropies, each times its class's weight.
+
+    It is divided by the number of records and not by the sum of their weights, as is usual elsewhere:
+    of a batch of one record, which gradients of single records are of, no weight would be left.
+    """
+
+    def __init__(self, class_weights: Sequence[float] = ()) -> None:
+        self._weight_K = torch.tensor(class_weights) if class_weights else None
+
+    def __call__(self, logits_BO: torch.Tensor, label_B: torch.Tensor) -> torch.Tensor:
+        """Of logits [B, O] or, of several members, [M, B, O]; the labels are numbers of classes."""
+        label = label_B.expand(logits_BO.shape[:-1])
+        weight_K = self._weight_K
+        if logits_BO.shape[-1] == 1:
+            weight = None if weight_K is None else weight_K[label]
+            logits, truth = logits_BO[..., 0], label.to(logits_BO.dtype)
+            return functional.binary_cross_entropy_with_logits(logits, truth, weight)
+        total = functional.cross_entropy(
+            logits_BO.flatten(0, -2), label.flatten(), weight_K, reduction="sum"
+        )
+        return total / label.numel()
 
 
 def generator(*labels: str) -> torch.Generator:

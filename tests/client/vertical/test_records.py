@@ -28,8 +28,8 @@ def test_identifiers_columns_and_labels_are_read(tmp_path, pair):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a,,0.5,1\nb,,0.5,yes\n", "1 labels are neither 0 nor 1"),
-        ("a,,0.5,1\nb,,0.5,1\n", "all labels are 1"),
+        ("a,,0.5,1\nb,,0.5,yes\n", r"column 'y': 1 labels are none of the classes 0, 1 \(rows 2\)"),
+        ("a,,0.5,1\nb,,0.5,1\n", "column 'y': all labels are the same"),
         ("a,,much,1\nb,,0.5,0\n", "column x: 1 of its values"),
         ("a,,0.5,1\nb,,0.5,\n", "column 'y'"),
     ],
