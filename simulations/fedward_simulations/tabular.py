@@ -10,13 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from fedward_client.vertical.fitting import Steps, batches
-from fedward_shared.vertical.columns import (
-    MISSING,
-    CategoryColumn,
-    Encoded,
-    TableTerms,
-    encode,
-)
+from fedward_shared.vertical.columns import CategoryColumn, TableTerms
+from fedward_shared.vertical.encoding import MISSING, Encoded, encode
 from fedward_shared.vertical.models import Bottom, CrossEntropy, Top, begin, generator
 from fedward_shared.vertical.terms import FittingTerms, ModelTerms
 

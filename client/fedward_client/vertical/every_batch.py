@@ -1,7 +1,8 @@
 """An exchange for every batch: embeddings forward, gradients back (Vepakomma et al. 2018, "Split
 learning for health"). With terms of privacy, all that is sent or stepped by is clipped and noised."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -9,7 +10,7 @@ from torch import nn
 from fedward_client.training.trainer import Streams
 from fedward_client.vertical.fitting import Steps, batches, noised_gradients
 from fedward_shared.errors import ExchangeError
-from fedward_shared.vertical.columns import Encoded
+from fedward_shared.vertical.encoding import Encoded
 from fedward_shared.vertical.models import (
     Bottom,
     CrossEntropy,
@@ -27,20 +28,19 @@ FLOAT_BYTES = 4
 class Whole(nn.Module):
     """The active party's bottom and the top, over what the peers have sent."""
 
-    def __init__(self, terms: VerticalTerms) -> None:
+    def __init__(self, terms: VerticalTerms, folders: Sequence[Path] = ()) -> None:
         super().__init__()
-        self.bottom = Bottom(terms.table, terms.model.embedding)
+        self.bottom = Bottom(terms.table, terms.model.embedding, folders)
         self.top = Top(terms.model, terms.outputs)
 
     def forward(
         self,
-        numbers_BF: torch.Tensor,
-        codes_BC: torch.Tensor,
         others_BE: torch.Tensor,
+        *own: torch.Tensor,
         dropping: torch.Generator | None = None,
     ) -> torch.Tensor:
-        """Logits [M, B, O]."""
-        logits_MBO: torch.Tensor = self.top(self.bottom(numbers_BF, codes_BC) + others_BE, dropping)
+        """Logits [M, B, O] of the `inputs` of the party's own records and what came of the others'."""
+        logits_MBO: torch.Tensor = self.top(self.bottom(*own) + others_BE, dropping)
         return logits_MBO
 
 
@@ -51,6 +51,7 @@ def active(
     label_N: torch.Tensor,
     session: str,
     streams: Streams,
+    folders: Sequence[Path] = (),
 ) -> Generator[Action, bytes, torch.Tensor]:
     """Of the aligned records: those held out last. Returns their probabilities, [held out], or
     [held out, K] of more than two classes.
@@ -58,7 +59,7 @@ def active(
     Raises ExchangeError for embeddings of another width, or that are not finite.
     """
     records, held = terms.fitting.split(len(own))
-    whole, loss = Whole(terms), CrossEntropy(terms.class_weights)
+    whole, loss = Whole(terms, folders), CrossEntropy(terms.class_weights)
     begin(whole, session, terms.active)
     steps, dropping = Steps([whole], terms.fitting, records), generator(session, "dropout")
     noise = streams("gradients"), streams("steps")
@@ -68,14 +69,14 @@ def active(
         others_BE = yield from _embeddings(terms, len(row_B))
         others_BE.requires_grad_()
         mine, label_B = own.rows(row_B), label_N[row_B]
-        inputs = (mine.numbers_NF, mine.codes_NC, others_BE)
-        torch.autograd.backward(loss(whole(*inputs, None if privacy else dropping), label_B))
+        logits_MBO = whole(others_BE, *mine.inputs, dropping=None if privacy else dropping)
+        torch.autograd.backward(loss(logits_MBO, label_B))
         assert others_BE.grad is not None
         gradient_BE = others_BE.grad
         if privacy is not None:
             # The mean over the batch would shrink a record's gradient, and not its noise.
             gradient_BE = privacy.noise.rows(gradient_BE * len(row_B), noise[0])
-            fixed = (mine.numbers_NF, mine.codes_NC, others_BE.detach())
+            fixed = (others_BE.detach(), *mine.inputs)
             noised_gradients(whole, fixed, label_B, loss, privacy.noise, noise[1])
         for peer in terms.peers:
             yield from send(peer, "gradients", _bytes(gradient_BE))
@@ -83,7 +84,7 @@ def active(
     mine = own.rows(torch.arange(records, len(own)))
     others_HE = yield from _embeddings(terms, held)
     with torch.no_grad():
-        return probabilities(whole(mine.numbers_NF, mine.codes_NC, others_HE))
+        return probabilities(whole(others_HE, *mine.inputs))
 
 
 def passive(
@@ -93,13 +94,14 @@ def passive(
     own: Encoded,
     session: str,
     streams: Streams,
+    folders: Sequence[Path] = (),
 ) -> Generator[Action, bytes, Bottom]:
     """Embeds batch after batch, then the records held out, and learns by the gradients that come.
 
     Returns what embeds. Raises ExchangeError for gradients of another width, or that are not finite.
     """
     records, _ = terms.fitting.split(len(own))
-    bottom = Bottom(terms.table_of(party), terms.model.embedding)
+    bottom = Bottom(terms.table_of(party), terms.model.embedding, folders)
     begin(bottom, session, party)
     steps = Steps([bottom], terms.fitting, records)
     noise = streams("embeddings"), streams("steps")
@@ -116,8 +118,7 @@ def passive(
         if privacy is None:
             torch.autograd.backward(embedded_BE, gradient_BE)
         else:
-            inputs = (mine.numbers_NF, mine.codes_NC)
-            noised_gradients(bottom, inputs, gradient_BE, _along, privacy.noise, noise[1])
+            noised_gradients(bottom, mine.inputs, gradient_BE, _along, privacy.noise, noise[1])
         steps.take()
     with torch.no_grad():
         embedded_HE = bottom.of(own.rows(torch.arange(records, len(own))))

@@ -18,11 +18,16 @@ RISING = 0.2
 """The part of all steps in which the learning rate rises."""
 
 
+def trained(module: nn.Module) -> dict[str, nn.Parameter]:
+    """The tensors of `module` that train: a base model's own do not."""
+    return {name: tensor for name, tensor in module.named_parameters() if tensor.requires_grad}
+
+
 class Steps:
-    """Of the tensors of some modules."""
+    """Of the tensors of some modules that train."""
 
     def __init__(self, modules: Iterable[nn.Module], terms: FittingTerms, records: int) -> None:
-        tensors = [tensor for module in modules for tensor in module.parameters()]
+        tensors = [tensor for module in modules for tensor in trained(module).values()]
         self._optimizer = torch.optim.AdamW(
             tensors, lr=terms.learning_rate, weight_decay=terms.weight_decay
         )
@@ -50,8 +55,8 @@ def batches(terms: FittingTerms, records: int, session: str) -> Iterator[torch.T
 def gradients(
     module: nn.Module, inputs: Sequence[torch.Tensor], target_B: torch.Tensor, loss: Loss
 ) -> list[torch.Tensor]:
-    """Of each tensor of `module` its gradients, one for each record, [B, ...]."""
-    tensors = {name: tensor.detach() for name, tensor in module.named_parameters()}
+    """Of each tensor of `module` that trains its gradients, one for each record, [B, ...]."""
+    tensors = {name: tensor.detach() for name, tensor in trained(module).items()}
     if not len(target_B):
         return [tensor.new_zeros(0, *tensor.shape) for tensor in tensors.values()]
 
@@ -71,10 +76,11 @@ def noised_gradients(
     noise: BoundedNoise,
     randomness: Randomness,
 ) -> None:
-    """Gives the tensors of `module` the noised mean of the clipped gradients of the records."""
+    """Gives the tensors of `module` that train the noised mean of the records' clipped gradients."""
     samples = gradients(module, inputs, target_B, loss)
     flat_BP = torch.cat([sample.flatten(1) for sample in samples], dim=1)
     mean_P = noise.total(flat_BP, randomness) / len(flat_BP)
-    sizes = [tensor.numel() for tensor in module.parameters()]
-    for tensor, part in zip(module.parameters(), torch.split(mean_P, sizes), strict=True):
+    tensors = trained(module).values()
+    sizes = [tensor.numel() for tensor in tensors]
+    for tensor, part in zip(tensors, torch.split(mean_P, sizes), strict=True):
         tensor.grad = part.view_as(tensor).clone()

@@ -3,7 +3,8 @@
 What the active party then makes of its own columns and the cells stays with it, however long it fits.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,8 +14,8 @@ from fedward_client.training.trainer import Part, PlanOptimizer, Streams
 from fedward_client.vertical.fitting import Steps, batches, gradients
 from fedward_shared.charter_terms import TrainingTerms
 from fedward_shared.errors import ExchangeError
-from fedward_shared.vertical.columns import Encoded
-from fedward_shared.vertical.models import Bottom, CrossEntropy, Top, begin, generator
+from fedward_shared.vertical.encoding import Encoded
+from fedward_shared.vertical.models import Bottom, CrossEntropy, Layer, Top, begin, generator
 from fedward_shared.vertical.program import Action, Book, receive, send
 from fedward_shared.vertical.terms import SCORE_BUCKETS, SCORE_RANGE, OnceTerms, VerticalTerms
 
@@ -22,10 +23,10 @@ from fedward_shared.vertical.terms import SCORE_BUCKETS, SCORE_RANGE, OnceTerms,
 class WithCells(nn.Module):
     """The active party's model: its own columns, and a vector for each cell of each peer."""
 
-    def __init__(self, terms: VerticalTerms, privacy: OnceTerms) -> None:
+    def __init__(self, terms: VerticalTerms, privacy: OnceTerms, folders: Sequence[Path]) -> None:
         super().__init__()
         embedding = terms.model.embedding
-        self.bottom = Bottom(terms.table, embedding)
+        self.bottom = Bottom(terms.table, embedding, folders)
         self.cells = nn.ModuleList(nn.Embedding(privacy.cells, embedding) for _ in terms.peers)
         self.top = Top(terms.model, terms.outputs)
 
@@ -42,6 +43,7 @@ def active(
     label_N: torch.Tensor,
     session: str,
     streams: Streams,
+    folders: Sequence[Path] = (),
 ) -> Generator[Action, bytes, torch.Tensor]:
     """Of the aligned records: those held out last. Returns their probabilities, [held out], or
     [held out, K] of more than two classes.
@@ -58,7 +60,7 @@ def active(
     for peer in terms.peers:
         columns.append(_answers((yield from receive(peer, "cells", len(own))), privacy.cells, peer))
     cell_NP = torch.stack(columns, dim=1)
-    model, loss = WithCells(terms, privacy), CrossEntropy(terms.class_weights)
+    model, loss = WithCells(terms, privacy, folders), CrossEntropy(terms.class_weights)
     begin(model, session, terms.active)
     steps, dropping = Steps([model], terms.fitting, records), generator(session, "dropout")
     for row_B in batches(terms.fitting, records, session):
@@ -79,8 +81,12 @@ def passive(
     party: str,
     own: Encoded,
     streams: Streams,
+    folders: Sequence[Path] = (),
 ) -> Generator[Action, bytes, Bottom]:
     """Scores the aligned records by what the labels say of the columns, and answers with cells.
+
+    What is trained is linear. Images and texts are read once, by readers that stay as they begin: by a
+    base model as it is, by a convolutional network of numbers that everybody could tell.
 
     Returns what scores. Raises ExchangeError for labels that are none.
     """
@@ -89,10 +95,12 @@ def passive(
     label_N = _answers(labels, len(terms.classes), terms.active)
     for event in privacy.passive_events(records, len(terms.classes)):
         yield Book(event)
-    scorer, loss = Bottom(terms.table_of(party), terms.outputs), CrossEntropy(terms.class_weights)
-    _train(scorer, loss, privacy, own.rows(torch.arange(records)), label_N, streams)
+    scorer = Bottom(terms.table_of(party), terms.outputs, folders)
+    begin(scorer, party)
+    read, loss = scorer.read(own), CrossEntropy(terms.class_weights)
+    _train(scorer.layer, loss, privacy, read.rows(torch.arange(records)), label_N, streams)
     with torch.no_grad():
-        score_NO = scorer.of(own).double().numpy()
+        score_NO = scorer.layer(*read.inputs).double().numpy()
     cell_N = _cells(privacy, score_NO, streams)
     answer_N = privacy.scores.answer(cell_N, streams("cells"))
     yield from send(terms.active, "cells", answer_N.astype(np.uint8).tobytes())
@@ -107,7 +115,7 @@ def _answers(body: bytes, choices: int, peer: str) -> torch.Tensor:
 
 
 def _train(
-    scorer: Bottom,
+    scorer: Layer,
     loss: CrossEntropy,
     privacy: OnceTerms,
     own: Encoded,
@@ -137,13 +145,13 @@ def _train(
 
 
 def _step(
-    scorer: Bottom,
+    scorer: Layer,
     loss: CrossEntropy,
     optimizer: PlanOptimizer,
     own: Encoded,
     label_B: torch.Tensor,
 ) -> None:
-    samples = gradients(scorer, (own.numbers_NF, own.codes_NC), label_B, loss)
+    samples = gradients(scorer, own.inputs, label_B, loss)
     for tensor, sample in zip(scorer.parameters(), samples, strict=True):
         tensor.grad_sample = sample  # type: ignore[attr-defined]
     optimizer.step()
@@ -158,7 +166,7 @@ def _cells(privacy: OnceTerms, score_NO: np.ndarray, streams: Streams) -> np.nda
         cell_N = score_NO.argmax(axis=1)
     else:
         cell_N = np.searchsorted(_edges(privacy, score_N, streams), score_N, side="right")
-    return cell_N.astype(np.int64)
+    return np.asarray(cell_N, np.int64)
 
 
 def _edges(privacy: OnceTerms, score_N: np.ndarray, streams: Streams) -> np.ndarray:

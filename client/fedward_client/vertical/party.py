@@ -49,7 +49,8 @@ class PassiveOutcome:
 def active(
     terms: VerticalTerms, own: PartyRecords, session: str, streams: Streams, work: Work = map
 ) -> Generator[Action, bytes, ActiveOutcome]:
-    """The program of the party with the labels. Raises AlignmentError and ExchangeError."""
+    """The program of the party with the labels. Raises AlignmentError and ExchangeError; ModelError and
+    CharterError if an encoder of texts is none."""
     assert own.label_N is not None
     rows = yield from aligning.active(
         terms.peers, own.identifiers, terms.alignment, session, streams(ALIGNMENT), work
@@ -57,9 +58,13 @@ def active(
     encoded, label_N = own.encoded.rows(_index(rows)), own.label_N[_index(rows)]
     privacy = terms.privacy
     if isinstance(privacy, OnceTerms):
-        found = yield from once.active(terms, privacy, encoded, label_N, session, streams)
+        found = yield from once.active(
+            terms, privacy, encoded, label_N, session, streams, own.folders
+        )
     else:
-        found = yield from every_batch.active(terms, privacy, encoded, label_N, session, streams)
+        found = yield from every_batch.active(
+            terms, privacy, encoded, label_N, session, streams, own.folders
+        )
     return ActiveOutcome(rows, found)
 
 
@@ -71,16 +76,19 @@ def passive(
     streams: Streams,
     work: Work = map,
 ) -> Generator[Action, bytes, PassiveOutcome]:
-    """The program of a party without labels. Raises AlignmentError and ExchangeError."""
+    """The program of a party without labels. Raises AlignmentError and ExchangeError; ModelError and
+    CharterError if an encoder of texts is none."""
     stream = streams(ALIGNMENT)
     rows = yield from aligning.passive(
         terms.active, party, own.identifiers, terms.alignment, session, stream, work
     )
     encoded, privacy = own.encoded.rows(_index(rows)), terms.privacy
     if isinstance(privacy, OnceTerms):
-        bottom = yield from once.passive(terms, privacy, party, encoded, streams)
+        bottom = yield from once.passive(terms, privacy, party, encoded, streams, own.folders)
     else:
-        bottom = yield from every_batch.passive(terms, privacy, party, encoded, session, streams)
+        bottom = yield from every_batch.passive(
+            terms, privacy, party, encoded, session, streams, own.folders
+        )
     return PassiveOutcome(rows, bottom)
 
 

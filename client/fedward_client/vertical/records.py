@@ -9,28 +9,34 @@ import torch
 from fedward_shared import records
 from fedward_shared.errors import DataError
 from fedward_shared.psi.identifiers import normalised
-from fedward_shared.vertical.columns import Encoded, encode
+from fedward_shared.vertical.encoding import ROWS_SHOWN, Encoded, encode
 from fedward_shared.vertical.terms import VerticalTerms
-
-ROWS_SHOWN = 5
 
 
 @dataclass(frozen=True)
 class PartyRecords:
     """The records of one party, in the order of its file. `label_N`: numbers of classes, int64; None at
-    a passive party."""
+    a passive party. `folders`: of the base models that read its texts."""
 
     identifiers: list[bytes]
     encoded: Encoded
     label_N: torch.Tensor | None
+    folders: tuple[Path, ...] = ()
 
     @classmethod
     def read(
-        cls, path: Path, terms: VerticalTerms, party: str, identifier: Sequence[str]
+        cls,
+        path: Path,
+        terms: VerticalTerms,
+        party: str,
+        identifier: Sequence[str],
+        folders: Sequence[Path] = (),
     ) -> "PartyRecords":
-        """Of the file `path`, in which the columns `identifier` say who a record is of.
+        """Of the file `path`, in which the columns `identifier` say who a record is of; base models for
+        its texts are in `folders`.
 
-        Raises DataError or AlignmentError that name the column, and rows but not what is in them.
+        Raises DataError or AlignmentError that name the column, and rows but not what is in them;
+        ModelError if an encoder is not there.
         """
         content = records.table(path, records.read_bytes(path))
         table = terms.table_of(party)
@@ -39,7 +45,8 @@ class PartyRecords:
         labels = None
         if party == terms.active:
             labels = _labels(path, records.texts(path, content, terms.label, "label"), terms)
-        return cls(normalised(parts, terms.alignment.rules), encode(table, columns), labels)
+        identifiers = normalised(parts, terms.alignment.rules)
+        return cls(identifiers, encode(table, columns, folders), labels, tuple(folders))
 
 
 def _labels(path: Path, texts: Sequence[str], terms: VerticalTerms) -> torch.Tensor:

@@ -7,41 +7,83 @@ that a program that is run again computes the same.
 import hashlib
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from fedward_shared.vertical.columns import Encoded, TableTerms
+from fedward_shared.vertical.columns import TableTerms
+from fedward_shared.vertical.encoding import Encoded
+from fedward_shared.vertical.readers import Words, reader
 from fedward_shared.vertical.terms import ModelTerms
 
 TABLE_DEVIATION = 0.05
 """Of the numbers at which the vectors of a category start."""
+READ_AT_ONCE = 256
+"""So many images or texts lie in memory with all that is made of them on the way."""
 
 
-class Bottom(nn.Module):
-    """What a party makes of its columns: an embedding [B, E]. Every category has a table of vectors.
+class Layer(nn.Module):
+    """The embedding [B, E] of numbers, codes and features. Every category has a table of vectors.
 
-    It has one layer. The embeddings of all parties are summed, so that together they are the first layer
-    of a network over all columns, and nothing is lost by the cut.
+    The embeddings of all parties are summed, so that together they are the first layer of a network over
+    all columns, and nothing is lost by the cut.
     """
 
-    def __init__(self, table: TableTerms, embedding: int) -> None:
+    def __init__(self, table: TableTerms, features: Sequence[int], embedding: int) -> None:
         super().__init__()
         self.numbers = nn.Linear(table.width, embedding) if table.width else None
         self.categories = nn.ModuleList(nn.Embedding(n, embedding) for n in table.categories)
+        self.features = nn.ModuleList(nn.Linear(n, embedding, bias=False) for n in features)
 
-    def forward(self, numbers_BF: torch.Tensor, codes_BC: torch.Tensor) -> torch.Tensor:
-        """Of encoded records [B]."""
+    def forward(
+        self, numbers_BF: torch.Tensor, codes_BC: torch.Tensor, *features_BD: torch.Tensor
+    ) -> torch.Tensor:
+        """Of encoded records [B] whose images and texts have been read."""
         parts = [table(codes_BC[:, c]) for c, table in enumerate(self.categories)]
         if self.numbers is not None:
             parts.append(self.numbers(numbers_BF))
+        for layer, x_BD in zip(self.features, features_BD, strict=True):
+            parts.append(layer(x_BD))
         return torch.stack(parts).sum(dim=0)
 
+
+class Bottom(nn.Module):
+    """What a party makes of its columns: images and texts are read, and one layer is over all of them.
+
+    The base models that read texts are among `folders`. Raises ModelError and CharterError as
+    `readers.Words` does.
+    """
+
+    def __init__(self, table: TableTerms, embedding: int, folders: Sequence[Path] = ()) -> None:
+        super().__init__()
+        readers = [reader(column, tuple(folders)) for column in table.contents]
+        self.readers = nn.ModuleList(readers)
+        self.layer = Layer(table, [one.width for one in readers], embedding)
+
+    def forward(
+        self, numbers_BF: torch.Tensor, codes_BC: torch.Tensor, *contents: torch.Tensor
+    ) -> torch.Tensor:
+        """Embeddings of encoded records, [B, E]."""
+        embedded_BE: torch.Tensor = self.layer(numbers_BF, codes_BC, *self._features(contents))
+        return embedded_BE
+
     def of(self, records: Encoded) -> torch.Tensor:
-        """Its embeddings of these."""
-        embedded: torch.Tensor = self(records.numbers_NF, records.codes_NC)
-        return embedded
+        """Embeddings of these, [B, E]."""
+        embedded_BE: torch.Tensor = self(*records.inputs)
+        return embedded_BE
+
+    @torch.no_grad()
+    def read(self, records: Encoded) -> Encoded:
+        """The records as `layer` takes them: of each image and text, features [N, D]."""
+        return Encoded(records.numbers_NF, records.codes_NC, self._features(records.contents))
+
+    def _features(self, contents: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        return tuple(
+            torch.cat([one(part) for part in torch.split(content, READ_AT_ONCE)])
+            for one, content in zip(self.readers, contents, strict=True)
+        )
 
 
 class Top(nn.Module):
@@ -117,15 +159,24 @@ def generator(*labels: str) -> torch.Generator:
 
 
 def begin(module: nn.Module, *labels: str) -> None:
-    """Starts all tensors of bottoms, tops and tables of vectors at numbers that follow from `labels`."""
-    drawn = generator(*labels)
-    for part in module.modules():
-        if isinstance(part, nn.Linear):
-            width = part.in_features**-0.5
-            nn.init.uniform_(part.weight, -width, width, generator=drawn)
+    """Starts all that trains in bottoms, tops and tables of vectors at numbers that follow from
+    `labels`."""
+    _begin(module, generator(*labels))
+
+
+def _begin(part: nn.Module, drawn: torch.Generator) -> None:
+    if isinstance(part, Words):
+        part.begin(drawn)  # and nothing below it, which is the base model
+        return
+    if isinstance(part, nn.Linear | nn.Conv2d):
+        width = part.weight[0].numel() ** -0.5
+        nn.init.uniform_(part.weight, -width, width, generator=drawn)
+        if part.bias is not None:
             nn.init.uniform_(part.bias, -width, width, generator=drawn)
-        elif isinstance(part, nn.Embedding):
-            nn.init.normal_(part.weight, std=TABLE_DEVIATION, generator=drawn)
-        elif isinstance(part, Top):
-            for weight in part.weights:
-                nn.init.normal_(weight, std=weight.shape[1] ** -0.5, generator=drawn)
+    elif isinstance(part, nn.Embedding):
+        nn.init.normal_(part.weight, std=TABLE_DEVIATION, generator=drawn)
+    elif isinstance(part, Top):
+        for weight in part.weights:
+            nn.init.normal_(weight, std=weight.shape[1] ** -0.5, generator=drawn)
+    for child in part.children():
+        _begin(child, drawn)

@@ -6,7 +6,8 @@ import torch
 
 from fedward_client.vertical.records import PartyRecords
 from fedward_shared.privacy.randomness import Randomness
-from fedward_shared.vertical.columns import NumberColumn, TableTerms, encode
+from fedward_shared.vertical.columns import NumberColumn, TableTerms
+from fedward_shared.vertical.encoding import encode
 from fedward_shared.vertical.terms import (
     AlignmentTerms,
     FittingTerms,
