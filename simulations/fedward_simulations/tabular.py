@@ -57,6 +57,17 @@ class Joined:
         return encode(self.table, [self.columns[name] for name in self.table.names])
 
 
+def scores(truth_H: NDArray[np.int64], score_H: Scores) -> dict[str, float]:
+    """Of probabilities of the second of two classes, [H]; or, each class against all others and every
+    class alike, of each of more, [H, K]."""
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    return {
+        "auc": float(roc_auc_score(truth_H, score_H, multi_class="ovr")),
+        "average_precision": float(average_precision_score(truth_H, score_H)),
+    }
+
+
 def xgboost(records: Joined, seed: int, threads: int) -> Scores:
     """Of the records held out, by gradient-boosted trees over the columns as they are."""
     import xgboost as library

@@ -4,6 +4,7 @@ import inspect
 import json
 import os
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 
 from fedward_client import settings
 from fedward_shared import cli, errors, result
+from fedward_shared.vertical.terms import VerticalTerms
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
@@ -127,3 +129,19 @@ def test_the_example_of_the_settings_is_accepted(tmp_path: Path) -> None:
     (example,) = re.findall(r"^```toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     (tmp_path / "site.toml").write_text(example, "utf-8")
     assert settings.load(tmp_path / "site.toml").collusion == 2
+
+
+def test_the_example_of_a_vertical_study_is_accepted() -> None:
+    page = (ROOT / "docs/explanation/vertical.md").read_text("utf-8")
+    (example,) = re.findall(r"^```toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    number = {"kind": "number", "name": "x", "most": 1}
+    found = VerticalTerms.model_validate(
+        {
+            "active": "bank",
+            "passive": [{"name": "bureau", "table": {"columns": [number]}}],
+            "alignment": {"rules": ["exact"], "most": 1000},
+            **tomllib.loads(example),
+        }
+    )
+    assert [column.kind for column in found.table.columns] == ["text", "image"]
+    assert found.outputs == len(found.class_weights) == 3

@@ -61,6 +61,7 @@ def active(
     records, held = terms.fitting.split(len(own))
     whole, loss = Whole(terms, folders), CrossEntropy(terms.class_weights)
     begin(whole, session, terms.active)
+    own = whole.bottom.read(own)
     steps, dropping = Steps([whole], terms.fitting, records), generator(session, "dropout")
     noise = streams("gradients"), streams("steps")
     if privacy is not None:
@@ -103,6 +104,7 @@ def passive(
     records, _ = terms.fitting.split(len(own))
     bottom = Bottom(terms.table_of(party), terms.model.embedding, folders)
     begin(bottom, session, party)
+    own = bottom.read(own)
     steps = Steps([bottom], terms.fitting, records)
     noise = streams("embeddings"), streams("steps")
     if privacy is not None:

@@ -62,6 +62,7 @@ def active(
     cell_NP = torch.stack(columns, dim=1)
     model, loss = WithCells(terms, privacy, folders), CrossEntropy(terms.class_weights)
     begin(model, session, terms.active)
+    own = model.bottom.read(own)
     steps, dropping = Steps([model], terms.fitting, records), generator(session, "dropout")
     for row_B in batches(terms.fitting, records, session):
         logits_MBO = model.top(model.embedded(own.rows(row_B), cell_NP[row_B]), dropping)
@@ -97,6 +98,7 @@ def passive(
         yield Book(event)
     scorer = Bottom(terms.table_of(party), terms.outputs, folders)
     begin(scorer, party)
+    scorer.readers.requires_grad_(False)
     read, loss = scorer.read(own), CrossEntropy(terms.class_weights)
     _train(scorer.layer, loss, privacy, read.rows(torch.arange(records)), label_N, streams)
     with torch.no_grad():

@@ -76,14 +76,25 @@ class Bottom(nn.Module):
 
     @torch.no_grad()
     def read(self, records: Encoded) -> Encoded:
-        """The records as `layer` takes them: of each image and text, features [N, D]."""
-        return Encoded(records.numbers_NF, records.codes_NC, self._features(records.contents))
+        """The records with features [N, D] of whatever is read by a reader that does not train, so that
+        it is read once and not in every step."""
+        contents = tuple(
+            content if any(p.requires_grad for p in one.parameters()) else _read(one, content)
+            for one, content in zip(self.readers, records.contents, strict=True)
+        )
+        return Encoded(records.numbers_NF, records.codes_NC, contents)
 
     def _features(self, contents: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
         return tuple(
-            torch.cat([one(part) for part in torch.split(content, READ_AT_ONCE)])
-            for one, content in zip(self.readers, contents, strict=True)
+            _read(one, content) for one, content in zip(self.readers, contents, strict=True)
         )
+
+
+def _read(one: nn.Module, content: torch.Tensor) -> torch.Tensor:
+    """Features [N, D]; if they have been read before, themselves."""
+    if content.is_floating_point():
+        return content
+    return torch.cat([one(part) for part in torch.split(content, READ_AT_ONCE)])
 
 
 class Top(nn.Module):

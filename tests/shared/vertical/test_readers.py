@@ -107,13 +107,26 @@ def test_all_that_trains_follows_from_labels_and_the_base_model_stays(bert):
     assert trained == 2 * 2 * (32 + 32)
 
 
-def test_read_records_give_the_same_embeddings(bert):
+def test_what_does_not_train_is_read_once_and_embeds_the_same(bert):
     bottom = Bottom(of_both(bert), 4, (bert,))
     begin(bottom, "a")
     encoded = encode(of_both(bert), [[None] * 300, TEXTS * 100], (bert,))
+    assert bottom.read(encoded).inputs == encoded.inputs
+    bottom.readers.requires_grad_(False)
     read = bottom.read(encoded)
     assert [tuple(features.shape) for features in read.contents] == [(300, 256), (300, 32)]
-    assert torch.allclose(bottom.layer(*read.inputs), bottom.of(encoded), atol=1e-6)
+    for records in (read, bottom.read(read)):
+        assert torch.allclose(bottom.of(records), bottom.of(encoded), atol=1e-6)
+
+
+def test_an_encoder_that_stays_as_it_is_does_not_train(bert):
+    table = TableTerms(columns=(column(bert, adapter=AdapterTerms(method="head-only")),))
+    bottom = Bottom(table, 4, (bert,))
+    begin(bottom, "a")
+    encoded = encode(table, [TEXTS], (bert,))
+    assert [tuple(features.shape) for features in bottom.read(encoded).contents] == [(3, 32)]
+    names = [name for name, one in bottom.named_parameters() if one.requires_grad]
+    assert names == ["layer.numbers.weight", "layer.numbers.bias", "layer.features.0.weight"]
 
 
 @pytest.mark.parametrize(
