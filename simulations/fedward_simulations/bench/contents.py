@@ -24,6 +24,7 @@ import polars as pl
 import torch
 from PIL import Image
 from sklearn.datasets import load_digits
+from sklearn.metrics import balanced_accuracy_score
 
 from fedward_client.vertical.records import PartyRecords
 from fedward_shared import base_models
@@ -58,13 +59,15 @@ NOTHING = NumberColumn(name="nothing", most=1)
 
 @dataclass(frozen=True)
 class Task:
-    """What a study learns, by which ε. `held`: the columns of both parties, for a seed."""
+    """What a study learns, by which ε. `held`: the columns of both parties, for a seed; `balanced`:
+    whether classes count by how frequent they are, which of public data everybody knows."""
 
     held: Callable[[int], Halves]
     model: ModelTerms
     fitting: FittingTerms
     training: int
     epsilons: tuple[float | None, ...] = (None, 8.0)
+    balanced: bool = False
 
 
 def _text(name: str, max_tokens: int, adapter: AdapterTerms) -> TextColumn:
@@ -136,6 +139,12 @@ TASKS = {
     "digits, both halves": DIGITS(partial(_digits, True)),
     "diagnoses, first words": DIAGNOSES(partial(_diagnoses, False, HEAD_ONLY)),
     "diagnoses, all words": DIAGNOSES(partial(_diagnoses, True, HEAD_ONLY)),
+    "diagnoses, first words, balanced": DIAGNOSES(
+        partial(_diagnoses, False, HEAD_ONLY), epsilons=(8.0,), balanced=True
+    ),
+    "diagnoses, all words, balanced": DIAGNOSES(
+        partial(_diagnoses, True, HEAD_ONLY), epsilons=(8.0,), balanced=True
+    ),
     "diagnoses, all words, LoRA": DIAGNOSES(partial(_diagnoses, True, LORA), epsilons=(None,)),
     "loans, without the job": LOANS(partial(_jobs, False)),
     "loans, with the job": LOANS(partial(_jobs, True)),
@@ -144,12 +153,15 @@ TASKS = {
 
 def _measure(task: Task, epsilon: float | None, seed: int, folder: Path) -> dict[str, float]:
     held = task.held(seed)
-    classes = tuple(sorted(set(held.active.records[held.label])))
+    counts = Counter(held.active.records[held.label])
+    classes = tuple(sorted(counts))
+    weights = [counts.total() / (len(classes) * counts[name]) for name in classes]
     terms = VerticalTerms(
         active=ACTIVE,
         table=held.active.table,
         label=held.label,
         classes=classes,
+        class_weights=tuple(weights) if task.balanced else (),
         passive=(PassiveTerms(name=PASSIVE, table=held.passive.table),),
         alignment=AlignmentTerms(rules=(RULE,), most=20_000, step=1000),
         model=task.model,
@@ -169,7 +181,9 @@ def _measure(task: Task, epsilon: float | None, seed: int, folder: Path) -> dict
     probability_H = outcome.active.probability_H.double().numpy()
     found = tabular.scores(truth_H, probability_H)
     if len(classes) > 2:
-        found["accuracy"] = float((probability_H.argmax(axis=1) == truth_H).mean())
+        best_H = probability_H.argmax(axis=1)
+        found["accuracy"] = float((best_H == truth_H).mean())
+        found["balanced accuracy"] = float(balanced_accuracy_score(truth_H, best_H))
     return {**found, "seconds": outcome.seconds}
 
 

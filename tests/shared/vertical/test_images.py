@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageFile
 
 from fedward_shared.errors import DataError
 from fedward_shared.vertical.columns import ImageColumn, TableTerms
@@ -96,9 +96,13 @@ def test_what_is_no_image_or_too_much_of_one_is_refused_by_row(what):
     assert caught.value.__cause__ is None
 
 
-def test_an_image_of_as_many_pixels_as_there_may_be_is_read():
+def test_an_image_of_as_many_pixels_as_there_may_be_is_read_and_no_more_unpacked(monkeypatch):
     side = int(MOST_PIXELS**0.5)
     assert pixels(GREYS, written(Image.new("1", (side, side)))).max() == 0
+    larger = written(Image.new("1", (side, side + 1)))
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda _: pytest.fail("it was unpacked"))
+    with pytest.raises(ValueError, match="no image"):
+        pixels(GREYS, larger)
 
 
 @given(st.binary(max_size=300), st.booleans())
