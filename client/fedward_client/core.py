@@ -77,9 +77,8 @@ class SessionOffer:
     """What the worker needs to take part in a session of a vertical study.
 
     `data` is the file of records, `file` the digest it has, and `identifier` its columns that say who a
-    record is of; `columns` maps a column of the charter to the file's where it has another name.
-    Records of the people in `left_out` do not take part. All that the program draws follows from
-    `secret`, so that one that runs again says the same.
+    record is of. Records of the people in `left_out` do not take part. All that the program draws
+    follows from `secret`, so that one that runs again says the same.
     """
 
     site: str
@@ -89,7 +88,6 @@ class SessionOffer:
     data: Path
     file: str
     identifier: tuple[str, ...]
-    columns: Mapping[str, str]
     left_out: LeftOut | None
     threads: int
 

@@ -36,7 +36,10 @@ class Kept:
     def write(self, outcome: Outcome) -> None:
         """Keeps the outcome. Raises AdapterError for a model that is none, StateError."""
         tensors.decode(outcome.model, "the model of a session")
-        result = canonical.encode(canonical.decode(outcome.result))
+        try:
+            result = canonical.encode(canonical.decode(outcome.result))
+        except (ValueError, TypeError, RecursionError) as error:
+            raise StateError(f"{self.folder}: the worker's result is no canonical JSON") from error
         self._write(MODEL_FILE, outcome.model)
         self._write(RESULT_FILE, result)
 

@@ -139,12 +139,14 @@ class AttendedSession:
 
     def close(self) -> None:
         """Leaves the exchange; a session that is not done can be gone on with from the journal."""
-        if self._connection is not None:
-            self._connection.close()
-        self._journal.close()
-        if self._done:
-            journals.remove(self._journal.path)
-        self._left()
+        try:
+            if self._connection is not None:
+                self._connection.close()
+            self._journal.close()
+            if self._done:
+                journals.remove(self._journal.path)
+        finally:
+            self._left()
 
 
 def take(
@@ -156,10 +158,9 @@ def take(
 ) -> AttendedSession:
     """The seat of `site` in a session of `charter`, which is permitted; not connected yet.
 
-    The parties that are `gone` are done with it.
-
-    A session that was interrupted goes on where it was. Raises NotNow, DataError for a dataset that is
-    not registered as it is, and StateError for records that have changed since the session began.
+    The parties that are `gone` are done with it. A session that was interrupted goes on where it was.
+    Raises NotNow, DataError for a dataset that is not registered as it is, and StateError for records
+    that have changed since the session began.
     """
     dataset = site.settings.datasets[charter.dataset]
     assert dataset.alignment is not None  # the policy has asked for it
@@ -173,7 +174,6 @@ def take(
             "charter": charter.digest,
             "file": file,
             "identifier": list(dataset.alignment.identifier),
-            "columns": dict(dataset.columns),
             "left_out": "" if objected is None else objected.digest,
         }
         digest = canonical.digest(canonical.encode(terms))
@@ -207,7 +207,6 @@ def take(
         data=dataset.path,
         file=file,
         identifier=dataset.alignment.identifier,
-        columns=dataset.columns,
         left_out=objected,
         threads=site.settings.threads,
     )

@@ -212,7 +212,6 @@ def _session_fields(offer: SessionOffer) -> dict[str, Value]:
         "data": str(offer.data),
         "file": offer.file,
         "identifier": canonical.encode(list(offer.identifier)).decode(),
-        "columns": canonical.encode(dict(offer.columns)).decode(),
         "left_out": _left_out_text(offer.left_out),
         "threads": offer.threads,
     }
@@ -228,7 +227,6 @@ def _session_offer(frame: Frame) -> SessionOffer:
         data=Path(frame.get("data", str)),
         file=frame.get("file", str),
         identifier=tuple(canonical.decode(frame.get("identifier", str).encode())),
-        columns=canonical.decode(frame.get("columns", str).encode()),
         left_out=_left_out(frame.get("left_out", str)),
         threads=frame.get("threads", int),
     )
