@@ -24,6 +24,7 @@ from fedward_shared.messages import (
     HELLO,
     MASKS,
     RECEIPT,
+    SESSION,
     TRAIN,
     Hello,
     MaskAnswer,
@@ -31,6 +32,8 @@ from fedward_shared.messages import (
     Noted,
     ReceiptNote,
     Refusal,
+    SessionCall,
+    SessionDone,
     TrainRequest,
     Update,
     Welcome,
@@ -48,7 +51,7 @@ RandomnessSource = Callable[[str], "Randomness"]
 
 log = structlog.get_logger()
 
-Answer = Welcome | Update | MaskAnswer | Refusal | Noted
+Answer = Welcome | Update | MaskAnswer | Refusal | Noted | SessionDone
 
 
 def from_os(_label: str) -> "Randomness":
@@ -84,6 +87,10 @@ def create_app(
     @client.query(RECEIPT.partition(".")[2])
     def receipt(message: Message, context: Context) -> Message:
         return _reply(message, core_of(context), answer_receipt)
+
+    @client.query(SESSION.partition(".")[2])
+    def session(message: Message, context: Context) -> Message:
+        return _reply(message, core_of(context), answer_session)
 
     return client
 
@@ -143,6 +150,15 @@ def answer_train(core: Core, record: RecordDict, randomness: RandomnessSource = 
 def answer_masks(core: Core, record: RecordDict) -> MaskAnswer:
     """A stage of a masked round in which nothing is trained."""
     return core.mask(MaskRequest.from_record(record))
+
+
+def answer_session(core: Core, record: RecordDict) -> SessionDone:
+    """This site's part in a session of a vertical study, to its end."""
+    from fedward_client.vertical.session import attend
+
+    call = SessionCall.from_record(record)
+    found = core.attend(call.charter, call.request, call.done)
+    return found if isinstance(found, SessionDone) else attend(found)
 
 
 def answer_receipt(core: Core, record: RecordDict) -> Noted:

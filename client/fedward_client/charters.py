@@ -1,6 +1,7 @@
 """The charters that this site has decided about: a folder for each, with its signed decisions.
 
-CHARTERS/<digest>/charter.json, initial.safetensors    the copy that was decided about
+CHARTERS/<digest>/charter.json, initial.safetensors    the copy that was decided about; the
+                                                       second not of a vertical study
 CHARTERS/<digest>/decision-0001.json                   approve, refuse or withdraw; the last counts
 CHARTERS/<digest>/assent-anna.json                     of one person, where several have to agree
 """
@@ -10,15 +11,32 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 
-from fedward_shared import charter as charters
+from fedward_shared import agreement
+from fedward_shared import charter as horizontal
+from fedward_shared.agreement import CHARTER_FILE, Agreement
 from fedward_shared.assurances import Assent, Choice, Decision
 from fedward_shared.canonical import DIGEST_PREFIX
-from fedward_shared.charter import CHARTER_FILE, INITIAL_FILE, Charter
+from fedward_shared.charter import INITIAL_FILE
 from fedward_shared.errors import CharterError
 from fedward_shared.files import write_atomically
 from fedward_shared.identity import PublicKey, SigningKey
 from fedward_shared.tensors import Tensors
 from fedward_shared.terms import DIGEST_PATTERN
+from fedward_shared.vertical import charter as vertical
+from fedward_shared.vertical.charter import VerticalCharter
+
+FILES = (INITIAL_FILE, CHARTER_FILE)
+"""Of a charter, in the order in which they are kept: it is there when the last one is."""
+
+
+def read(folder: Path) -> tuple[Agreement, Tensors]:
+    """The signed charter in `folder`, of whichever kind, and the tensors it starts from, if any.
+
+    Raises CharterError, StatementError or AdapterError as the kind's own `load` does.
+    """
+    if agreement.kind(folder / CHARTER_FILE) == VerticalCharter.KIND:
+        return vertical.load(folder), {}
+    return horizontal.load(folder)
 
 
 class ApprovedCharters:
@@ -32,11 +50,13 @@ class ApprovedCharters:
         self._key = key
         self._clock = clock
 
-    def keep(self, source: Path) -> Charter:
-        """Keeps a copy of the charter in `source`, undecided. Raises as `charters.load` does."""
-        charter, _ = charters.load(source)
+    def keep(self, source: Path) -> Agreement:
+        """Keeps a copy of the charter in `source`, undecided. Raises as `read` does."""
+        charter, _ = read(source)
         target = self._place(charter.digest)
-        for name in (INITIAL_FILE, CHARTER_FILE):
+        for name in FILES:
+            if not (source / name).is_file():
+                continue  # a vertical charter comes alone
             data = (source / name).read_bytes()
             if not (target / name).is_file() or (target / name).read_bytes() != data:
                 write_atomically(target / name, data)
@@ -105,7 +125,7 @@ class ApprovedCharters:
             f"{DIGEST_PREFIX}{path.name}" for path in self._folder.glob("*") if path.is_dir()
         )
 
-    def read(self, digest: str) -> tuple[Charter, Tensors]:
+    def read(self, digest: str) -> tuple[Agreement, Tensors]:
         """The kept charter with this digest, whatever was decided, and its initial tensors.
 
         Raises CharterError if there is none or its copy is another charter.
@@ -115,12 +135,12 @@ class ApprovedCharters:
             raise CharterError(
                 f"charter {digest} is not approved here; `fedward site approve` would do that"
             )
-        charter, initial = charters.load(target)
+        charter, initial = read(target)
         if charter.digest != digest:
             raise CharterError(f"{target}: the copy of the charter has changed")
         return charter, initial
 
-    def load(self, digest: str) -> tuple[Charter, Tensors]:
+    def load(self, digest: str) -> tuple[Agreement, Tensors]:
         """As `read`, if the site's last decision approves. Raises CharterError otherwise."""
         charter, initial = self.read(digest)
         self._check_key(charter)
@@ -137,7 +157,7 @@ class ApprovedCharters:
             )
         return charter, initial
 
-    def _check_key(self, charter: Charter) -> None:
+    def _check_key(self, charter: Agreement) -> None:
         named, own = charter.participant(self._site).key, self._key.public.text
         if named != own:
             raise CharterError(

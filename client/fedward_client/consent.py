@@ -6,17 +6,17 @@ key of their own; the site signs when the last one has assented.
 
 from pathlib import Path
 
+from fedward_client import charters
 from fedward_client.site import Site
-from fedward_shared import charter as charters
+from fedward_shared.agreement import Agreement
 from fedward_shared.assurances import Choice, Decision
-from fedward_shared.charter import Charter
 from fedward_shared.errors import UsageError
 from fedward_shared.identity import SigningKey
 
 
 def approve(
     site: Site, source: Path, person: str | None = None, person_key: Path | None = None
-) -> tuple[Charter, Decision | None]:
+) -> tuple[Agreement, Decision | None]:
     """Approves the charter in `source`, as `person` where several have to agree.
 
     The dataset is registered if it is not. The decision is None while others still have to. Raises
@@ -48,19 +48,21 @@ def approve(
     return charter, decide(site, charter, "approve", given)
 
 
-def refuse(site: Site, source: Path) -> tuple[Charter, Decision]:
+def refuse(site: Site, source: Path) -> tuple[Agreement, Decision]:
     """Keeps and signs that the site will not take part."""
     charter = site.charters.keep(source)
     return charter, decide(site, charter, "refuse")
 
 
-def withdraw(site: Site, digest: str) -> tuple[Charter, Decision]:
+def withdraw(site: Site, digest: str) -> tuple[Agreement, Decision]:
     """From now on the site does not train for the charter any more. Raises CharterError."""
     charter, _ = site.charters.load(digest)
     return charter, decide(site, charter, "withdraw")
 
 
-def decide(site: Site, charter: Charter, choice: Choice, people: tuple[str, ...] = ()) -> Decision:
+def decide(
+    site: Site, charter: Agreement, choice: Choice, people: tuple[str, ...] = ()
+) -> Decision:
     """Signs a decision, which the audit log has first. The same one twice is one."""
     decision = site.charters.next_decision(charter.digest, choice, people)
     if decision is None:
@@ -86,15 +88,14 @@ def decide(site: Site, charter: Charter, choice: Choice, people: tuple[str, ...]
     return decision
 
 
-def _set_aside(site: Site, charter: Charter) -> None:
+def _set_aside(site: Site, charter: Agreement) -> None:
     """Keeps the whole study's cost free. Raises BudgetExceeded if the account does not have it."""
     permission = site.permit(charter)
-    event, rounds = permission.plan.event, charter.training.rounds
-    site.ledger.set_aside(permission.account, charter.digest, event, rounds)
+    site.ledger.set_aside(permission.account, charter.digest, charter.events(site.name))
 
 
-def _permitted(site: Site, source: Path) -> Charter:
+def _permitted(site: Site, source: Path) -> Agreement:
     """Keeps the charter in `source`, if the policy has no objection to it."""
-    charter, _ = charters.load(source)
+    charter, _ = charters.read(source)
     site.permit(charter)
     return site.charters.keep(source)

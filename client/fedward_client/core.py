@@ -20,11 +20,22 @@ from fedward_shared.messages import (
     Noted,
     ReceiptNote,
     Refusal,
+    SessionDone,
     Sharing,
     Update,
     Welcome,
 )
+from fedward_shared.privacy.plan import Event
 from fedward_shared.records import LeftOut
+from fedward_shared.vertical.charter import VerticalCharter
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a session at this site. `model`: safetensors; `result`: canonical JSON."""
+
+    model: bytes
+    result: bytes
 
 
 @dataclass(frozen=True)
@@ -61,6 +72,53 @@ class Grant:
     norms: str = ""
 
 
+@dataclass(frozen=True)
+class SessionOffer:
+    """What the worker needs to take part in a session of a vertical study.
+
+    `data` is the file of records, `file` the digest it has, and `identifier` its columns that say who a
+    record is of. Records of the people in `left_out` do not take part. The encoders of its texts are in
+    `base_models`. All that the program draws follows from `secret`, so that one that runs again says the
+    same.
+    """
+
+    site: str
+    charter: VerticalCharter
+    session: str
+    secret: bytes
+    data: Path
+    file: str
+    identifier: tuple[str, ...]
+    left_out: LeftOut | None
+    base_models: tuple[Path, ...]
+    threads: int
+
+
+class Attending(Protocol):
+    """A site's seat in a session, which is free again when it is closed: a `Line` to its peers, and what
+    the site books and keeps for it. Each call raises FedwardError where the site will not.
+    """
+
+    @property
+    def offer(self) -> SessionOffer:
+        """What the session is about."""
+
+    def send(self, peer: str, message: bytes) -> bytes:
+        """As `Line` says."""
+
+    def receive(self, peer: str, timeout: float) -> bytes:
+        """As `Line` says."""
+
+    def book(self, number: int, event: Event) -> None:
+        """Books what is going to be done; the same again, if the session was interrupted, at no cost."""
+
+    def finish(self, outcome: Outcome) -> SessionDone:
+        """Keeps the outcome at the site, and signs for the coordinator that it is done."""
+
+    def close(self) -> None:
+        """Leaves the session. One that is not done is gone on with when it is attended again."""
+
+
 class Core(Protocol):
     """Each call raises FedwardError where the site will not; `refusal` of it is what may be said."""
 
@@ -89,6 +147,13 @@ class Core(Protocol):
         and signs for what leaves, once.
 
         `norms` is where adaptive clipping has come to; the site keeps it for the study's next round.
+        """
+
+    def attend(self, charter: str, request: bytes, done: bytes = b"") -> Attending | SessionDone:
+        """A seat in the session that the coordinator's signed `request` calls to.
+
+        Those whose completions are in `done`, a line each, are not waited for. Where this site was done
+        before, what it said then. Waits while the session is attended already.
         """
 
     def note(self, note: ReceiptNote) -> Noted:

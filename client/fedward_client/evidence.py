@@ -14,8 +14,8 @@ from fedward_client.masking import MASKED
 from fedward_client.reconciliation import REGISTERED, RESERVED
 from fedward_client.site import Site
 from fedward_shared import audit, pages
+from fedward_shared.agreement import Agreement
 from fedward_shared.audit import Entry
-from fedward_shared.charter import Charter
 from fedward_shared.errors import CharterError
 from fedward_shared.privacy import accountant
 
@@ -39,7 +39,7 @@ class Evidence:
 
     site: str
     key: str
-    charter: Charter
+    charter: Agreement
     decisions: list[tuple[str, str, str]]
     departures: list[Departure]
     bookings: int
@@ -89,7 +89,7 @@ def render(evidence: Evidence) -> str:
     return environment.get_template("evidence.html.j2").render(e=evidence, c=evidence.charter)
 
 
-def _is_about(entry: Entry, charter: Charter) -> bool:
+def _is_about(entry: Entry, charter: Agreement) -> bool:
     booking, registration = entry.details.get("booking"), entry.details.get("registration")
     if isinstance(registration, dict):
         return bool(registration.get("dataset") == charter.dataset)

@@ -12,10 +12,11 @@ fits the other (`reconciliation.py`). Which records belong to which account is i
 
 import math
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,27 @@ from fedward_shared.errors import BudgetExceeded, PrivacyError, StateError
 from fedward_shared.privacy import accountant
 from fedward_shared.privacy.plan import Event
 
-VERSION = 3
-MIGRATIONS = {2: registry.SCHEMA}
+VERSION = 4
+SET_ASIDE = """
+CREATE TABLE set_aside (
+    charter TEXT NOT NULL,
+    place INTEGER NOT NULL,
+    account TEXT NOT NULL,
+    event TEXT NOT NULL,
+    rounds INTEGER NOT NULL,
+    PRIMARY KEY (charter, place)
+) STRICT"""
+MIGRATIONS = {
+    2: registry.SCHEMA,
+    3: ";".join(
+        (
+            "ALTER TABLE set_aside RENAME TO set_aside_3",
+            SET_ASIDE,
+            "INSERT INTO set_aside SELECT charter, 1, account, event, rounds FROM set_aside_3",
+            "DROP TABLE set_aside_3",
+        )
+    ),
+}
 """What takes a ledger of an older version to the next one."""
 
 SCHEMA = (
@@ -49,16 +69,11 @@ CREATE TABLE bookings (
     delivery BLOB,
     answer BLOB
 ) STRICT;
-CREATE TABLE set_aside (
-    charter TEXT PRIMARY KEY,
-    account TEXT NOT NULL,
-    event TEXT NOT NULL,
-    rounds INTEGER NOT NULL
-) STRICT;
 CREATE INDEX bookings_by_account ON bookings (account);
 CREATE INDEX bookings_by_request ON bookings (charter, round, request);
 """
     + registry.SCHEMA
+    + SET_ASIDE
 )
 SELECT = (
     "SELECT number, account, delta, charter, round, request, event, at, chain"
@@ -360,6 +375,13 @@ class Ledger:
             raise StateError(f"{self.path}: no booking {number}")
         return found
 
+    def booked(self, charter: str, number: int, request: str) -> Booking | None:
+        """The study's booking for exactly this request, if there is one."""
+        row = self._db.execute(
+            f"{SELECT} WHERE charter = ? AND round = ? AND request = ?", (charter, number, request)
+        ).fetchone()
+        return None if row is None else _booking(row)
+
     def _booking_where(self, condition: str, number: int) -> Booking | None:
         row = self._db.execute(f"{SELECT} WHERE {condition}", (number,)).fetchone()
         return None if row is None else _booking(row)
@@ -415,8 +437,8 @@ class Ledger:
         row = self._db.execute("SELECT count(*) FROM bookings WHERE at > ?", (at,)).fetchone()
         return int(row[0])
 
-    def set_aside(self, account: "Limit", charter: str, event: Event, rounds: int) -> None:
-        """Keeps `rounds` times `event` for a study that is approved, until it is released.
+    def set_aside(self, account: "Limit", charter: str, events: Sequence[Event]) -> None:
+        """Keeps `events` for a study that is approved, in their order, until they are released.
 
         Raises BudgetExceeded if the account's limit does not allow that beside what was spent and what
         other approved studies may still spend.
@@ -424,13 +446,13 @@ class Ledger:
         with self.exclusively():
             self._check_delta(account)
             done, kept = self.studies(account.name), self._set_aside(account.name)
-            wanted = {**kept, charter: [event] * rounds}
+            wanted = {**kept, charter: list(events)}
             account.check(_joined(done, kept), _joined(done, wanted), "all rounds of this study")
             self._open_account(account)
-            self._db.execute(
-                "INSERT OR REPLACE INTO set_aside VALUES (?, ?, ?, ?)",
-                (charter, account.name, event.as_text(), rounds),
-            )
+            self._db.execute("DELETE FROM set_aside WHERE charter = ?", (charter,))
+            for place, (event, same) in enumerate(groupby(events), start=1):
+                row = (charter, place, account.name, event.as_text(), len(list(same)))
+                self._db.execute("INSERT INTO set_aside VALUES (?, ?, ?, ?, ?)", row)
 
     def _open_account(self, account: "Limit") -> None:
         """Its δ is that of the first approval, or the first booking, and stays so."""
@@ -450,9 +472,13 @@ class Ledger:
 
     def _set_aside(self, account: str) -> Studies:
         rows = self._db.execute(
-            "SELECT charter, event, rounds FROM set_aside WHERE account = ?", (account,)
+            "SELECT charter, event, rounds FROM set_aside WHERE account = ? ORDER BY charter, place",
+            (account,),
         ).fetchall()
-        return {charter: [Event.from_text(event)] * rounds for charter, event, rounds in rows}
+        kept: Studies = {}
+        for charter, event, rounds in rows:
+            kept.setdefault(charter, []).extend([Event.from_text(event)] * rounds)
+        return kept
 
 
 def _joined(done: Studies, kept: Studies) -> Studies:

@@ -8,11 +8,14 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from fedward_client.ledger import Limit
 from fedward_client.settings import DatasetSettings, SiteSettings
 from fedward_shared import base_models
+from fedward_shared.agreement import Agreement
 from fedward_shared.charter import Charter
 from fedward_shared.charter_terms import WITHOUT_DP
 from fedward_shared.errors import (
@@ -24,28 +27,29 @@ from fedward_shared.errors import (
     StatementError,
 )
 from fedward_shared.identity import PublicKey
-from fedward_shared.privacy.plan import TrainingPlan
+from fedward_shared.vertical.charter import VerticalCharter
 
 HONEST = 2
 """At least so many of a cohort do not work together: of one alone, they would know the update."""
 
 
+AnyCharter = TypeVar("AnyCharter", bound=Agreement, covariant=True)
+
+
 @dataclass(frozen=True)
 class Permission:
-    """What the site may do for a charter, with which data and model, within which limits."""
+    """With which data the site may take part, within which limits."""
 
-    plan: TrainingPlan
     dataset: DatasetSettings
-    base_model: Path
     account: Limit
     study: Limit
 
 
 @dataclass(frozen=True)
-class Case:
+class Case(Generic[AnyCharter]):
     """A charter before the rules of the site that holds the key `own`."""
 
-    charter: Charter
+    charter: AnyCharter
     settings: SiteSettings
     own: PublicKey
     now: datetime
@@ -75,40 +79,53 @@ class Verdict:
     text: str
 
 
-def permit(charter: Charter, settings: SiteSettings, own: PublicKey, now: datetime) -> Permission:
+def permit(charter: Agreement, settings: SiteSettings, own: PublicKey, now: datetime) -> Permission:
     """What `settings` allow the site with the key `own` for `charter`; touches no record.
 
     Raises CharterError, DataError, ModelError or PrivacyError with the line that forbids it.
     """
     case = Case(charter, settings, own, now)
-    for _, rule in RULES:
-        rule(case)
-    dataset, privacy = case.dataset, charter.privacy
-    unbounded = math.inf if privacy.mechanism == "none" else None
+    for _, rule in _rules(case):
+        rule()
+    dataset, epsilon = case.dataset, charter.epsilon
+    unbounded = math.inf if epsilon is None else None
     return Permission(
-        plan=charter.plan(settings.name),
         dataset=dataset,
-        base_model=_base_model(case),
         account=Limit(dataset.account, "site.toml", unbounded or dataset.epsilon, dataset.delta),
-        study=Limit(
-            charter.digest, "the charter", unbounded or privacy.epsilon or 0.0, privacy.delta
-        ),
+        study=Limit(charter.digest, "the charter", unbounded or epsilon or 0.0, charter.delta),
     )
 
 
 def verdicts(
-    charter: Charter, settings: SiteSettings, own: PublicKey, now: datetime
+    charter: Agreement, settings: SiteSettings, own: PublicKey, now: datetime
 ) -> Iterator[Verdict]:
     """What each rule makes of `charter`, in the order in which `permit` asks them."""
-    case = Case(charter, settings, own, now)
-    for line, rule in RULES:
+    for line, rule in _rules(Case(charter, settings, own, now)):
         try:
-            yield Verdict(line.format(charter.dataset), True, rule(case))
+            yield Verdict(line.format(charter.dataset), True, rule())
         except FedwardError as error:
             yield Verdict(line.format(charter.dataset), False, str(error))
 
 
-def check_revoked(charter: Charter, settings: SiteSettings) -> None:
+def _rules(case: Case[Agreement]) -> Iterator[tuple[str, Callable[[], str]]]:
+    """Those for every study, and those for studies of the charter's kind."""
+    for line, rule in RULES:
+        yield line, partial(rule, case)
+    match case.charter:
+        case Charter() as horizontal:
+            for line, of_horizontal in HORIZONTAL:
+                yield (
+                    line,
+                    partial(of_horizontal, Case(horizontal, case.settings, case.own, case.now)),
+                )
+        case VerticalCharter() as vertical:
+            for line, of_vertical in VERTICAL:
+                yield line, partial(of_vertical, Case(vertical, case.settings, case.own, case.now))
+        case _:
+            raise CharterError(f"charter {case.charter.study}: of a kind that has no rules here")
+
+
+def check_revoked(charter: Agreement, settings: SiteSettings) -> None:
     """Raises StatementError if the coordinator signs with a key that the site has revoked."""
     if charter.coordinator.key in settings.revoked:
         raise StatementError(
@@ -117,7 +134,7 @@ def check_revoked(charter: Charter, settings: SiteSettings) -> None:
         )
 
 
-def _coordinator(case: Case) -> str:
+def _coordinator(case: Case[Agreement]) -> str:
     party = case.charter.coordinator
     pinned = case.settings.coordinators.get(party.name)
     if pinned is None:
@@ -129,7 +146,7 @@ def _coordinator(case: Case) -> str:
     return f"{party.name} is known by that key"
 
 
-def _revoked(case: Case) -> str:
+def _revoked(case: Case[Agreement]) -> str:
     check_revoked(case.charter, case.settings)
     for peer in case.charter.participants:
         if peer.key in case.settings.revoked:
@@ -137,7 +154,7 @@ def _revoked(case: Case) -> str:
     return "no key in the charter is revoked"
 
 
-def _own_key(case: Case) -> str:
+def _own_key(case: Case[Agreement]) -> str:
     named = case.charter.participant(case.settings.name).key
     if named != case.own.text:
         raise CharterError(
@@ -147,7 +164,7 @@ def _own_key(case: Case) -> str:
     return "the charter names this site by its key"
 
 
-def _peers(case: Case) -> str:
+def _peers(case: Case[Agreement]) -> str:
     known = case.settings.peers
     if known is None:
         return "anybody may take part beside this site"
@@ -166,16 +183,16 @@ def _peers(case: Case) -> str:
     return "every other participant is known by its key"
 
 
-def _expires(case: Case) -> str:
+def _expires(case: Case[Agreement]) -> str:
     case.charter.check_date(case.now)
     return f"the charter runs until {case.charter.expires}"
 
 
-def _dataset(case: Case) -> str:
+def _dataset(case: Case[Agreement]) -> str:
     return f"account {case.dataset.account}"
 
 
-def _of_coordinator(case: Case) -> str:
+def _of_coordinator(case: Case[Agreement]) -> str:
     allowed, name = case.dataset.coordinators, case.charter.coordinator.name
     if allowed is not None and name not in allowed:
         raise case.refuse(
@@ -185,7 +202,7 @@ def _of_coordinator(case: Case) -> str:
     return f"{name} may ask for it"
 
 
-def _use(case: Case) -> str:
+def _use(case: Case[Agreement]) -> str:
     allowed, use = case.dataset.uses, case.charter.use
     if use not in allowed:
         raise case.refuse(
@@ -195,14 +212,14 @@ def _use(case: Case) -> str:
     return f"{use} is allowed"
 
 
-def _minimum_cohort(case: Case) -> str:
+def _minimum_cohort(case: Case[Charter]) -> str:
     asked, wanted = case.charter.aggregation.minimum_cohort, case.settings.minimum_cohort
     if asked < wanted:
         raise case.refuse(f"aggregation.minimum_cohort is {asked}", f"asks for {wanted}")
     return f"{asked} sites or more in every sum, {wanted} are asked for"
 
 
-def _collusion(case: Case) -> str:
+def _collusion(case: Case[Charter]) -> str:
     masks = case.charter.secure_aggregation
     asked, colluding = case.charter.aggregation.minimum_cohort, case.settings.collusion
     if not colluding:
@@ -221,7 +238,7 @@ def _collusion(case: Case) -> str:
     return f"{asked - colluding} sites or more remain beside {colluding} that work together"
 
 
-def _secure_aggregation(case: Case) -> str:
+def _secure_aggregation(case: Case[Charter]) -> str:
     if case.charter.secure_aggregation is not None:
         return (
             "masked: the coordinator sees sums of updates, of "
@@ -232,7 +249,7 @@ def _secure_aggregation(case: Case) -> str:
     return "not required: the coordinator sees this site's update by itself"
 
 
-def _distributed_noise(case: Case) -> str:
+def _distributed_noise(case: Case[Charter]) -> str:
     charter, masks = case.charter, case.charter.secure_aggregation
     if masks is None or not charter.distributed_noise:
         return "the noise of this site is enough by itself"
@@ -250,8 +267,8 @@ def _distributed_noise(case: Case) -> str:
     )
 
 
-def _without_dp(case: Case) -> str:
-    if case.charter.privacy.mechanism != "none":
+def _without_dp(case: Case[Agreement]) -> str:
+    if case.charter.epsilon is not None:
         return "the charter trains with differential privacy"
     if case.settings.without_dp != WITHOUT_DP:
         raise PrivacyError(
@@ -261,15 +278,15 @@ def _without_dp(case: Case) -> str:
     return "WITHOUT differential privacy, as site.toml allows in so many words"
 
 
-def _delta(case: Case) -> str:
-    asked, allowed = case.charter.privacy.delta, case.dataset.delta
+def _delta(case: Case[Agreement]) -> str:
+    asked, allowed = case.charter.delta, case.dataset.delta
     if asked > allowed:
         raise case.refuse(f"privacy.delta is {asked:g}", f"allows {allowed:g}", PrivacyError)
     return f"δ = {asked:g}, {allowed:g} is allowed"
 
 
-def _owner(case: Case) -> str:
-    unit, column = case.charter.privacy.unit, case.dataset.owner
+def _owner(case: Case[Agreement]) -> str:
+    unit, column = case.charter.unit, case.dataset.owner
     if unit == "record":
         return "the charter protects records, not the people they are of"
     if column is None:
@@ -281,14 +298,14 @@ def _owner(case: Case) -> str:
     return f"the charter protects each {unit}, by the column {column}"
 
 
-def _path(case: Case) -> str:
+def _path(case: Case[Agreement]) -> str:
     path = case.dataset.path
     if not path.is_file():
         raise DataError(f"{path}: no such file (datasets.{case.charter.dataset}.path)")
     return "the file is there"
 
 
-def _objections(case: Case) -> str:
+def _objections(case: Case[Agreement]) -> str:
     listed = case.dataset.objections
     if listed is None:
         return "nobody's records are left out"
@@ -297,19 +314,67 @@ def _objections(case: Case) -> str:
     return f"who is on {listed.name} is left out"
 
 
-def _base_model(case: Case) -> Path:
-    digest = case.charter.base_model.digest
-    found = {folder: base_models.digest(folder) for folder in case.settings.base_models}
-    for folder, its_digest in found.items():
-        if its_digest == digest:
-            return folder
-    listed = ", ".join(f"{folder} ({its_digest})" for folder, its_digest in found.items())
-    raise ModelError(
-        f"site.toml: base_models: none has the charter's digest {digest}; there are {listed}"
+def base_model(charter: Charter, settings: SiteSettings) -> Path:
+    """The folder of the charter's base model. Raises ModelError if the site has none of that digest."""
+    return _found(charter.base_model.digest, settings)
+
+
+def encoders(charter: VerticalCharter, settings: SiteSettings) -> list[Path]:
+    """The folders of the base models that read this site's texts. Raises ModelError as above, and
+    CharterError for a site that does not take part."""
+    site = charter.participant(settings.name).name
+    digests = charter.vertical.table_of(site).encoders
+    return [_found(digest, settings) for digest in digests]
+
+
+def _found(digest: str, settings: SiteSettings) -> Path:
+    try:
+        return base_models.find(settings.base_models, digest)
+    except ModelError as error:
+        raise ModelError(f"site.toml: base_models: {error}") from error
+
+
+def _base_model(case: Case[Charter]) -> str:
+    return f"{base_model(case.charter, case.settings)} is there"
+
+
+def _encoders(case: Case[VerticalCharter]) -> str:
+    found = encoders(case.charter, case.settings)
+    listed = ", ".join(str(folder) for folder in found)
+    return f"{listed} is there for this site's texts" if found else "this site brings no texts"
+
+
+def _alignment(case: Case[VerticalCharter]) -> str:
+    charter, own = case.charter, case.dataset.alignment
+    line = f"datasets.{charter.dataset}.alignment"
+    if own is None:
+        raise case.refuse("it aligns records with those of others", f"has no {line}")
+    asked = charter.vertical.alignment
+    if len(asked.rules) != len(own.identifier):
+        raise case.refuse(
+            f"vertical.alignment.rules has {len(asked.rules)} parts of an identifier",
+            f"has {len(own.identifier)} columns for them: {line}.identifier",
+        )
+    if asked.most > own.most:
+        raise case.refuse(
+            f"vertical.alignment.most is {asked.most}",
+            f"allows {own.most}: {line}.most; whoever shows more identifiers learns of more people "
+            "whether they are here",
+        )
+    if asked.step < own.step:
+        raise case.refuse(
+            f"vertical.alignment.step is {asked.step}", f"asks for {own.step}: {line}.step"
+        )
+    peers = ", ".join(charter.peers(case.settings.name))
+    return (
+        f"NOT covered by ε: {peers} learns which of its records are here too, at most "
+        f"{asked.most:,}, and how many are here, to the next {asked.step:,}"
     )
 
 
-RULES: tuple[tuple[str, Callable[[Case], str]], ...] = (
+Rules = tuple[tuple[str, Callable[[Case[AnyCharter]], str]], ...]
+
+RULES: Rules[Agreement] = (
     ("coordinators", _coordinator),
     ("revoked", _revoked),
     ("key", _own_key),
@@ -318,15 +383,22 @@ RULES: tuple[tuple[str, Callable[[Case], str]], ...] = (
     ("datasets.{}", _dataset),
     ("datasets.{}.coordinators", _of_coordinator),
     ("datasets.{}.uses", _use),
+    ("without_dp", _without_dp),
+    ("datasets.{}.delta", _delta),
+    ("datasets.{}.path", _path),
+    ("datasets.{}.objections", _objections),
+)
+"""The line of `site.toml`, with the dataset's name to fill in, and the rule behind it."""
+
+HORIZONTAL: Rules[Charter] = (
     ("minimum_cohort", _minimum_cohort),
     ("collusion", _collusion),
     ("secure_aggregation", _secure_aggregation),
     ("distributed_noise", _distributed_noise),
-    ("without_dp", _without_dp),
-    ("datasets.{}.delta", _delta),
     ("datasets.{}.owner", _owner),
-    ("datasets.{}.path", _path),
-    ("datasets.{}.objections", _objections),
-    ("base_models", lambda case: f"{_base_model(case)} is there"),
+    ("base_models", _base_model),
 )
-"""The line of `site.toml`, with the dataset's name to fill in, and the rule behind it."""
+VERTICAL: Rules[VerticalCharter] = (
+    ("datasets.{}.alignment", _alignment),
+    ("base_models", _encoders),
+)

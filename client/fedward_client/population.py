@@ -3,7 +3,8 @@
 A dataset is registered before it is trained on: its file is read once, and the ledger keeps a keyed
 fingerprint of every record. A file that shares a record with another account's is refused, so that data
 that were renamed, filtered or prepared anew go on spending the account that they came from. What two
-records have in common may be their text, up to letter case and white space, or their owner.
+records have in common may be their text, up to letter case and white space, their owner, or what they
+are aligned by.
 
 The key of the fingerprints stays at the site: without it they say nothing about a record, not even to
 somebody who can guess it.
@@ -95,19 +96,25 @@ def check_registered(ledger: Ledger, name: str, dataset: DatasetSettings) -> str
 
 
 def fingerprint(key: bytes, name: str, dataset: DatasetSettings) -> Fingerprinted:
-    """Reads the file. Raises DataError for one that has neither text nor an owner."""
+    """Reads the file. Raises DataError for one that has neither text nor says whose it is."""
     path = dataset.path
     content = records.read_bytes(path)
     table = records.table(path, content)
     columns = {r: dataset.columns.get(r, r) for group in CONTENTS for r in group}
-    groups = [group for group in CONTENTS if all(columns[r] in table.columns for r in group)]
+    groups: list[tuple[str, ...]] = [
+        group for group in CONTENTS if all(columns[r] in table.columns for r in group)
+    ]
     if dataset.owner is not None:
         columns["owner"] = dataset.owner
         groups.append(("owner",))
+    if dataset.alignment is not None:
+        parts = {f"identifier {n}": c for n, c in enumerate(dataset.alignment.identifier)}
+        columns |= parts
+        groups.append(tuple(parts))
     if not groups:
         raise DataError(
-            f"{path}: no column for text, or for prompt and completion: name it in "
-            f"datasets.{name}.columns; it has {', '.join(table.columns)}"
+            f"{path}: no column for text, or for prompt and completion, or for whose they are: name it "
+            f"under datasets.{name}; it has {', '.join(table.columns)}"
         )
     made = [
         _fingerprints(key, group, [records.texts(path, table, columns[r], r) for r in group])
@@ -151,7 +158,10 @@ def _fields(dataset: DatasetSettings) -> str:
     """From which columns the fingerprints are, or would be."""
     roles = {role for group in CONTENTS for role in group}
     named = {role: column for role, column in dataset.columns.items() if role in roles}
-    return canonical.encode({"columns": named, "owner": dataset.owner}).decode()
+    found: dict[str, object] = {"columns": named, "owner": dataset.owner}
+    if dataset.alignment is not None:
+        found["identifier"] = list(dataset.alignment.identifier)
+    return canonical.encode(found).decode()
 
 
 def _fingerprints(

@@ -14,6 +14,7 @@ from flwr.app import RecordDict
 from fedward_client import settings as site_settings
 from fedward_client.boundary.listener import Listener
 from fedward_client.boundary.wire import Answer
+from fedward_client.exchange.connection import dialling
 from fedward_client.gate import loopback, notice
 from fedward_client.gate.proxy import Contact, Counters, Proxy
 from fedward_client.gate.rules import Gate
@@ -25,7 +26,15 @@ from fedward_client.trusted import Trusted
 from fedward_client.worker import Handover
 from fedward_shared.errors import FedwardError, RefusalCode, UsageError
 from fedward_shared.files import write_atomically
-from fedward_shared.messages import MaskAnswer, Noted, Refusal, Update, Welcome, question
+from fedward_shared.messages import (
+    MaskAnswer,
+    Noted,
+    Refusal,
+    SessionDone,
+    Update,
+    Welcome,
+    question,
+)
 
 log = structlog.get_logger()
 
@@ -81,7 +90,11 @@ class Post:
         self.membership = membership
         self._settings = settings
         self._user = user
-        self.core = Trusted(lambda: site_settings.load(path), coordinator=membership.coordinator)
+        self.core = Trusted(
+            lambda: site_settings.load(path),
+            coordinator=membership.coordinator,
+            dial=dialling(membership),
+        )
         self.gate = Gate()
         self.proxy = Proxy(membership, self.gate, counters, self._bundle_refused)
         self._place = settings.runtime / membership.coordinator
@@ -104,7 +117,7 @@ class Post:
 
     def _answered(self, answer: Answer) -> None:
         """What the trusted side has answered may pass the gate as a reply's content."""
-        if isinstance(answer, Welcome | Update | MaskAnswer | Refusal | Noted):
+        if isinstance(answer, Welcome | Update | MaskAnswer | Refusal | Noted | SessionDone):
             self.gate.clear(answer.to_record())
 
     def hand_over(self) -> Handover:

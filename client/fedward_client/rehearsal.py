@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from fedward_client import egress
+from fedward_client import egress, policy
 from fedward_client.site import Site
 from fedward_client.training.trainer import train
 from fedward_shared import adapters, formats, pretrained, tasks, tensors
@@ -81,14 +81,15 @@ def rehearse(
     charter: Charter, initial: tensors.Tensors, site: Site, say: Callable[[str], None]
 ) -> Forecast:
     """Runs one round of each kind on invented records. Raises FedwardError as a real round would."""
-    permission = site.permit(charter)
+    site.permit(charter)
+    base_model, plan = policy.base_model(charter, site.settings), charter.plan(site.name)
     torch.set_num_threads(site.settings.threads)
     count = charter.participant(site.name).records
     own = charter.adapter_at(site.name)
-    model = tasks.build(permission.base_model, charter.task, own)
+    model = tasks.build(base_model, charter.task, own)
     model.load(adapters.at_rank(initial, own.rank), "initial tensors")
     say(f"inventing {count:,} records")
-    records = invented(charter.task, count, pretrained.load_tokenizer(permission.base_model))
+    records = invented(charter.task, count, pretrained.load_tokenizer(base_model))
 
     head_rounds = charter.training.head_rounds if model.has_adapter else charter.training.rounds
     full_rounds = charter.training.rounds - head_rounds
@@ -105,7 +106,7 @@ def rehearse(
         before, sketch = model.exchanged(), sketches.of(charter, number)
         masks = sketch.masks(tensors.schema_of(before)) if sketch else {}
         started = time.perf_counter()
-        train(model, examples, permission.plan, charter.training, _randomness, _silent, masks=masks)
+        train(model, examples, plan, charter.training, _randomness, _silent, masks=masks)
         measured[kind] = time.perf_counter() - started
         after = model.exchanged()
         update = {name: after[name] - before[name] for name in after}

@@ -29,6 +29,16 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class AlignmentSettings(Section):
+    """With what a dataset may take part in vertical studies: `identifier` are the columns that say who a
+    record is of. A peer that shows more records than `most` is refused, since it learns who of them is
+    here; the number of one's own is shown as a multiple of `step` or more."""
+
+    identifier: Annotated[tuple[str, ...], Field(min_length=1, max_length=16)]
+    most: Annotated[int, Field(ge=1, le=10**8)]
+    step: Annotated[int, Field(ge=1, le=10**6)] = 1
+
+
 class DatasetSettings(Section):
     """A data file, which of its columns plays which role, and its lifetime privacy budget.
 
@@ -36,7 +46,8 @@ class DatasetSettings(Section):
     named has the column of its own name. `owner` is the column that says whose record it is;
     `objections` a file of those owners, one a line, whose records are left out. Datasets of the same
     `account` share one budget, and state the same `epsilon` and `delta`. `uses` are those a charter
-    may name; `coordinators` those whose charters may name the dataset, all by default.
+    may name; `coordinators` those whose charters may name the dataset, all by default. In vertical
+    studies it takes part where it has an `alignment`.
     """
 
     path: Path
@@ -48,6 +59,7 @@ class DatasetSettings(Section):
     delta: Annotated[float, Field(gt=0, lt=1)] = 1e-5
     uses: tuple[Name, ...] = ("research",)
     coordinators: tuple[Name, ...] | None = None
+    alignment: AlignmentSettings | None = None
 
     @field_validator("objections")
     @classmethod

@@ -15,8 +15,8 @@ from fedward_client.policy import Permission
 from fedward_client.reconciliation import REGISTERED, WITNESSED, Witness
 from fedward_client.registry import Registration
 from fedward_client.settings import SiteSettings
+from fedward_shared.agreement import Agreement
 from fedward_shared.audit import KEY_CHANGED, AuditLog
-from fedward_shared.charter import Charter
 from fedward_shared.errors import DataError, StateError
 
 AUDIT_FILE = "audit.jsonl"
@@ -117,17 +117,21 @@ class Site:
             lambda made: self.log(REGISTERED, registration=made.as_json()),
         )
 
-    def permit(self, charter: Charter) -> Permission:
+    def permit(self, charter: Agreement) -> Permission:
         """What this site allows for `charter` now. Raises as `policy.permit` does."""
         return policy.permit(charter, self.settings, self.key.public, self.clock())
 
-    def admit(self, charter: Charter) -> str:
+    def admit(self, charter: Agreement) -> str:
         """Whether a round of `charter`, which is permitted, may begin now, before it is booked.
 
         Gives the digest that the file of its dataset has to have when it is read. Raises NotNow, or
         DataError unless the dataset is registered as it is.
         """
         limits.check_now(self.settings, self.ledger, self.clock())
+        return self.registered(charter)
+
+    def registered(self, charter: Agreement) -> str:
+        """The digest of the charter's dataset. Raises DataError unless it is registered as it is."""
         dataset = self.settings.datasets[charter.dataset]
         return population.check_registered(self.ledger, charter.dataset, dataset)
 

@@ -1,10 +1,13 @@
 """The trusted side of a site: policy → ledger → keys → egress, for a worker that has none of them.
 
-It holds no state between two calls: each opens the site anew, so that what people decide and change
-meanwhile counts at once, and an older copy of ledger or log that is put there is noticed at once.
+It holds no state between two calls, but for seats in sessions of vertical studies (`attendance`): each
+opens the site anew, so that what people decide and change meanwhile counts at once, and an older copy of
+ledger or log that is put there is noticed at once.
 """
 
 import re
+import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -13,20 +16,27 @@ import structlog
 from pydantic import ValidationError
 
 from fedward_client import egress, keys, limits, objections, policy
+from fedward_client.attendance.outcomes import Kept
+from fedward_client.attendance.seat import AttendedSession, take
 from fedward_client.core import Grant, Offer
+from fedward_client.exchange import journal as journals
+from fedward_client.exchange.connection import Dial
 from fedward_client.ledger import Booking, now
 from fedward_client.masking import Masks
 from fedward_client.reconciliation import RESERVED
 from fedward_client.settings import SiteSettings
 from fedward_client.site import Site
 from fedward_shared import canonical, tensors
+from fedward_shared.agreement import Agreement
 from fedward_shared.assurances import (
     Delivery,
     Objection,
     Presence,
     Receipt,
     RoundRequest,
+    SessionRequest,
     epsilon_text,
+    parties_done,
 )
 from fedward_shared.charter import Charter
 from fedward_shared.errors import CharterError, FedwardError, RefusalCode, StateError
@@ -40,12 +50,14 @@ from fedward_shared.messages import (
     Noted,
     ReceiptNote,
     Refusal,
+    SessionDone,
     Sharing,
     Update,
     Welcome,
 )
 from fedward_shared.privacy.randomness import Randomness
 from fedward_shared.tensors import Tensors
+from fedward_shared.vertical.charter import VerticalCharter
 
 log = structlog.get_logger()
 
@@ -63,11 +75,14 @@ class Trusted:
         clock: Callable[[], datetime] = now,
         coordinator: str | None = None,
         randomness: Callable[[str], Draws] = lambda _: Randomness.from_os(),
+        dial: Dial | None = None,
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._coordinator = coordinator
         self._randomness = randomness
+        self._dial = dial
+        self._seats: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     @contextmanager
     def _site(self) -> Iterator[Site]:
@@ -77,7 +92,14 @@ class Trusted:
         finally:
             site.close()
 
-    def _own(self, found: tuple[Charter, Tensors]) -> tuple[Charter, Tensors]:
+    def _rounds(self, found: tuple[Agreement, Tensors]) -> tuple[Charter, Tensors]:
+        """Raises CharterError for a study that has no rounds, or is another coordinator's."""
+        charter, initial = self._own(found)
+        if not isinstance(charter, Charter):
+            raise CharterError(f"charter {charter.study}: it has sessions, and no rounds")
+        return charter, initial
+
+    def _own(self, found: tuple[Agreement, Tensors]) -> tuple[Agreement, Tensors]:
         """Raises CharterError for a study of another coordinator than this worker's."""
         charter, _ = found
         if self._coordinator not in (None, charter.coordinator.name):
@@ -102,7 +124,7 @@ class Trusted:
     def offer(self, charter: str, receipt: bytes) -> Offer:
         """As `Core` says."""
         with self._site() as site:
-            approved, initial = self._own(site.charters.load(charter))
+            approved, initial = self._rounds(site.charters.load(charter))
             if receipt:
                 _keep_receipt(site, approved, receipt)
             permission = site.permit(approved)
@@ -110,7 +132,7 @@ class Trusted:
                 site=site.name,
                 charter=approved,
                 initial=tensors.encode(initial),
-                base_model=permission.base_model,
+                base_model=policy.base_model(approved, site.settings),
                 data=permission.dataset.path,
                 owner=None if approved.privacy.unit == "record" else permission.dataset.owner,
                 left_out=objections.left_out(permission.dataset),
@@ -122,7 +144,7 @@ class Trusted:
     def mask(self, asked: MaskRequest) -> MaskAnswer:
         """As `Core` says."""
         with self._site() as site:
-            approved, initial = self._own(site.charters.load(asked.charter))
+            approved, initial = self._rounds(site.charters.load(asked.charter))
             request = _read(approved, asked.request)
             masks = _masks(site, approved, initial, request.round)
             if masks is None:
@@ -139,7 +161,7 @@ class Trusted:
     ) -> Grant | Update:
         """As `Core` says."""
         with self._site() as site:
-            approved, initial = self._own(site.charters.load(charter))
+            approved, initial = self._rounds(site.charters.load(charter))
             asked = _asked(approved, request, adapter)
             permission = site.permit(approved)
             masks = _masks(site, approved, initial, asked.round)
@@ -156,7 +178,7 @@ class Trusted:
                 permission.study,
                 asked.round,
                 asked.adapter,
-                permission.plan.event,
+                approved.plan(site.name).event,
                 lambda made: site.log(RESERVED, study=approved.study, booking=made.as_json()),
             )
             norms = site.clipping.read(approved)
@@ -169,7 +191,7 @@ class Trusted:
         """As `Core` says."""
         with self._site() as site:
             booked = site.ledger.unanswered(booking)
-            charter, initial = self._own(site.charters.load(booked.charter))
+            charter, initial = self._rounds(site.charters.load(booked.charter))
             schema = charter.sent(tensors.schema_of(initial), site.name, booked.round)
             bound = charter.aggregation.maximum_update_norm
             noised = not charter.distributed_noise
@@ -193,6 +215,46 @@ class Trusted:
             )
             return _let_out(site, booked, cleared)
 
+    def attend(
+        self, charter: str, request: bytes, done: bytes = b""
+    ) -> AttendedSession | SessionDone:
+        """As `Core` says."""
+        with self._site() as site:
+            approved, _ = self._own(site.charters.load(charter))
+            if not isinstance(approved, VerticalCharter):
+                raise CharterError(f"charter {approved.study}: it has rounds, and no sessions")
+            coordinator = approved.coordinator
+            session = SessionRequest.read(
+                request, charter, coordinator.public_key, coordinator.name, "session request"
+            ).session
+            gone = parties_done(done, approved, session)
+        if self._dial is None:
+            raise StateError("this site has no connection to the exchange of a coordinator")
+        seat = self._seats[session]
+        seat.acquire()
+        try:
+            found = self._attend(approved, session, gone)
+        except BaseException:
+            seat.release()
+            raise
+        if isinstance(found, SessionDone):
+            seat.release()
+            return found
+        found.connect(self._dial, seat.release)
+        return found
+
+    def _attend(
+        self, charter: VerticalCharter, session: str, gone: frozenset[str]
+    ) -> AttendedSession | SessionDone:
+        with self._site() as site:
+            done = Kept(site.settings.state, charter.digest, session).completion
+            if done is not None:
+                journals.remove(journals.place(site.settings.state / journals.FOLDER, session))
+                site.log("sent again", charter=charter.digest, session=session)
+                return SessionDone(site.name, done)
+            site.permit(charter)
+            return take(site, self._site, charter, session, gone)
+
     def note(self, note: ReceiptNote) -> Noted:
         """As `Core` says. Raises StateError if the receipt's head is not in this site's log."""
         with self._site() as site:
@@ -213,7 +275,7 @@ class Trusted:
         return Refusal(settings.name, code, objection.signed(key))
 
 
-def _keep_receipt(site: Site, charter: Charter, data: bytes) -> None:
+def _keep_receipt(site: Site, charter: Agreement, data: bytes) -> None:
     """Keeps a receipt. Raises StatementError, or StateError for a head that was never shown."""
     policy.check_revoked(charter, site.settings)
     coordinator = charter.coordinator

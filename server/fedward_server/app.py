@@ -1,5 +1,7 @@
 """The ServerApp: gather the sites, run the rounds, keep a checkpoint of each.
 
+A vertical study has a session in the place of rounds (`vertical/conducting.py`).
+
 `app` is what a deployed SuperLink starts; a simulation makes its own with `create_app`.
 """
 
@@ -17,13 +19,18 @@ from fedward_server import optimizers
 from fedward_server.asking import Sender
 from fedward_server.attempts import Attempts
 from fedward_server.conduct import Conduct
+from fedward_server.exchange.sessions import Sessions
 from fedward_server.gathering import Gathering
+from fedward_server.kinds import open_study
 from fedward_server.masked import MaskedRound
 from fedward_server.observer import Observer
 from fedward_server.plain import PlainRounds
+from fedward_server.registry import registered
 from fedward_server.requests import Requests
 from fedward_server.rounds import Round
-from fedward_server.studies import NOBODY, Study, StudyLock, registered
+from fedward_server.studies import NOBODY, Study, StudyLock, end
+from fedward_server.vertical.conducting import Conducting
+from fedward_server.vertical.studies import VerticalStudy
 from fedward_shared import base_models, tasks, tensors
 from fedward_shared import sketch as sketches
 from fedward_shared.errors import CohortError, FedwardError, StateError
@@ -40,31 +47,41 @@ STUDY_KEY = "study"
 log = structlog.get_logger()
 
 
-def create_app(open_study: Callable[[Context], Study], observer: Observer) -> ServerApp:
-    """The ServerApp of the study that `open_study` opens for a run."""
+def create_app(
+    study_of: Callable[[Context], Study | VerticalStudy], observer: Observer
+) -> ServerApp:
+    """The ServerApp of the study that `study_of` opens for a run."""
     server = ServerApp()
 
     @server.main()
     def main(grid: Grid, context: Context) -> None:
-        study = open_study(context)
+        study = study_of(context)
         with StudyLock(study.folder, study.settings.lock_seconds):
             try:
-                Coordination(study, grid, observer).run()
+                _coordination(study, grid, observer).run()
             except FedwardError as error:
                 # A disk that is full must not hide what went wrong first.
                 with suppress(StateError):
-                    study.end(str(error), error.exit_code)
+                    end(study.folder, str(error), error.exit_code)
                 raise
             except KeyboardInterrupt:
-                study.end("interrupted; it can be resumed", 130)
+                end(study.folder, "interrupted; it can be resumed", 130)
                 raise
-            study.end("complete", 0)
+            end(study.folder, "complete", 0)
 
     return server
 
 
+def _coordination(
+    study: Study | VerticalStudy, grid: Grid, observer: Observer
+) -> "Coordination | Conducting":
+    if isinstance(study, VerticalStudy):
+        return Conducting(study, grid, observer, Sessions.here())
+    return Coordination(study, grid, observer)
+
+
 class Coordination:
-    """One study over one grid."""
+    """One study that goes in rounds, over one grid."""
 
     def __init__(self, study: Study, grid: Grid, observer: Observer) -> None:
         self.study = study
@@ -73,7 +90,9 @@ class Coordination:
         self.requests = Requests(study)
         deadline = self.charter.aggregation.round_deadline_seconds
         self.sender = Sender(grid, deadline, study.settings.poll_seconds)
-        self.gathering = Gathering(self.sender, self.charter, study.settings.gather_seconds)
+        minimum = self.charter.aggregation.minimum_cohort
+        patience = study.settings.gather_seconds
+        self.gathering = Gathering(self.sender, self.charter, patience, minimum)
         conduct = Conduct(study, self.sender, self.gathering, self.requests, observer)
         self.rounds = PlainRounds(conduct)
         self.attempts = Attempts(conduct)
@@ -224,8 +243,8 @@ class Coordination:
         )
 
 
-def _open_deployed(context: Context) -> Study:
-    return Study(registered(str(context.run_config[STUDY_KEY])))
+def _open_deployed(context: Context) -> Study | VerticalStudy:
+    return open_study(registered(str(context.run_config[STUDY_KEY])))
 
 
 app = create_app(_open_deployed, Observer())

@@ -3,7 +3,6 @@
 What the answers are worth is for the state machine behind (`rounds.Round`) to say.
 """
 
-import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass
@@ -113,6 +112,7 @@ class Asking:
                     self._away.add(site)
                 elif site is not None:
                     take(site, answer_of(reply))
+                    self._postpone(site, stage)
             if stage.sufficient and stage.outstanding <= self._away | stage.postponed:
                 for site in stage.outstanding:
                     stage.fail(site, LATER if site in stage.postponed else NOT_CONNECTED)
@@ -138,18 +138,19 @@ class Asking:
         self._away -= back
         return back & stage.outstanding
 
+    def _postpone(self, site: str, stage: Stage) -> None:
+        """A site whose answer leaves it outstanding has said `later`."""
+        if site in stage.postponed & stage.outstanding:
+            self._again_at[site] = time.monotonic() + LATER_SECONDS
+
     def _due(self, stage: Stage) -> set[str]:
-        """Sites that said `later` a while ago."""
+        """Sites that said `later` a while ago, and have not been asked since: they may be at it."""
         now, connected = time.monotonic(), set(self._sender.grid.get_node_ids())
-        waiting = stage.postponed & stage.outstanding
-        due = {
-            site
-            for site in waiting
-            if self._again_at.get(site, math.inf) <= now and self._nodes[site] in connected
-        }
-        for site in due | (waiting - self._again_at.keys()):
-            self._again_at[site] = now + LATER_SECONDS
-        return due
+        late = self._again_at.items()
+        due = {site for site, at in late if at <= now and self._nodes[site] in connected}
+        for site in due:
+            del self._again_at[site]
+        return due & stage.outstanding
 
 
 def answer_of(reply: Message) -> Answer | None:

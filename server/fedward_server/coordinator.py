@@ -25,7 +25,8 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fedward_server.authority import Authority
-from fedward_server.studies import STUDIES_VARIABLE
+from fedward_server.exchange.sessions import SESSIONS_VARIABLE
+from fedward_server.registry import STUDIES_VARIABLE
 from fedward_shared.enrolment import Address
 from fedward_shared.errors import IdentityError, UsageError
 from fedward_shared.files import write_atomically
@@ -91,12 +92,17 @@ class Home:
 
     @property
     def studies(self) -> Path:
-        """The folder that `FEDWARD_STUDIES` names to the coordinator's processes: links to studies."""
+        """Links to the studies that were launched."""
         return self.folder / "launched"
 
-    def know_studies(self) -> None:
-        """From now on this process looks for studies where the ServerApps of this home do."""
-        os.environ[STUDIES_VARIABLE] = str(self.studies)
+    @property
+    def places(self) -> dict[str, str]:
+        """The variables that tell the coordinator's processes where studies and sessions are."""
+        return {STUDIES_VARIABLE: str(self.studies), SESSIONS_VARIABLE: str(self.sessions)}
+
+    def enter(self) -> None:
+        """From now on this process looks for both where the ServerApps of this home do."""
+        os.environ.update(self.places)
 
     @property
     def secret(self) -> Path:

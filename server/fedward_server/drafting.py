@@ -8,10 +8,11 @@ import json
 from pathlib import Path
 
 from fedward_server import bounds
-from fedward_server.studies import STUDY_FILE, StartSettings, read_settings
+from fedward_server.studies import STUDY_FILE, RoundsSettings, StartSettings, read_settings
 from fedward_shared import adapters, base_models, pretrained, records, tasks, tensors
 from fedward_shared import charter as charters
-from fedward_shared.charter import DRAFT_FILE, Charter
+from fedward_shared.agreement import DRAFT_FILE
+from fedward_shared.charter import Charter
 from fedward_shared.charter_terms import AdapterTerms, Participant, TaskTerms
 from fedward_shared.errors import UsageError
 from fedward_shared.files import write_atomically
@@ -166,7 +167,7 @@ def draft(
 
 def sign(folder: Path) -> Charter:
     """Signs the draft in `folder`. Raises FedwardError; then nothing is written."""
-    settings = read_settings(folder)
+    settings = read_settings(folder, RoundsSettings)
     path = folder / DRAFT_FILE
     terms = charters.read_draft(
         path,

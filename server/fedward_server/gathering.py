@@ -9,8 +9,8 @@ import structlog
 from flwr.app import Message
 
 from fedward_server.asking import Sender, answer_of
+from fedward_shared.agreement import Agreement
 from fedward_shared.assurances import Objection, Presence, check_approved
-from fedward_shared.charter import Charter
 from fedward_shared.errors import CharterError, StatementError
 from fedward_shared.messages import HELLO, Answer, Hello, Refusal, Welcome
 
@@ -18,12 +18,15 @@ log = structlog.get_logger()
 
 
 class Gathering:
-    """The participants of one charter, waited for `patience` seconds where they are needed."""
+    """The participants of one charter, waited for `patience` seconds where they are needed: at least
+    `minimum` of them are.
+    """
 
-    def __init__(self, sender: Sender, charter: Charter, patience: float) -> None:
+    def __init__(self, sender: Sender, charter: Agreement, patience: float, minimum: int) -> None:
         self._sender = sender
         self._charter = charter
         self._patience = patience
+        self._minimum = minimum
         self.nodes: dict[str, int] = {}
         """Participant → the node it answers from."""
         self.refused: dict[str, str] = {}
@@ -67,12 +70,11 @@ class Gathering:
     def connected(self) -> dict[str, int]:
         """The sites that are there, once they are enough or have been waited for."""
         until = time.monotonic() + self._patience
-        minimum = self._charter.aggregation.minimum_cohort
         while True:
             there = set(self._sender.grid.get_node_ids())
             found = {site: node for site, node in self.nodes.items() if node in there}
-            hopeless = len(self.nodes) < minimum or time.monotonic() >= until
-            if len(found) >= minimum or hopeless:
+            hopeless = len(self.nodes) < self._minimum or time.monotonic() >= until
+            if len(found) >= self._minimum or hopeless:
                 return found
             self._sender.pause()
 

@@ -1,14 +1,18 @@
-"""A study on a running SuperLink: submit it, watch its checkpoints, tell how it ended."""
+"""A study on a running SuperLink: submit it, watch what it keeps, tell how it ended."""
 
 import json
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
 
 from fedward_server.app import STUDY_KEY
-from fedward_server.studies import OUTCOME_FILE, Study, in_words, register
+from fedward_server.kinds import AnyStudy, open_study
+from fedward_server.registry import register
+from fedward_server.studies import OUTCOME_FILE, StudyLock, end
 from fedward_server.superlink import SuperLink, UnknownRunError, UnreachableError
+from fedward_server.vertical.studies import VerticalStudy
 from fedward_shared.errors import FedwardError, Interrupted, TransportError, UsageError
 from fedward_shared.files import write_atomically
 
@@ -18,23 +22,36 @@ STOPPED = "stopped; `fedward study resume` goes on"
 
 
 def run(
-    folder: Path, bundle: Path, address: str, ca: Path, resume: bool, say: Callable[[str], None]
+    folder: Path,
+    bundle: Path,
+    address: str,
+    ca: Path,
+    resume: bool,
+    say: Callable[[str], None],
+    new_session: bool = False,
 ) -> None:
     """Runs the study in `folder` to its end on the SuperLink at `address`.
 
-    With `resume`, a run that may still be under way is stopped first and the study goes on after its
-    last checkpoint. Raises FedwardError for a study that did not end well, with its own exit code.
+    With `resume`, a run that may still be under way is stopped first and the study goes on where it
+    was; with `new_session` too, a vertical study goes on with another session. Raises FedwardError for
+    a study that did not end well, with its own exit code.
     """
-    study = Study(folder)
+    study = open_study(folder)
     study.read()
-    if study.history and not resume:
+    if new_session and not isinstance(study, VerticalStudy):
+        raise UsageError(f"{folder}: this study goes in rounds and has no session")
+    if study.begun and not resume:
         raise UsageError(f"{folder}: the study has begun; `fedward study resume` goes on with it")
     superlink = SuperLink(address, ca)
     marker = folder / RUN_FILE
     if resume and marker.is_file():
         _stop(superlink, json.loads(marker.read_text("utf-8"))["run_id"])
+    if new_session and isinstance(study, VerticalStudy):
+        with StudyLock(folder, study.settings.lock_seconds):
+            study.start_over()
     (folder / OUTCOME_FILE).unlink(missing_ok=True)
-    run_id = superlink.submit(bundle, {STUDY_KEY: register(study)})
+    register(folder, study.charter.digest)
+    run_id = superlink.submit(bundle, {STUDY_KEY: study.charter.digest})
     write_atomically(marker, json.dumps({"run_id": run_id}).encode())
     say(f"{study.charter.study}: run {run_id}")
     _watch(superlink, run_id, study, say)
@@ -42,18 +59,19 @@ def run(
 
 
 def stop(folder: Path, address: str, ca: Path) -> bool:
-    """Stops the run of the study in `folder`; False if none is under way. Its checkpoints stay.
+    """Stops the run of the study in `folder`; False if none is under way. What it has kept stays.
 
-    Raises TransportError for a SuperLink that cannot be reached, and what `Study` raises.
+    Raises TransportError for a SuperLink that cannot be reached, what `open_study` raises, and, once it
+    is stopped, StateError for a session that cannot be closed because its file is damaged.
     """
-    Study(folder)
+    study = open_study(folder)
     marker = folder / RUN_FILE
     if not marker.is_file():
         return False
     stopped = _stop(SuperLink(address, ca), json.loads(marker.read_text("utf-8"))["run_id"])
     if stopped:
-        content = {"outcome": STOPPED, "exit_code": Interrupted.exit_code}
-        write_atomically(folder / OUTCOME_FILE, json.dumps(content, indent=2).encode())
+        end(folder, STOPPED, Interrupted.exit_code)
+        study.let_go()
     return stopped
 
 
@@ -64,20 +82,26 @@ def _stop(superlink: SuperLink, run_id: int) -> bool:
         return False
 
 
-def _watch(superlink: SuperLink, run_id: int, study: Study, say: Callable[[str], None]) -> None:
-    told = study.rounds_done
+def _watch(superlink: SuperLink, run_id: int, study: AnyStudy, say: Callable[[str], None]) -> None:
+    told = study.account
     finished = False
     while not finished:
         # Unreachable, it is asked again: one that comes back takes the run up where it was.
         with suppress(UnreachableError):
             finished = superlink.status(run_id).finished
         study.read()
-        for record in study.records[told:]:
-            for line in in_words(record):
-                say(line)
-        told = study.rounds_done
+        now = study.account
+        for line in now[_common(told, now) :]:
+            say(line)
+        told = now
         if not finished:
             time.sleep(POLL_SECONDS)
+
+
+def _common(before: list[str], now: list[str]) -> int:
+    """How many lines both begin with."""
+    pairs = zip(before, now, strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _conclude(folder: Path, superlink: SuperLink, run_id: int, say: Callable[[str], None]) -> None:

@@ -25,7 +25,6 @@ from fedward_server.authority import CA_FILE, CRL_FILE
 from fedward_server.coordinator import LOOPBACK, Home
 from fedward_server.processes import POLL_SECONDS, Supervised
 from fedward_server.registrar import Registrar
-from fedward_server.studies import STUDIES_VARIABLE
 from fedward_server.superlink import SuperLink, SuperLinkError
 from fedward_shared.cli import ENVIRONMENT
 from fedward_shared.errors import StateError
@@ -187,8 +186,8 @@ def commands(home: Home) -> dict[str, list[str]]:
 
 
 def environment(home: Home) -> dict[str, str]:
-    """Where Flower and the ServerApps find the studies; nothing of Flower's goes outside the home."""
-    own = {STUDIES_VARIABLE: str(home.studies), "FLWR_HOME": str(home.folder / "flower")}
+    """Where ServerApps find studies and sessions; nothing of Flower's goes outside the home."""
+    own = home.places | {"FLWR_HOME": str(home.folder / "flower")}
     # SuperExec starts ServerApps by their name alone; nobody need have activated an environment.
     executables = str(Path(sys.executable).parent)
     own["PATH"] = os.pathsep.join([executables, os.environ.get("PATH", os.defpath)])

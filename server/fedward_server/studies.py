@@ -8,19 +8,17 @@
 
 A round counts once its `.json` is there: it is written last, atomically, and names the digest of the
 tensors. Round 0 is the start.
-A coordinator's studies are registered under the digests of their charters.
 """
 
 import fcntl
 import json
 import os
-import re
 import time
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -31,58 +29,15 @@ from fedward_shared.errors import AdapterError, StateError, UsageError
 from fedward_shared.files import write_atomically
 from fedward_shared.report import RoundRecord
 from fedward_shared.tensors import Tensors
-from fedward_shared.terms import DIGEST_PATTERN, describe
+from fedward_shared.terms import describe
 
 STUDY_FILE = "study.toml"
 OUTCOME_FILE = "outcome.json"
-STUDIES_VARIABLE = "FEDWARD_STUDIES"
-DEFAULT_STUDIES = Path("~/.fedward/studies")
 LOCK_FILE = "lock"
 LOCK_POLL_SECONDS = 0.2
 ADAPTER = "adapter."
-DIGEST = re.compile(DIGEST_PATTERN)
 OPTIMIZER = "optimizer."
 NOBODY: Mapping[str, int] = MappingProxyType({})
-
-
-def register(study: "Study") -> str:
-    """Makes `study` known to the ServerApps of this coordinator; returns the name that they get.
-
-    A run's configuration reaches the sites too, so what it names is the charter's digest, which they
-    know, and not a path of this machine. The links lie in `$FEDWARD_STUDIES` (`~/.fedward/studies`).
-    """
-    place = _link(study.charter.digest)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    fresh = place.with_name(f"{place.name}.{os.getpid()}")
-    fresh.symlink_to(study.folder.resolve())
-    fresh.replace(place)
-    return study.charter.digest
-
-
-def registered(name: str) -> Path:
-    """The folder of the study that `register` called so. Raises UsageError."""
-    place = _link(name)
-    if not place.is_dir():
-        raise UsageError(
-            f"{place}: no such study; start it with `fedward study launch`, with the same "
-            f"{STUDIES_VARIABLE} as the SuperExec of the coordinator"
-        )
-    return place.resolve()
-
-
-def all_registered() -> list[Path]:
-    """The folders of all studies that `register` has made known and that are still there."""
-    return [link.resolve() for link in sorted(_home().glob("*")) if link.is_dir()]
-
-
-def _home() -> Path:
-    return Path(os.environ.get(STUDIES_VARIABLE) or DEFAULT_STUDIES).expanduser()
-
-
-def _link(digest: str) -> Path:
-    if not DIGEST.fullmatch(digest):
-        raise UsageError(f"{digest!r} names no study: a charter's digest is expected")
-    return _home() / digest.partition(":")[2]
 
 
 class StartSettings(BaseModel):
@@ -97,46 +52,60 @@ class StartSettings(BaseModel):
 
 
 class StudySettings(BaseModel):
-    """`study.toml`: what concerns the coordinator alone, with paths relative to its folder.
+    """`study.toml`: what concerns the coordinator alone, with paths relative to its folder."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    key: Path = Path("coordinator.key")
+    poll_seconds: Annotated[float, Field(gt=0)] = 1.0
+    gather_seconds: Annotated[float, Field(ge=0)] = 60.0
+    lock_seconds: Annotated[float, Field(ge=0)] = 30.0
+
+    def within(self, folder: Path) -> Self:
+        """The same, with paths that are whole."""
+        return self.model_copy(update={"key": folder / self.key})
+
+
+class RoundsSettings(StudySettings):
+    """Those of a study that goes in rounds.
 
     `largest_loss`: what a masked round may make of the loss on the evaluation set, as a multiple of what
     it was after the round before; a sum that makes more of it is not taken.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     base_model: Path
-    key: Path = Path("coordinator.key")
     evaluation: Path | None = None
     evaluate: Literal["every-round", "last-round"] = "every-round"
     threads: Annotated[int, Field(ge=1, le=1024)] = 1
-    poll_seconds: Annotated[float, Field(gt=0)] = 1.0
-    gather_seconds: Annotated[float, Field(ge=0)] = 60.0
-    lock_seconds: Annotated[float, Field(ge=0)] = 30.0
     largest_loss: Annotated[float, Field(gt=1)] = 3.0
     start: StartSettings = StartSettings()
 
+    def within(self, folder: Path) -> Self:
+        """The same, with paths that are whole."""
+        public = self.start.public and folder / self.start.public
+        paths = {
+            "base_model": folder / self.base_model,
+            "evaluation": self.evaluation and folder / self.evaluation,
+            "start": self.start.model_copy(update={"public": public}),
+        }
+        return super().within(folder).model_copy(update=paths)
 
-def read_settings(folder: Path) -> StudySettings:
+
+AnySettings = TypeVar("AnySettings", bound=StudySettings)
+
+
+def read_settings(folder: Path, model: type[AnySettings]) -> AnySettings:
     """`study.toml` in `folder`, its paths made whole. Raises UsageError."""
     path = folder / STUDY_FILE
     try:
-        settings = StudySettings.model_validate(tomllib.loads(path.read_text("utf-8")))
+        settings = model.model_validate(tomllib.loads(path.read_text("utf-8")))
     except FileNotFoundError as error:
         raise UsageError(f"{path}: no such file") from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{path}: not a TOML file: {error}") from error
     except ValidationError as error:
         raise UsageError(f"{path}: {describe(error)}") from error
-    public = settings.start.public and folder / settings.start.public
-    return settings.model_copy(
-        update={
-            "base_model": folder / settings.base_model,
-            "key": folder / settings.key,
-            "evaluation": settings.evaluation and folder / settings.evaluation,
-            "start": settings.start.model_copy(update={"public": public}),
-        }
-    )
+    return settings.within(folder)
 
 
 class Checkpoint(BaseModel):
@@ -170,10 +139,28 @@ class Study:
         self.folder = folder
         self.charter: Charter
         self.charter, self.initial = charters.load(folder)
-        self.settings = read_settings(folder)
+        self.settings = read_settings(folder, RoundsSettings)
         self.history: list[Checkpoint] = []
         self.adapter: Tensors = {}
         self.optimizer_state: Tensors = {}
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is a checkpoint; `read` has to be called before."""
+        return bool(self.history)
+
+    @property
+    def progress(self) -> str:
+        """How far it is, in words."""
+        return f"{self.rounds_done} of {self.charter.training.rounds} rounds"
+
+    @property
+    def account(self) -> list[str]:
+        """What became of every finished round, in lines for people."""
+        return [line for record in self.records for line in in_words(record)]
+
+    def let_go(self) -> None:
+        """Nothing holds the sites: each finishes what it was asked for."""
 
     @property
     def rounds_done(self) -> int:
@@ -300,17 +287,18 @@ class Study:
         keep(self._path(number, ".json"), kept.model_dump_json(indent=2).encode())
         self.history.append(kept)
 
-    def end(self, outcome: str, exit_code: int) -> None:
-        """Says how the study ended, for `fedward study` to tell. Raises StateError."""
-        content = {"outcome": outcome, "exit_code": exit_code, "rounds": self.rounds_done}
-        keep(self.folder / OUTCOME_FILE, json.dumps(content, indent=2).encode())
-
     @property
     def _folder(self) -> Path:
         return self.folder / "rounds"
 
     def _path(self, number: int, suffix: str) -> Path:
         return self._folder / f"{number:04d}{suffix}"
+
+
+def end(folder: Path, outcome: str, exit_code: int) -> None:
+    """Says how the study in `folder` ended, for `fedward study` to tell. Raises StateError."""
+    content = {"outcome": outcome, "exit_code": exit_code}
+    keep(folder / OUTCOME_FILE, json.dumps(content, indent=2).encode())
 
 
 def in_words(record: RoundRecord) -> Iterator[str]:

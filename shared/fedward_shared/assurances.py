@@ -8,6 +8,9 @@
     coordinator → site    Receipt        the update was received, with that head
     person → site         Assent         one of the people whose assent the institution wants
 
+    coordinator → site    SessionRequest of a vertical study: a session is open, with this id
+    site → coordinator    Completion     its part of that session is done; what its ledger says
+
 A site's decisions about one charter are numbered; the last one counts.
 """
 
@@ -17,7 +20,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, ValidationError
 
 from fedward_shared import statements
-from fedward_shared.charter import Charter
+from fedward_shared.agreement import Agreement
 from fedward_shared.errors import RefusalCode, StatementError
 from fedward_shared.identity import PublicKey, SigningKey
 from fedward_shared.terms import Digest, Hexadecimal, Name, Terms, describe
@@ -66,7 +69,7 @@ class OfSite(Assurance):
     site: Name
 
     @classmethod
-    def read_of(cls, data: bytes, charter: Charter, site: str, origin: str) -> Self:
+    def read_of(cls, data: bytes, charter: Agreement, site: str, origin: str) -> Self:
         """What the participant called `site` has signed. Raises StatementError or CharterError."""
         key = charter.participant(site).public_key
         return cls.read(data, charter.digest, key, site, origin).by(site, origin)
@@ -118,18 +121,21 @@ class RoundRequest(Assurance):
     attempt: AttemptNumber = 1
 
 
-class Delivery(OfSite):
-    """A site's update of a round, made for a request, and what its ledger says after it.
+class SessionRequest(Assurance):
+    """The coordinator has opened a session of a vertical study: all parties are to take part."""
+
+    KIND = "fedward/session-request/1"
+
+    session: Hexadecimal
+
+
+class Accounted(OfSite):
+    """What a site's ledger says after what is assured.
 
     `epsilon` and `delta` are the account's totals as decimal text, "unbounded" after a study without
     DP. `head` is the blinded head of the site's audit log.
     """
 
-    KIND = "fedward/delivery/1"
-
-    round: RoundNumber
-    adapter: Digest
-    update: Digest
     epsilon: EpsilonText
     delta: EpsilonText
     head: Hexadecimal
@@ -144,8 +150,41 @@ class Delivery(OfSite):
         except ValueError:
             value = math.nan
         if not (math.isfinite(value) and value >= 0 and repr(value) == self.epsilon):
-            raise StatementError(f"delivery of {self.site}: epsilon: {self.epsilon!r} is no ε")
+            raise StatementError(f"{self.site}: epsilon: {self.epsilon!r} is no ε")
         return value
+
+
+class Delivery(Accounted):
+    """A site's update of a round, made for a request."""
+
+    KIND = "fedward/delivery/1"
+
+    round: RoundNumber
+    adapter: Digest
+    update: Digest
+
+
+class Completion(Accounted):
+    """A party has done its part of a session; what came of it is its own."""
+
+    KIND = "fedward/completion/1"
+
+    session: Hexadecimal
+
+
+def parties_done(data: bytes, charter: Agreement, session: str) -> frozenset[str]:
+    """Who is done with the session, by their completions in `data`, a line each.
+
+    Raises StatementError or CharterError for anything else.
+    """
+    found: set[str] = set()
+    for line in data.splitlines():
+        said = statements.decode(line, Completion.KIND, "completion").body
+        one = Completion.read_of(line, charter, str(said.get("site")), "completion")
+        if one.session != session:
+            raise StatementError(f"completion of {one.site}: it is of session {one.session}")
+        found.add(one.site)
+    return frozenset(found)
 
 
 class Objection(OfSite):
@@ -167,7 +206,7 @@ class Receipt(OfSite):
     head: Hexadecimal
 
 
-def check_approved(data: bytes, charter: Charter, site: str, origin: str) -> Decision:
+def check_approved(data: bytes, charter: Agreement, site: str, origin: str) -> Decision:
     """The decision of a participant, if it approves. Raises StatementError or CharterError."""
     decision = Decision.read_of(data, charter, site, origin)
     if decision.choice != "approve":

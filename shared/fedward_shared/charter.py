@@ -1,26 +1,20 @@
-"""The charter: the terms of a study, the same bytes for everyone who takes part.
+"""The charter of a study whose sites hold records of the same kind (horizontal partitioning).
 
 A coordinator writes `charter.toml`, a draft. Signed, it becomes `charter.json`: a statement whose body
 is the charter. That file, with `initial.safetensors`, the tensors the study starts from, is what sites
-get: they keep a copy of each charter that they have approved, and run no other. The charter's digest
-is the SHA-256 of its canonical JSON, in which decimals are texts.
+get: they keep a copy of each charter that they have approved, and run no other.
 """
 
-import tomllib
-from datetime import UTC, date, datetime
-from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import model_validator
 
-from fedward_shared import canonical, names, rules, statements, tensors
+from fedward_shared import agreement, canonical, names, rules, tensors
+from fedward_shared.agreement import CHARTER_FILE, Agreement
 from fedward_shared.charter_terms import (
     AdapterTerms,
     AggregationTerms,
     BaseModelTerms,
-    Participant,
-    Party,
     PrivacyTerms,
     SecureAggregationTerms,
     TaskTerms,
@@ -32,32 +26,20 @@ from fedward_shared.identity import SigningKey
 from fedward_shared.names import METHODS
 from fedward_shared.privacy.plan import Event, TrainingPlan
 from fedward_shared.privacy.reach import reach
+from fedward_shared.privacy.unit import Unit
 from fedward_shared.secagg import graph
 from fedward_shared.secagg.ring import ring_for
 from fedward_shared.tensors import Schema
-from fedward_shared.terms import Digest, Name, Terms, describe
+from fedward_shared.terms import Digest
 
-DRAFT_FILE = "charter.toml"
-CHARTER_FILE = "charter.json"
-CHARTER_KIND = "fedward/charter/1"
 INITIAL_FILE = "initial.safetensors"
 
 
-class Charter(Terms):
-    """All terms of one study. It may be run until the end of the day `expires`, UTC.
+class Charter(Agreement):
+    """All terms of one study."""
 
-    `use` is one word for what the result is for ("research"), which sites permit by dataset;
-    `purpose` and `legal_basis` say it in sentences, for the people who approve.
-    """
+    KIND = "fedward/charter/1"
 
-    version: Literal[1] = 1
-    study: Name
-    purpose: Annotated[str, Field(min_length=1, max_length=2000)]
-    use: Name = "research"
-    legal_basis: Annotated[str, Field(min_length=1, max_length=2000)]
-    expires: date
-    coordinator: Party
-    dataset: Name
     base_model: BaseModelTerms
     initial: Digest
     task: TaskTerms
@@ -66,29 +48,23 @@ class Charter(Terms):
     training: TrainingTerms
     aggregation: AggregationTerms
     secure_aggregation: SecureAggregationTerms | None = None
-    participants: tuple[Participant, ...]
 
     @model_validator(mode="after")
     def _consistent(self) -> "Charter":
-        called = [participant.name for participant in self.participants]
-        keys = [self.coordinator.key, *(participant.key for participant in self.participants)]
-        if len(set(called)) != len(called):
-            raise ValueError("participants: one occurs twice")
-        if len(set(keys)) != len(keys):
-            raise ValueError("participants: two parties have the same key")
+        sites = len(self.participants)
         if self.training.head_rounds and self.task.kind == "causal-lm":
             raise ValueError("training.head_rounds: a causal language model has no head")
-        if self.aggregation.minimum_cohort > len(called):
+        if self.aggregation.minimum_cohort > sites:
             raise ValueError(
                 f"aggregation.minimum_cohort is {self.aggregation.minimum_cohort}, "
-                f"participants are {len(called)}"
+                f"participants are {sites}"
             )
         self._check_plan()
         self._check_method()
         terms = self.aggregation
         masked = self.secure_aggregation is not None
         rules.check(terms.rule, terms.hostile, terms.minimum_cohort, terms.weights, masked)
-        sizes = (terms.minimum_cohort, terms.enough, terms.buffer, terms.cohort, len(called))
+        sizes = (terms.minimum_cohort, terms.enough, terms.buffer, terms.cohort, sites)
         rules.check_flow(terms.rule, terms.weights, sizes, terms.late, masked)
         return self
 
@@ -177,28 +153,6 @@ class Charter(Terms):
             return "with momentum a proximal term may overshoot"
         return ""
 
-    @property
-    def body(self) -> dict[str, Any]:
-        """The charter as the body of a statement."""
-        return self.model_dump(mode="json")
-
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 of the canonical JSON: the charter's identity."""
-        return canonical.digest(canonical.encode(self.body))
-
-    def check_date(self, now: datetime) -> None:
-        """Raises CharterError if the charter has expired by `now`."""
-        if now.astimezone(UTC).date() > self.expires:
-            raise CharterError(f"charter {self.study}: it expired on {self.expires}")
-
-    def participant(self, site: str) -> Participant:
-        """The participant called `site`. Raises CharterError."""
-        for participant in self.participants:
-            if participant.name == site:
-                return participant
-        raise CharterError(f"charter {self.study}: {site} is not among the participants")
-
     def adapter_at(self, site: str) -> AdapterTerms:
         """The adapter of `site`: of its own rank, and scaled as everybody's."""
         rank = self.participant(site).rank or self.adapter.rank
@@ -286,9 +240,28 @@ class Charter(Terms):
         return head, adapter
 
     @property
+    def epsilon(self) -> float | None:
+        """What a site spends at most; None without DP."""
+        return None if self.privacy.mechanism == "none" else self.privacy.epsilon
+
+    @property
+    def delta(self) -> float:
+        """At which δ."""
+        return self.privacy.delta
+
+    @property
+    def unit(self) -> Unit:
+        """Of whom one at a time is protected."""
+        return self.privacy.unit
+
+    def events(self, site: str) -> list[Event]:
+        """What `site` books, in order, if nothing is lost on the way."""
+        return [self.plan(site).event] * self.training.rounds
+
+    @property
     def schedule(self) -> list[Event]:
-        """What the whole study does at each site."""
-        return [self.plan(self.participants[0].name).event] * self.training.rounds
+        """What the whole study does at each site: the same, whichever it is."""
+        return self.events(self.participants[0].name)
 
     def check_privacy(self) -> None:
         """Raises CharterError if the schedule costs more than the ε the charter states."""
@@ -312,11 +285,7 @@ def read_draft(path: Path, **computed: object) -> Charter:
     Raises CharterError, naming file and field, for a file that is missing, malformed or cannot be
     read, or terms that cost more than they state.
     """
-    try:
-        content = tomllib.loads(_read(path).decode("utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise CharterError(f"{path}: not a TOML file: {error}") from error
-    return _checked({**content, **computed}, path)
+    return _checked(parse({**agreement.read_toml(path), **computed}, str(path)), path)
 
 
 def load(folder: Path) -> tuple[Charter, tensors.Tensors]:
@@ -327,15 +296,9 @@ def load(folder: Path) -> tuple[Charter, tensors.Tensors]:
     state, or initial tensors that are not the ones named.
     """
     path = folder / CHARTER_FILE
-    statement = statements.decode(_read(path), CHARTER_KIND, str(path))
-    charter = _checked(statement.body, path)
-    if charter.body != statement.body:
-        raise CharterError(f"{path}: a field is not in canonical form")
-    statement.signed_by(
-        charter.coordinator.public_key, f"the coordinator {charter.coordinator.name}"
-    )
+    charter = _checked(agreement.read(path, Charter), path)
     initial_path = folder / INITIAL_FILE
-    data = _read(initial_path)
+    data = agreement.read_bytes(initial_path)
     if canonical.digest(data) != charter.initial:
         raise CharterError(
             f"{initial_path}: its digest is {canonical.digest(data)}, the charter names "
@@ -344,8 +307,7 @@ def load(folder: Path) -> tuple[Charter, tensors.Tensors]:
     return charter, tensors.decode(data, str(initial_path))
 
 
-def _checked(content: object, path: Path) -> Charter:
-    charter = parse(content, str(path))
+def _checked(charter: Charter, path: Path) -> Charter:
     try:
         charter.check_privacy()
     except CharterError as error:
@@ -353,21 +315,9 @@ def _checked(content: object, path: Path) -> Charter:
     return charter
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise CharterError(f"{path}: no such file") from error
-    except OSError as error:
-        raise CharterError(f"{path}: cannot be read: {error.strerror}") from error
-
-
 def parse(content: object, origin: str) -> Charter:
     """A charter of a JSON-like object. Raises CharterError that names each wrong field."""
-    try:
-        return Charter.model_validate(content)
-    except ValidationError as error:
-        raise CharterError(f"{origin}: {describe(error)}") from error
+    return agreement.parse(content, Charter, origin)
 
 
 def save(folder: Path, charter: Charter, initial: tensors.Tensors, key: SigningKey) -> None:
@@ -378,12 +328,6 @@ def save(folder: Path, charter: Charter, initial: tensors.Tensors, key: SigningK
     data = tensors.encode(initial)
     if canonical.digest(data) != charter.initial:
         raise CharterError(f"charter {charter.study}: initial: not the digest of these tensors")
-    if key.public != charter.coordinator.public_key:
-        raise CharterError(
-            f"charter {charter.study}: coordinator.key is {charter.coordinator.key}, this key is "
-            f"{key.public.text}"
-        )
+    signed = charter.signed(key)
     write_atomically(folder / INITIAL_FILE, data)
-    write_atomically(
-        folder / CHARTER_FILE, statements.sign(CHARTER_KIND, charter.body, key).encode()
-    )
+    write_atomically(folder / CHARTER_FILE, signed)

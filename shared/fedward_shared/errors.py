@@ -38,8 +38,9 @@ class RefusalCode(StrEnum):
     """What a site tells the coordinator when it will not or cannot train.
 
     Fixed words: none of them depends on a record, so sending one costs no privacy. A data problem is
-    reported as `data` whatever it was (an empty file, one class only, an unknown label). `later` alone
-    says that the same request may be answered at another hour.
+    reported as `data` whatever it was (an empty file, one class only, an unknown label). `alignment`:
+    too few records in common, which the peers see too, or points that are none. `later` alone says that
+    the same request may be answered at another hour.
     """
 
     DATA = "data"
@@ -50,6 +51,8 @@ class RefusalCode(StrEnum):
     BUDGET = "budget"
     STATE = "state"
     BUNDLE = "bundle"
+    ALIGNMENT = "alignment"
+    EXCHANGE = "exchange"
     LATER = "later"
     PROTOCOL = "protocol"
     INTERNAL = "internal"
@@ -201,12 +204,14 @@ class AlignmentError(FedwardError):
     """Identifiers that cannot be compared, a peer's points that are none, or nobody in common."""
 
     exit_code = 20
+    refusal = RefusalCode.ALIGNMENT
 
 
 class ExchangeError(FedwardError):
     """An envelope that is forged or of another session, or a peer that does not answer."""
 
     exit_code = 21
+    refusal = RefusalCode.EXCHANGE
 
 
 class Interrupted(FedwardError):

@@ -19,6 +19,7 @@ HELLO = "query.hello"
 TRAIN = "train.round"
 MASKS = "query.masks"
 RECEIPT = "query.receipt"
+SESSION = "query.session"
 
 _FIELDS = "fedward"
 _TENSORS = "tensors"
@@ -281,7 +282,44 @@ class Noted:
         return _pack({"answer": "noted", "site": self.site})
 
 
-Answer = Welcome | Update | MaskAnswer | Refusal | Noted
+@dataclass(frozen=True)
+class SessionCall:
+    """The coordinator calls a party of a vertical study to a session: its signed `SessionRequest`.
+
+    `done`: the signed completions of the parties that are done already, a line each. They have all that
+    they need and may be gone, so that whoever comes back need not wait for them.
+    """
+
+    charter: str
+    request: bytes
+    done: bytes = b""
+
+    def to_record(self) -> RecordDict:
+        """As Flower carries it."""
+        fields = {"charter": self.charter, "session_request": self.request, "done": self.done}
+        return _pack(fields)
+
+    @classmethod
+    def from_record(cls, record: RecordDict) -> Self:
+        """Raises MessageError."""
+        request, done = (_field(record, name, bytes) for name in ("session_request", "done"))
+        return cls(_field(record, "charter", str), request, done)
+
+
+@dataclass(frozen=True)
+class SessionDone:
+    """The party's signed `Completion`, when it has done its part. The exchange carried all the rest."""
+
+    site: str
+    completion: bytes
+
+    def to_record(self) -> RecordDict:
+        """As Flower carries it."""
+        fields = {"answer": "session", "site": self.site, "completion": self.completion}
+        return _pack(fields)
+
+
+Answer = Welcome | Update | MaskAnswer | Refusal | Noted | SessionDone
 
 
 def answer_from_record(record: RecordDict) -> Answer:
@@ -306,6 +344,8 @@ def answer_from_record(record: RecordDict) -> Answer:
             return Refusal(site, RefusalCode(code), _field(record, "objection", bytes))
         case "noted":
             return Noted(site)
+        case "session":
+            return SessionDone(site, _field(record, "completion", bytes))
         case _:
             raise MessageError("an unknown answer")
 
@@ -325,6 +365,11 @@ def question(record: RecordDict) -> tuple[str, str]:
     try:
         masks = MaskRequest.from_record(record)
         return masks.charter, _digits(masks.request)
+    except MessageError:
+        pass
+    try:
+        call = SessionCall.from_record(record)
+        return call.charter, _digits(call.request)
     except MessageError:
         return "", ""
 

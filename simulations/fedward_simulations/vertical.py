@@ -107,7 +107,5 @@ class _Books:
             ledger.reserve(self._account, self._study, self._events, request, event)
 
     def spent(self) -> float:
-        if not self._events:
-            return float("inf")
         with closing(Ledger(self._path)) as ledger:
             return ledger.spending(ACCOUNT).epsilon

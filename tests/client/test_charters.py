@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from fedward_client.charters import ApprovedCharters
 from fedward_shared import charter as charters
 from fedward_shared import statements, tensors
+from fedward_shared.agreement import CHARTER_FILE
 from fedward_shared.assurances import Choice, Decision, check_approved
-from fedward_shared.charter import CHARTER_FILE, INITIAL_FILE, Charter
+from fedward_shared.charter import INITIAL_FILE, Charter
 from fedward_shared.charter_terms import PrivacyTerms, TrainingTerms
 from fedward_shared.errors import CharterError, RefusalCode, StatementError
 

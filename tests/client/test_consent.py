@@ -127,11 +127,11 @@ def test_an_approval_sets_the_whole_study_aside_and_a_withdrawal_frees_it(
     for_all = accountant.epsilon(charter.schedule, 1e-5)
     just_short = Limit("people", "site.toml", for_all * 1.01, 1e-5)
     with pytest.raises(BudgetExceeded):
-        site.ledger.set_aside(just_short, "another", event, 1)
+        site.ledger.set_aside(just_short, "another", [event] * 1)
     consent.withdraw(site, charter.digest)
-    site.ledger.set_aside(just_short, "another", event, 1)
+    site.ledger.set_aside(just_short, "another", [event] * 1)
     site.ledger.release("another")
-    site.ledger.set_aside(plenty, "another", event, 3000)
+    site.ledger.set_aside(plenty, "another", [event] * 3000)
     with pytest.raises(BudgetExceeded, match="with all rounds of this study"):
         consent.approve(site, source)
     last = site.charters.decision(charter.digest)

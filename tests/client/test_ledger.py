@@ -222,14 +222,14 @@ def test_the_filter_is_what_holds_across_studies(tmp_path: Path) -> None:
 def test_what_is_set_aside_for_one_study_is_not_there_for_another(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "l.sqlite")
     budget = limit("records", accountant.filtered_epsilon([EVENT] * 10, DELTA))
-    ledger.set_aside(budget, "first", EVENT, 8)
+    ledger.set_aside(budget, "first", [EVENT] * 8)
     shown = ledger.spending("records")
     assert (shown.epsilon, shown.delta, shown.bookings) == (0.0, DELTA, 0)
     assert shown.set_aside == accountant.epsilon([EVENT] * 8, DELTA)
-    ledger.set_aside(budget, "first", EVENT, 8)
+    ledger.set_aside(budget, "first", [EVENT] * 8)
     with pytest.raises(BudgetExceeded, match="with all rounds of this study"):
-        ledger.set_aside(budget, "second", EVENT, 3)
-    ledger.set_aside(budget, "second", EVENT, 2)
+        ledger.set_aside(budget, "second", [EVENT] * 3)
+    ledger.set_aside(budget, "second", [EVENT] * 2)
     for number in range(8):
         ledger.reserve(budget, limit("first", 8.0), number + 1, "r", EVENT)
     spending = ledger.spending("records")
@@ -245,7 +245,7 @@ def test_what_was_spent_stays_spent_when_the_rest_is_released(tmp_path: Path) ->
     path = tmp_path / "l.sqlite"
     ledger = Ledger(path)
     budget = limit("records", 8.0)
-    ledger.set_aside(budget, "first", EVENT, 8)
+    ledger.set_aside(budget, "first", [EVENT] * 8)
     ledger.reserve(budget, limit("first", 8.0), 1, "r", EVENT)
     ledger.release("first")
     ledger.close()
@@ -253,8 +253,22 @@ def test_what_was_spent_stays_spent_when_the_rest_is_released(tmp_path: Path) ->
     assert spending.held == spending.set_aside == accountant.epsilon([EVENT], DELTA)
 
 
+def of_version_3(path: Path) -> None:
+    """Takes the ledger in `path` back to version 3, with one kind of event set aside for a study."""
+    with closing(sqlite3.connect(path)) as db, db:
+        rows = db.execute("SELECT charter, account, event, rounds FROM set_aside").fetchall()
+        db.execute("DROP TABLE set_aside")
+        db.execute(
+            "CREATE TABLE set_aside (charter TEXT PRIMARY KEY, account TEXT NOT NULL,"
+            " event TEXT NOT NULL, rounds INTEGER NOT NULL) STRICT"
+        )
+        db.executemany("INSERT INTO set_aside VALUES (?, ?, ?, ?)", rows)
+        db.execute("PRAGMA user_version=3")
+
+
 def older(path: Path) -> None:
     """Takes the ledger in `path` back to version 2."""
+    of_version_3(path)
     with closing(sqlite3.connect(path)) as db, db:
         db.execute("DROP TABLE fingerprints")
         db.execute("DROP TABLE registrations")
@@ -281,6 +295,35 @@ def test_a_ledger_of_version_2_is_taken_to_this_one(tmp_path: Path) -> None:
     assert shape(path) == expected
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("PRAGMA user_version").fetchone() == (VERSION,)
+
+
+def test_what_is_set_aside_is_still_there_after_version_3(tmp_path: Path) -> None:
+    path, budget = tmp_path / "l.sqlite", limit("records", 8.0)
+    with closing(Ledger(path)) as ledger:
+        ledger.set_aside(budget, "first", [EVENT] * 3)
+        ledger.set_aside(budget, "second", [EVENT])
+        before = ledger.spending("records")
+    expected = shape(path)
+    of_version_3(path)
+    with closing(Ledger(path)) as ledger:
+        assert ledger.spending("records") == before
+    assert shape(path) == expected
+
+
+def test_different_events_are_set_aside_in_their_order(tmp_path: Path) -> None:
+    answer = Event("randomized-response", 1.0, 2.0, 1)
+    counts = Event("gaussian", 1.0, 30.0, 1)
+    budget, events = limit("records", 8.0), [EVENT, EVENT, counts, answer]
+    with closing(Ledger(tmp_path / "l.sqlite")) as ledger:
+        ledger.set_aside(budget, "study", events)
+        assert ledger.spending("records").set_aside == accountant.epsilon(events, DELTA)
+        for number, event in enumerate(events, start=1):
+            study = Limit("study", "the charter", 8.0, DELTA)
+            ledger.reserve(budget, study, number, "session", event)
+            assert ledger.spending("records").set_aside == accountant.epsilon(events, DELTA)
+        ledger.set_aside(budget, "study", [EVENT])
+        assert ledger.booked("study", 3, "session") is not None
+        assert ledger.booked("study", 3, "another session") is None
 
 
 def test_a_changed_ledger_of_version_2_is_refused_and_left_alone(tmp_path: Path) -> None:
@@ -334,7 +377,7 @@ def test_an_account_keeps_its_unit(tmp_path: Path) -> None:
     reserve(ledger)
     for book in (
         lambda: ledger.reserve(limit("records", 8.0), limit("other", 8.0), 1, "r", OF_PATIENTS),
-        lambda: ledger.set_aside(limit("records", 8.0), "other", OF_PATIENTS, 3),
+        lambda: ledger.set_aside(limit("records", 8.0), "other", [OF_PATIENTS] * 3),
     ):
         with pytest.raises(PrivacyError, match="one patient and what protects one record"):
             book()

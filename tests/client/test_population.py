@@ -180,7 +180,7 @@ def test_without_the_key_a_fingerprint_says_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("columns", "said"),
     [
-        ({}, r"no column for text, .* datasets\.d\.columns; it has note, label"),
+        ({}, r"no column for text, .* datasets\.d; it has note, label"),
         ({"columns": {"text": "nota"}}, "no column for text"),
         ({"owner": "patient"}, "no column 'patient'"),
         ({"owner": "age"}, "decimal point"),

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from fedward_client import keys, settings
 from fedward_client.commands.settings import init
 from fedward_client.settings import (
+    AlignmentSettings,
     DatasetSettings,
     LimitSettings,
     SiteSettings,
@@ -117,6 +118,11 @@ WRONG: list[tuple[str, object]] = [
     ("datasets.records.owner", 7),
     ("datasets.records.objections", 7),
     ("datasets.records.objections", "objections.txt"),
+    ("datasets.records.alignment", {"identifier": ["id"]}),
+    ("datasets.records.alignment", {"identifier": [], "most": 1000}),
+    ("datasets.records.alignment", {"identifier": "id", "most": 1000}),
+    ("datasets.records.alignment", {"identifier": ["id"], "most": 0}),
+    ("datasets.records.alignment", {"identifier": ["id"], "most": 1000, "step": 0}),
     ("datasets.records.coordinators", "university"),
     ("datasets.records.coordinators", ["The University"]),
     ("base_models", None),
@@ -341,7 +347,7 @@ def begin(folder: Path, name: str = "north", data: str = "d.csv", epsilon: float
     """`fedward site init`."""
     known = [f"university={COORDINATOR}"]
     place = folder / "site.toml"
-    init(name, folder / "model", folder / data, "records", epsilon, known, None, place)
+    init(name, folder / data, "records", epsilon, [folder / "model"], None, known, None, place)
     return folder / "site.toml"
 
 
@@ -362,13 +368,22 @@ def test_what_init_writes_is_settings(tmp_path: Path, data: str) -> None:
     assert SigningKey.load(found.key).public.text.startswith("ed25519:")
 
 
+def test_init_for_vertical_studies_names_who_a_record_is_of(tmp_path: Path) -> None:
+    place = tmp_path / "site.toml"
+    known = [f"university={COORDINATOR}"]
+    init("bank", tmp_path / "d.csv", "records", 1.0, None, ["id", "born"], known, None, place)
+    alignment = settings.load(place).datasets["records"].alignment
+    assert alignment == AlignmentSettings(identifier=("id", "born"), most=1_000_000)
+    assert settings.load(place).base_models == ()
+
+
 def test_init_puts_the_key_under_a_passphrase(tmp_path: Path) -> None:
     phrase = tmp_path / "phrase"
     phrase.touch(0o600)
     phrase.write_text("correct horse\n")
     known = [f"university={COORDINATOR}"]
     place = tmp_path / "site.toml"
-    init("north", tmp_path / "m", tmp_path / "d.csv", "records", 1.0, known, phrase, place)
+    init("north", tmp_path / "d.csv", "records", 1.0, [tmp_path / "m"], None, known, phrase, place)
     found = settings.load(place)
     assert found.key_passphrase == phrase
     assert b"ENCRYPTED" in found.key.read_bytes()

@@ -8,15 +8,23 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 START = "fedward_client.daemon"
-CLIENT_LINES = 5_100
-SHARED_LINES = 5_150
+CLIENT_LINES = 7_000
+SHARED_LINES = 6_750
 """Budgets, blank lines and docstrings included. Who wants to exceed them takes something out first.
 
 They grew for secure aggregation, as a site's half of it holds the secrets that hide its update, and for
-the errors of studies that are split by columns.
+studies that are split by columns: a site's end of the exchange holds a session's keys, and its journal
+says what was sent.
 """
 
-WORKERS = ("fedward_client.training", "fedward_client.app", "fedward_shared.tasks")
+WORKERS = (
+    "fedward_client.training",
+    "fedward_client.vertical",
+    "fedward_client.app",
+    "fedward_shared.tasks",
+    "fedward_shared.psi.alignment",
+    "fedward_shared.vertical.models",
+)
 """What reads records and computes with them: the worker's alone."""
 
 
@@ -86,6 +94,7 @@ def test_the_core_has_all_that_decides(core: dict[str, Path]) -> None:
         "gate.rules",
         "gate.bundle",
         "boundary.listener",
+        "attendance.egress",
     )
     assert {f"fedward_client.{name}" for name in names} <= core.keys()
     assert {"fedward_shared.charter", "fedward_shared.audit"} <= core.keys()

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from fedward_client import settings
 from fedward_shared import cli, errors, result
+from fedward_shared.vertical.columns import TableTerms
 from fedward_shared.vertical.terms import VerticalTerms
 
 ROOT = Path(__file__).parents[2]
@@ -77,6 +78,7 @@ def test_the_reference_of_the_command_line_is_what_help_says() -> None:
 SECTIONS: dict[str, type[settings.Section]] = {
     "site.toml": settings.SiteSettings,
     "[datasets.NAME]": settings.DatasetSettings,
+    "[datasets.NAME.alignment]": settings.AlignmentSettings,
     "[approval]": settings.ApprovalSettings,
     "[window]": settings.WindowSettings,
     "[limits]": settings.LimitSettings,
@@ -145,3 +147,10 @@ def test_the_example_of_a_vertical_study_is_accepted() -> None:
     )
     assert [column.kind for column in found.table.columns] == ["text", "image"]
     assert found.outputs == len(found.class_weights) == 3
+
+
+def test_the_example_of_a_table_is_accepted() -> None:
+    page = (ROOT / "docs/how-to/run-a-vertical-study.md").read_text("utf-8")
+    (example,) = re.findall(r"^```toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    table = TableTerms.model_validate(tomllib.loads(example))
+    assert {column.kind for column in table.columns} == {"number", "date", "category"}

@@ -41,6 +41,8 @@ from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 from fedward_client import memberships
 from fedward_client import settings as site_settings
 from fedward_client.supervision import MARK as SUPERVISED
+from fedward_server.registry import register
+from fedward_server.studies import Study
 from fedward_server.superlink import ConfigValue, Node, RunStatus, SuperLink, UnreachableError
 
 BUNDLE = Path(__file__).parents[2] / "deploy" / "flower-app"
@@ -401,6 +403,13 @@ class Federation:
                     raise RuntimeError(f"{name} exited with {code}\n{self.log_tails()}")
             time.sleep(0.1)
         raise TimeoutError(f"{', '.join(names)}: not ready in {timeout_s:g} s\n{self.log_tails()}")
+
+
+def known_as(folder: Path) -> str:
+    """Registers the study in `folder` with this coordinator; the name that a run gets of it."""
+    digest = Study(folder).charter.digest
+    register(folder, digest)
+    return digest
 
 
 def all_processes() -> Iterator[tuple[int, str, dict[str, str]]]:

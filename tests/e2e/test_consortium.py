@@ -6,17 +6,14 @@ fedward site run (gate) ── nginx ── SuperLink      two sites and a coord
 import os
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from conftest import LABELS, texts
-from e2e.federation import BUNDLE, TASK_POLL_S, free_ports
-from e2e.processes import kill_all_in, living_in
+from e2e.federation import BUNDLE
+from e2e.institutions import FINGERPRINT, KEY, Consortium, consortium_of
+from e2e.processes import living_in
 
 from fedward_server.processes import wait_until
 from fedward_shared import records
@@ -28,95 +25,19 @@ pytestmark = [
     pytest.mark.skipif(NGINX is None, reason="nginx is not installed (make system)"),
 ]
 SITES = ("north", "south")
-FEDWARD = [sys.executable, "-m", "fedward_shared.cli"]
-FINGERPRINT = re.compile(r"(?:[0-9a-f]{4} ){9}[0-9a-f]{4}")
-KEY = re.compile(r"ed25519:[0-9a-f]{64}")
-
-
-@dataclass
-class Consortium:
-    """A folder for each institution, and the standing processes."""
-
-    root: Path
-    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return os.environ | {"FLWR_SUPEREXEC_TASK_POLL_INTERVAL": TASK_POLL_S}
-
-    def typed(self, who: str, *words: object, code: int = 0) -> str:
-        """What the command prints, typed in the folder of that institution."""
-        told = subprocess.run(
-            [*FEDWARD, *(str(word) for word in words)],
-            cwd=self.root / who,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=400,
-            check=False,
-        )
-        assert told.returncode == code, told.stdout + told.stderr + self.tails()
-        return told.stdout + told.stderr
-
-    def start(self, who: str, *words: object) -> None:
-        """A standing process of the institution."""
-        self.processes[who] = self._begun(who, f"{who}.log", *words)
-
-    def begin(self, who: str, *words: object) -> subprocess.Popen[bytes]:
-        """A command that is not waited for."""
-        return self._begun(who, f"{who}-typed.log", *words)
-
-    def _begun(self, who: str, log_name: str, *words: object) -> subprocess.Popen[bytes]:
-        with (self.root / log_name).open("wb") as log:
-            return subprocess.Popen(
-                [*FEDWARD, *(str(word) for word in words)],
-                cwd=self.root / who,
-                env=self.environment,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-
-    def log(self, who: str) -> str:
-        return (self.root / f"{who}.log").read_text(errors="replace")
-
-    def tails(self) -> str:
-        logs = sorted([*self.root.glob("*.log"), *self.root.glob("university/logs/*.log")])
-        return "\n".join(f"== {p}\n{p.read_text(errors='replace')[-3000:]}" for p in logs)
-
-    def stop(self) -> dict[str, int]:
-        """Each as its people would; the exit codes."""
-        for process in self.processes.values():
-            process.terminate()
-        return {who: process.wait(120) for who, process in self.processes.items()}
 
 
 @pytest.fixture
 def consortium(tmp_path: Path) -> Iterator[Consortium]:
-    made = Consortium(tmp_path)
-    for who in ("university", *SITES):
-        (tmp_path / who).mkdir()
-    try:
+    with consortium_of(tmp_path, "university", *SITES) as made:
         yield made
-    finally:
-        for process in made.processes.values():
-            process.terminate()  # so that each ends its own, nginx too
-        for process in made.processes.values():
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(60)
-        kill_all_in(tmp_path)
 
 
 def test_two_sites_enrol_and_train_and_one_is_let_in_no_more(
     consortium: Consortium, tiny_bert_folder: Path
 ) -> None:
     typed = consortium.typed
-    port, inner = free_ports(2)
-    where = ("--address", f"127.0.0.1:{port}", "--superlink-port", inner)
-    told = typed("university", "coordinator", "init", "--name", "university", *where)
-    [key], [fingerprint] = KEY.findall(told), FINGERPRINT.findall(told)
-    consortium.start("university", "coordinator", "run")
-    assert wait_until(lambda: "ready, at" in consortium.log("university"), 90), consortium.tails()
+    key, fingerprint = consortium.start_coordinator()
 
     for number, name in enumerate(SITES):
         records.write_jsonl(consortium.root / name / "records.jsonl", texts(24, 100 * number))
@@ -157,7 +78,7 @@ def test_two_sites_enrol_and_train_and_one_is_let_in_no_more(
         "university", "study", "launch", "studies/fractures", "--bundle", BUNDLE
     )
     assert wait_until((study / "rounds" / "0001.json").is_file, 240), consortium.tails()
-    assert "stopped; its rounds are kept" in typed(
+    assert "stopped; what is done is kept" in typed(
         "university", "study", "stop", "studies/fractures"
     )
     assert launched.wait(60) == 130

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 from conftest import texts
-from e2e.federation import BUNDLE, Federation
+from e2e.federation import BUNDLE, Federation, known_as
 
 from fedward_client.masking import AGREED, MASKED, REVEALED
 from fedward_client.site import Site
 from fedward_client.vault import FOLDER
 from fedward_server.observer import Observer
-from fedward_server.studies import STUDIES_VARIABLE, Study, register
+from fedward_server.registry import STUDIES_VARIABLE
+from fedward_server.studies import Study
 from fedward_shared import tensors
 from fedward_shared.charter_terms import SecureAggregationTerms
 from fedward_shared.privacy import accountant
@@ -97,7 +98,7 @@ def test_a_study_survives_the_kill_of_its_superlink_and_of_its_serverapp(
     folder, settings = consortium.prepare("killed-link", masked, EPSILON)
     coordinator = {STUDIES_VARIABLE: str(tmp_path / "known")}
     with Federation(tmp_path / "flower", settings, env=coordinator) as federation:
-        run_id = federation.run(study=register(Study(folder)))
+        run_id = federation.run(study=known_as(folder))
         until(lambda: any(bookings(path) for path in settings), 240, federation)
         federation.kill_superlink()
         time.sleep(2)
@@ -117,7 +118,7 @@ def test_a_study_survives_the_kill_of_its_superlink_and_of_its_serverapp(
             (new.parent / "state").rename(old.parent / "state")
         for index in range(len(SITES)):
             federation.admit(index)  # what lay in the state that was moved away
-        federation.run(study=register(Study(second)))
+        federation.run(study=known_as(second))
         until(lambda: (second / "rounds" / "0001.json").is_file(), 120, federation)
         federation.kill_serverapp()
         command = [sys.executable, "-m", "fedward_shared.cli", "study", "resume", str(second)]
@@ -144,7 +145,7 @@ def test_a_site_that_is_killed_in_a_round_is_asked_again(
     folder, settings = Consortium(deployed, Observer()).prepare("killed-node", recipe, EPSILON)
     coordinator = {STUDIES_VARIABLE: str(tmp_path / "known")}
     with Federation(tmp_path / "flower", settings, env=coordinator) as federation:
-        run_id = federation.run(study=register(Study(folder)))
+        run_id = federation.run(study=known_as(folder))
         until(lambda: bookings(settings[0]) == 1, 90, federation)
         federation.kill_site(0)
         federation.sign_off(0)

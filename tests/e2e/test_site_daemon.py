@@ -14,14 +14,15 @@ from pathlib import Path
 import httpx
 import pytest
 from conftest import texts
-from e2e.federation import BUNDLE, Federation
+from e2e.federation import BUNDLE, Federation, known_as
 from flwr.common.serde import fab_to_proto, user_config_to_proto
 from flwr.proto.control_pb2 import StartRunRequest
 from flwr.supercore.fab import Fab
 
 from fedward_client.site import Site
 from fedward_server.observer import Observer
-from fedward_server.studies import STUDIES_VARIABLE, Study, register
+from fedward_server.registry import STUDIES_VARIABLE
+from fedward_server.studies import Study
 from fedward_server.superlink import build_bundle
 from fedward_shared import audit
 from fedward_simulations.consortium import Consortium, Recipe, World
@@ -98,7 +99,7 @@ def test_a_hostile_bundle_runs_nowhere_and_the_site_goes_on(
     world = replace(world, sites={name: texts(24, 100 * n) for n, name in enumerate(SITES)})
     folder, settings = Consortium(world, Observer()).prepare("study", recipe, 8.0)
     (folder / "study.toml").write_text((folder / "study.toml").read_text().replace("600.0", "60.0"))
-    digest = register(Study(folder))
+    digest = known_as(folder)
     ran = tmp_path / "ran"
     known = {STUDIES_VARIABLE: str(tmp_path / "known")}
     with Federation(tmp_path / "flower", settings, env=known) as federation:

@@ -66,7 +66,7 @@ def signed(kind: str) -> Callable[[bytes], object]:
 
 
 def read_charter(data: bytes) -> object:
-    said = statements.decode(data, charter.CHARTER_KIND, "fuzz")
+    said = statements.decode(data, charter.Charter.KIND, "fuzz")
     return charter.parse(said.body, "fuzz").body
 
 
@@ -215,7 +215,7 @@ def at_the_gate(data: bytes) -> object:
 
 
 TARGETS_BY_KIND: dict[str, Callable[[bytes], object]] = {
-    charter.CHARTER_KIND: read_charter,
+    charter.Charter.KIND: read_charter,
     assurances.Delivery.KIND: read_delivery,
     assurances.Decision.KIND: read_decision,
     enrolment.Invitation.KIND: read_invitation,
@@ -250,7 +250,7 @@ TARGETS: dict[str, Callable[[bytes], object]] = {
     "party": read_party,
     "signed-mask-keys": signed(secagg_signed.Advertisement.KIND),
     "signed-survivors": signed(secagg_signed.Agreement.KIND),
-    "signed-charter": signed(charter.CHARTER_KIND),
+    "signed-charter": signed(charter.Charter.KIND),
     "signed-delivery": signed(assurances.Delivery.KIND),
     "signed-decision": signed(assurances.Decision.KIND),
     "invitation": read_invitation,

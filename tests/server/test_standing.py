@@ -69,6 +69,7 @@ def test_the_processes_find_everything_in_the_home(home: Home) -> None:
     made = standing.environment(home)
     assert made["PATH"].split(":")[0] == str(Path(sys.executable).parent)
     assert made["FEDWARD_STUDIES"] == str(home.studies)
+    assert made["FEDWARD_SESSIONS"] == str(home.sessions)
     assert made["FLWR_HOME"].startswith(str(home.folder))
     assert made["FLWR_TELEMETRY_ENABLED"] == "0"
     commands = standing.commands(home)

@@ -15,15 +15,8 @@ from typer.testing import CliRunner
 
 from fedward_server import studies
 from fedward_server.cli import study as study_commands
-from fedward_server.studies import (
-    LOCK_FILE,
-    STUDIES_VARIABLE,
-    STUDY_FILE,
-    Study,
-    StudyLock,
-    register,
-    registered,
-)
+from fedward_server.registry import STUDIES_VARIABLE, register
+from fedward_server.studies import LOCK_FILE, STUDY_FILE, Study, StudyLock, end
 from fedward_shared import charter as charters
 from fedward_shared import tensors
 from fedward_shared.charter_terms import PrivacyTerms, TrainingTerms
@@ -102,7 +95,7 @@ def test_a_file_that_finds_no_room_is_named_and_the_study_goes_on_later(
     run_rounds(folder, 1)
     monkeypatch.setattr(studies, "write_atomically", full)
     with pytest.raises(StateError, match=f"{name}: cannot be written: No space left on device"):
-        run_rounds(folder, 2).end("complete", 0)
+        end(run_rounds(folder, 2).folder, "complete", 0)
     monkeypatch.undo()
     assert run_rounds(folder, 2).rounds_done == 2
 
@@ -268,37 +261,19 @@ def test_the_lock_is_free_again_however_it_was_left(tmp_path: Path) -> None:
         pass
 
 
-def test_a_study_is_found_by_its_charters_digest_and_by_no_path(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    study = Study(folder)
-    monkeypatch.setenv(STUDIES_VARIABLE, str(tmp_path / "known"))
-    with pytest.raises(UsageError, match="no such study"):
-        registered(study.charter.digest)
-    name = register(study)
-    assert registered(name) == folder.resolve()
-    assert str(tmp_path) not in name
-    moved = folder.rename(tmp_path / "moved")
-    assert register(Study(moved)) == name  # launched from where it lies now
-    assert registered(name) == moved
-    for foreign in ("", "sha256:" + "0" * 64 + "/..", str(moved), name.upper()):
-        with pytest.raises(UsageError):
-            registered(foreign)
-
-
 def test_the_studies_that_were_launched_here_are_listed(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(STUDIES_VARIABLE, str(tmp_path / "known"))
     assert CliRunner().invoke(study_commands, ["list"]).output == ""
-    run_rounds(folder, 2).end("stopped", 130)
-    register(Study(folder))
+    end(run_rounds(folder, 2).folder, "stopped", 130)
+    register(folder, Study(folder).charter.digest)
     other = tmp_path / "other"
     shutil.copytree(folder, other)
     charters.save(other, CHARTER.model_copy(update={"study": "another"}), START, COORDINATOR)
-    register(Study(folder))
+    register(folder, Study(folder).charter.digest)
     shutil.rmtree(other / "rounds")
-    register(Study(other))
+    register(other, Study(other).charter.digest)
     (other / "charter.json").unlink()
     listed = CliRunner().invoke(study_commands, ["list"]).output
     assert f"test: 2 of 3 rounds; stopped ({folder})" in listed

@@ -15,8 +15,9 @@ from conftest import COORDINATOR, key_of
 
 from fedward_shared import canonical, statements, tensors
 from fedward_shared import charter as charters
-from fedward_shared.charter import CHARTER_FILE, CHARTER_KIND, DRAFT_FILE, INITIAL_FILE
-from fedward_shared.charter_terms import WITHOUT_DP
+from fedward_shared.agreement import CHARTER_FILE, DRAFT_FILE
+from fedward_shared.charter import INITIAL_FILE, Charter
+from fedward_shared.charter_terms import WITHOUT_DP, Participant, Party
 from fedward_shared.errors import AdapterError, CharterError, StatementError
 from fedward_shared.privacy import accountant
 from fedward_shared.privacy.clipping import AdaptiveClipping
@@ -154,7 +155,7 @@ def signed(folder: Path, body: dict[str, Any], *signers: str) -> Path:
     """A folder with the good initial tensors and a charter of this body."""
     keys = [key_of(name) for name in signers or ["university"]]
     shutil.copy(STUDY / INITIAL_FILE, folder / INITIAL_FILE)
-    (folder / CHARTER_FILE).write_bytes(statements.sign(CHARTER_KIND, body, *keys).encode())
+    (folder / CHARTER_FILE).write_bytes(statements.sign(Charter.KIND, body, *keys).encode())
     return folder
 
 
@@ -266,14 +267,14 @@ def test_a_field_that_is_missing_is_named(field: str, tmp_path: Path) -> None:
 def test_every_field_is_tried() -> None:
     sections: dict[str, type[Terms]] = {
         "": charters.Charter,
-        "coordinator.": charters.Party,
+        "coordinator.": Party,
         "base_model.": charters.BaseModelTerms,
         "task.": charters.TaskTerms,
         "adapter.": charters.AdapterTerms,
         "privacy.": charters.PrivacyTerms,
         "training.": charters.TrainingTerms,
         "aggregation.": charters.AggregationTerms,
-        "participants.": charters.Participant,
+        "participants.": Participant,
     }
     fields = {section + name for section, terms in sections.items() for name in terms.model_fields}
     tried = {".".join(p for p in field.split(".") if not p.isdigit()) for field in WRONG}

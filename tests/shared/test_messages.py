@@ -19,6 +19,8 @@ from fedward_shared.messages import (
     Noted,
     ReceiptNote,
     Refusal,
+    SessionCall,
+    SessionDone,
     Sharing,
     TrainRequest,
     Update,
@@ -31,6 +33,7 @@ DECODERS: list[Callable[[RecordDict], object]] = [
     ReceiptNote.from_record,
     TrainRequest.from_record,
     MaskRequest.from_record,
+    SessionCall.from_record,
     answer_from_record,
 ]
 GOOD = [
@@ -44,6 +47,8 @@ GOOD = [
     MaskRequest("sha256:1", b"request", "shares", b"parcel").to_record(),
     MaskAnswer("north", "reveal", b"parcel").to_record(),
     Update("north", b"delivery", b"vector", masked=True).to_record(),
+    SessionCall("sha256:1", b"request", b"done").to_record(),
+    SessionDone("north", b"completion").to_record(),
 ]
 UPDATE, REFUSAL = GOOD[4], GOOD[5]
 
@@ -54,6 +59,7 @@ answers = st.one_of(
     st.builds(MaskAnswer, names, st.sampled_from(MASK_STAGES), st.binary()),
     st.builds(Refusal, names, st.sampled_from(RefusalCode), st.binary()),
     st.builds(Noted, names),
+    st.builds(SessionDone, names, st.binary()),
 )
 
 keys = st.sampled_from(
@@ -120,6 +126,8 @@ def test_a_request_survives_the_bytes(
         assert MaskRequest.from_record(carried(masks.to_record())) == masks
     hello = Hello(charter, challenge)
     assert Hello.from_record(carried(hello.to_record())) == hello
+    call = SessionCall(charter, asked, receipt)
+    assert SessionCall.from_record(carried(call.to_record())) == call
     note = ReceiptNote(charter, receipt)
     assert ReceiptNote.from_record(carried(note.to_record())) == note
 

@@ -23,7 +23,8 @@ from conftest import texts
 from transformers import BertConfig, BertModel
 
 from fedward_shared import cli, records, statements
-from fedward_shared.charter import CHARTER_FILE, CHARTER_KIND
+from fedward_shared.agreement import CHARTER_FILE
+from fedward_shared.charter import Charter
 from fedward_shared.charter_terms import WITHOUT_DP
 from fedward_shared.identity import SigningKey
 from fedward_simulations.runs import RUN_FILE
@@ -429,7 +430,7 @@ def resign(charter: Path, field: str, value: object) -> None:
     for name in sections:
         section = section[name]
     section[last] = value
-    path.write_bytes(statements.sign(CHARTER_KIND, body, key_of("coordinator")).encode())
+    path.write_bytes(statements.sign(Charter.KIND, body, key_of("coordinator")).encode())
 
 
 def test_a_good_charter_is_approved(charter: Path, site: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from fedward_client.core import Grant, Offer
+from fedward_client.core import Attending, Grant, Offer, SessionOffer
 from fedward_shared.errors import RefusalCode, StateError
 from fedward_shared.messages import (
     UNSHARED,
@@ -16,6 +16,7 @@ from fedward_shared.messages import (
     Noted,
     ReceiptNote,
     Refusal,
+    SessionDone,
     Sharing,
     Update,
     Welcome,
@@ -88,6 +89,30 @@ class Caller:
         answer: Update = self._call(
             Update, "clear", update, booking=booking, norms=norms, **asdict(sharing)
         )
+        return answer
+
+    def attend(self, charter: str, request: bytes, done: bytes = b"") -> Attending | SessionDone:
+        """As `Core` says; there is no knowing how long another one attends the session."""
+        from fedward_client.boundary import talk, wire
+
+        connection = socket.socket(socket.AF_UNIX)
+        try:
+            with wire.short(self._path) as name:
+                connection.connect(name)
+            fields: dict[str, wire.Value] = {"charter": charter, "request": request, "done": done}
+            connection.sendall(wire.encode(wire.Frame("attend", fields)))
+            answer = wire.answer_of(wire.receive(connection))
+        except OSError as error:
+            connection.close()
+            raise StateError(f"{self._path}: the site's daemon does not answer: {error}") from error
+        except BaseException:
+            connection.close()
+            raise
+        if isinstance(answer, SessionOffer):
+            return talk.DistantSession(connection, answer)
+        connection.close()
+        if not isinstance(answer, SessionDone):
+            raise StateError(f"{self._path}: {type(answer).__name__} is no answer to attend")
         return answer
 
     def note(self, note: ReceiptNote) -> Noted:

@@ -4,16 +4,17 @@ import os
 import socket
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import structlog
 
-from fedward_client.boundary import wire
+from fedward_client.boundary import talk, wire
 from fedward_client.boundary.wire import Answer, Frame
-from fedward_client.core import Core
+from fedward_client.core import Attending, Core
 from fedward_shared.errors import FedwardError, RefusalCode, StateError
-from fedward_shared.messages import Hello, MaskRequest, ReceiptNote, Sharing, stage_of
+from fedward_shared.messages import Hello, MaskRequest, ReceiptNote, SessionDone, Sharing, stage_of
 
 PATIENCE_SECONDS = 30.0
 """For how long a worker may take to say what it wants."""
@@ -55,7 +56,8 @@ def _sharing(frame: Frame) -> Sharing:
 
 
 class Listener:
-    """Answers, one after the other, the calls of processes of the users `allowed` (numeric ids).
+    """Answers the calls of processes of the users `allowed` (numeric ids), one after the other; but for
+    sessions of vertical studies, each of which has a thread while it is attended.
 
     `answered` is told of each answer before the worker gets it. The socket at `path` is made anew, open
     to the owner and, where a `group` is given, to that. Raises StateError if it cannot be made.
@@ -91,6 +93,7 @@ class Listener:
                 f"{path}: the socket cannot be made: {error.strerror or error}"
             ) from error
         self._thread = threading.Thread(target=self._serve, name="boundary", daemon=True)
+        self._talks: dict[socket.socket, threading.Thread] = {}
 
     def start(self) -> None:
         """Begins to answer, in a thread of its own."""
@@ -101,6 +104,10 @@ class Listener:
         self._socket.shutdown(socket.SHUT_RDWR)
         self._thread.join()
         self._socket.close()
+        for connection, talk_of in list(self._talks.items()):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+            talk_of.join()
         self._path.unlink(missing_ok=True)
 
     def _serve(self) -> None:
@@ -109,30 +116,83 @@ class Listener:
                 connection, _ = self._socket.accept()
             except OSError:
                 return  # closed
-            with connection:
-                try:
-                    self._converse(connection)
-                except OSError as error:
-                    log.warning("worker gone", reason=str(error))
-                except Exception:  # whatever one caller does, the next one is answered
-                    log.exception("call failed")
+            kept = False
+            with _logged():
+                kept = self._converse(connection)
+            if not kept:
+                connection.close()
 
-    def _converse(self, connection: socket.socket) -> None:
+    def _converse(self, connection: socket.socket) -> bool:
+        """Whether the connection goes on as that of a session."""
         user = peer(connection)
         if user not in self._allowed:
             log.error("uninvited caller", socket=str(self._path), user=user)
-            return
+            return False
         connection.settimeout(PATIENCE_SECONDS)
-        connection.sendall(wire.encode(self._answer(connection)))
-
-    def _answer(self, connection: socket.socket) -> Frame:
         try:
-            answer = perform(self._core, wire.receive(connection))
+            frame = wire.receive(connection)
+            if frame.kind == "attend":
+                self._begin(connection, frame)
+                return True
+            answer = perform(self._core, frame)
+        except FedwardError as error:
+            self._refuse(connection, error)
+            return False
+        self._say(connection, answer)
+        return False
+
+    def _begin(self, connection: socket.socket, frame: Frame) -> None:
+        connection.settimeout(None)
+        thread = threading.Thread(
+            target=self._session, args=(connection, frame), name="session", daemon=True
+        )
+        self._talks[connection] = thread
+        thread.start()
+
+    def _session(self, connection: socket.socket, frame: Frame) -> None:
+        with _logged(), connection:
+            try:
+                charter, request = frame.get("charter", str), frame.get("request", bytes)
+                found = self._core.attend(charter, request, frame.get("done", bytes))
+            except FedwardError as error:
+                self._refuse(connection, error)
+            else:
+                self._attended(connection, found)
+        self._talks.pop(connection)
+
+    def _attended(self, connection: socket.socket, found: Attending | SessionDone) -> None:
+        if isinstance(found, SessionDone):
+            self._say(connection, found)
+            return
+        try:
+            connection.sendall(wire.encode(wire.answer_frame(found.offer)))
+            done = talk.converse(connection, found)
         except FedwardError as error:
             log.error("refused", code=error.refusal.value, reason=str(error))
-            return wire.error_frame(error)
+            return
+        finally:
+            found.close()
+        if done is not None:
+            self._say(connection, done)
+
+    def _refuse(self, connection: socket.socket, error: FedwardError) -> None:
+        log.error("refused", code=error.refusal.value, reason=str(error))
+        connection.sendall(wire.encode(wire.error_frame(error)))
+
+    def _say(self, connection: socket.socket, answer: Answer) -> None:
         self._answered(answer)
-        return wire.answer_frame(answer)
+        connection.sendall(wire.encode(wire.answer_frame(answer)))
+
+
+@contextmanager
+def _logged() -> Iterator[None]:
+    """Whatever one caller does, the next one is answered."""
+    try:
+        yield
+    except OSError as error:
+        log.warning("worker gone", reason=str(error))
+    except Exception:
+        log.exception("call failed")
 
 
 def peer(connection: socket.socket) -> int:

@@ -1,5 +1,7 @@
 """What crosses the socket between worker and trusted side: one call, one answer, a connection for each.
 
+A session of a vertical study has one for as long as it is attended, with many calls (`talk.py`).
+
 A frame is a length, canonical JSON of that length, a length, and that many bytes of tensors. The JSON
 has the kind and the fields; a field of bytes is base64 under the key `bytes`. Both lengths are bounded
 before anything is read.
@@ -15,18 +17,29 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fedward_client.core import Grant, Offer
-from fedward_shared import canonical, charter
+from fedward_client.core import Grant, Offer, SessionOffer
+from fedward_shared import agreement, canonical, charter
 from fedward_shared.errors import FedwardError, RefusalCode, StateError
-from fedward_shared.messages import MaskAnswer, Noted, Refusal, Update, Welcome, stage_of
+from fedward_shared.messages import (
+    MaskAnswer,
+    Noted,
+    Refusal,
+    SessionDone,
+    Update,
+    Welcome,
+    stage_of,
+)
 from fedward_shared.records import LeftOut
+from fedward_shared.vertical.charter import VerticalCharter
 
 MAX_HEADER = 64 * 2**20
 """With room for a long list of people whose records are left out."""
 
 MAX_BLOB = 2**32
 Value = str | int | bytes
-Answer = Welcome | Update | MaskAnswer | Refusal | Noted | Offer | Grant
+Answer = Welcome | Update | MaskAnswer | Refusal | Noted | SessionDone | Offer | Grant
+Opened = SessionOffer | SessionDone
+"""What the call to attend a session is answered with."""
 
 
 @dataclass(frozen=True)
@@ -125,12 +138,12 @@ def _exactly(connection: socket.socket, size: int) -> bytes:
 
 # Answers
 
-_PLAIN: dict[str, type[Welcome | Refusal | Noted | Grant]] = {
-    kind.__name__: kind for kind in (Welcome, Refusal, Noted, Grant)
+_PLAIN: dict[str, type[Welcome | Refusal | Noted | Grant | SessionDone]] = {
+    kind.__name__: kind for kind in (Welcome, Refusal, Noted, Grant, SessionDone)
 }
 
 
-def answer_frame(answer: Answer) -> Frame:
+def answer_frame(answer: Answer | SessionOffer) -> Frame:
     """The frame of an answer."""
     match answer:
         case Update():
@@ -141,6 +154,8 @@ def answer_frame(answer: Answer) -> Frame:
             return Frame("MaskAnswer", fields, answer.parcel)
         case Offer():
             return Frame("Offer", _offer_fields(answer), answer.initial)
+        case SessionOffer():
+            return Frame("SessionOffer", _session_fields(answer), answer.secret)
         case _:
             return Frame(type(answer).__name__, asdict(answer))
 
@@ -150,7 +165,7 @@ def error_frame(error: FedwardError) -> Frame:
     return Frame("Error", {"code": error.refusal.value})
 
 
-def answer_of(frame: Frame) -> Answer:
+def answer_of(frame: Frame) -> Answer | SessionOffer:
     """The answer in a frame. Raises RefusedByCore, or StateError for a frame that is none."""
     try:
         match frame.kind:
@@ -164,6 +179,8 @@ def answer_of(frame: Frame) -> Answer:
                 return MaskAnswer(frame.get("site", str), stage, frame.blob)
             case "Offer":
                 return _offer(frame)
+            case "SessionOffer":
+                return _session_offer(frame)
             case "Refusal":
                 code = RefusalCode(frame.get("code", str))
                 return Refusal(frame.get("site", str), code, frame.get("objection", bytes))
@@ -185,6 +202,36 @@ def _offer_fields(offer: Offer) -> dict[str, Value]:
         "threads": offer.threads,
         "cache": str(offer.cache or ""),
     }
+
+
+def _session_fields(offer: SessionOffer) -> dict[str, Value]:
+    return {
+        "site": offer.site,
+        "charter": canonical.encode(offer.charter.body).decode(),
+        "session": offer.session,
+        "data": str(offer.data),
+        "file": offer.file,
+        "identifier": canonical.encode(list(offer.identifier)).decode(),
+        "left_out": _left_out_text(offer.left_out),
+        "base_models": canonical.encode([str(folder) for folder in offer.base_models]).decode(),
+        "threads": offer.threads,
+    }
+
+
+def _session_offer(frame: Frame) -> SessionOffer:
+    charter_text = frame.get("charter", str).encode()
+    return SessionOffer(
+        site=frame.get("site", str),
+        charter=agreement.parse(canonical.decode(charter_text), VerticalCharter, "the offer"),
+        session=frame.get("session", str),
+        secret=frame.blob,
+        data=Path(frame.get("data", str)),
+        file=frame.get("file", str),
+        identifier=tuple(canonical.decode(frame.get("identifier", str).encode())),
+        left_out=_left_out(frame.get("left_out", str)),
+        base_models=tuple(map(Path, canonical.decode(frame.get("base_models", str).encode()))),
+        threads=frame.get("threads", int),
+    )
 
 
 def _left_out_text(left_out: LeftOut | None) -> str:

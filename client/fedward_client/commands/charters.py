@@ -12,11 +12,11 @@ def review(charter: CharterFolder, site: SettingsPath = DEFAULT_SETTINGS) -> Non
     """Says in sentences what a charter asks for, and what this site's rules make of it."""
     from rich.console import Console
 
+    from fedward_client import charters
     from fedward_client import review as reviewing
     from fedward_client.site import Site
-    from fedward_shared import charter as charters
 
-    terms, _ = charters.load(charter)
+    terms, _ = charters.read(charter)
     opened = Site.open(site)
     try:
         reviewing.show(terms, opened, Console(highlight=False))

@@ -11,12 +11,15 @@ from fedward_client.commands.options import DEFAULT_SETTINGS, SettingsPath
 if TYPE_CHECKING:
     from fedward_shared.identity import PublicKey
 
+MOST = 1_000_000
+"""So many identifiers a peer may show, unless people write another number."""
+
 TEMPLATE = """\
 # What this institution decides about itself. Only people here write this file.
 name = {name}
 key = {key}                 # the key that stands for this institution: keep it, and keep it secret
 {passphrase}state = "state"                 # ledger, approved charters, prepared records
-base_models = [{base_model}]  # folders of models that charters may name by digest
+base_models = [{base_models}]  # folders of models that charters may name by digest
 threads = 1
 minimum_cohort = 2              # with fewer sites than that, this one does not train
 
@@ -32,16 +35,23 @@ uses = ["research"]             # what a charter may be for
 # columns = {{ text = "description", label = "chapter" }}
 # owner = "patient_id"          # whose record it is; needed for objections
 # objections = "objections.txt" # whose records are left out, one owner a line
+{alignment}
 # What else there is: docs/reference/site-toml.md
 """
 
 
 def init(
     name: Annotated[str, typer.Option(help="The institution's name in charters.")],
-    base_model: Annotated[Path, typer.Option(help="Folder of a base model.")],
     data: Annotated[Path, typer.Option(help="JSONL, CSV or Parquet file of records.")],
     dataset: Annotated[str, typer.Option(help="What charters call the dataset.")] = "records",
     epsilon: Annotated[float, typer.Option(help="Lifetime ε of the dataset.")] = 1.0,
+    base_model: Annotated[
+        list[Path] | None, typer.Option(help="Folder of a base model; vertical studies need none.")
+    ] = None,
+    identifier: Annotated[
+        list[str] | None,
+        typer.Option(help="Column of who a record is of, for vertical studies; one for each part."),
+    ] = None,
     coordinator: Annotated[
         list[str] | None, typer.Option(metavar="NAME=KEY", help="A coordinator's public key.")
     ] = None,
@@ -68,10 +78,11 @@ def init(
             f"key_passphrase = {_quoted(key_passphrase.resolve())}\n" if key_passphrase else ""
         ),
         coordinators="\n".join(f"{name} = {_quoted(text)}" for name, _, text in pairs),
-        base_model=_quoted(base_model.resolve()),
+        base_models=", ".join(_quoted(folder.resolve()) for folder in base_model or []),
         data=_quoted(data.resolve()),
         dataset=dataset,
         epsilon=epsilon,
+        alignment=_alignment(identifier or []),
     )
     draft = site.with_name(f".{site.name}.draft")
     try:
@@ -89,6 +100,13 @@ def init(
         draft.unlink(missing_ok=True)
     typer.echo(f"wrote {site} and {key}")
     _tell_key(name, made.public)
+
+
+def _alignment(identifier: list[str]) -> str:
+    """The line on vertical studies, which the site takes part in where it names the columns."""
+    columns = ", ".join(_quoted(name) for name in identifier or ["customer_id"])
+    line = f"alignment = {{ identifier = [{columns}], most = {MOST} }}"
+    return line if identifier else f"# {line}  # for vertical studies"
 
 
 def _tell_key(name: str, key: "PublicKey") -> None:

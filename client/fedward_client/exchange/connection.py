@@ -24,6 +24,7 @@ from fedward_shared.errors import ExchangeError, StateError
 from fedward_shared.exchange.hops import BEAT_SECONDS, MAX_HOP, METHOD, SILENT_SECONDS, Hop
 
 TICK_SECONDS = 0.1
+PARTING_SECONDS = 2.0
 OPTIONS = [
     ("grpc.max_receive_message_length", MAX_HOP),
     ("grpc.max_send_message_length", MAX_HOP),
@@ -78,12 +79,12 @@ class Connection:
         self._running = asyncio.run_coroutine_threadsafe(self._main(), self._loop)
 
     def close(self) -> None:
-        """Ends the connection and the line; what it has to keep is on disk."""
-        self._line.fail(ExchangeError("the line was closed"))
+        """Ends the connection and the line, when what may go out is out."""
         self._loop.call_soon_threadsafe(self._stopping.set)
         self._wake()
         if self._running is not None:
             self._running.result()
+        self._line.fail(ExchangeError("the line was closed"))
 
     def _wake(self) -> None:
         self._loop.call_soon_threadsafe(self._woken.set)
@@ -124,6 +125,8 @@ class Connection:
                 stopping = asyncio.create_task(self._stopping.wait())
                 reading = asyncio.create_task(self._read(self._call))
                 await asyncio.wait({stopping, reading}, return_when=asyncio.FIRST_COMPLETED)
+                if stopping.done():
+                    await self._say_the_rest(self._call, reading)
                 for task in (stopping, reading):
                     task.cancel()
                 return await reading
@@ -157,10 +160,20 @@ class Connection:
             self._woken.clear()
             call = self._call
             self._line.tick()
-            for hop in self._line.flush():
-                await self._out(call, hop)
+            await self._flush(call)
             if time.monotonic() >= self._beat_due:
                 await self._out(call, Hop("beat"))
+
+    async def _say_the_rest(self, call: Any, reading: asyncio.Task[str]) -> None:
+        """What was written last is lost with a call that is cancelled: so the relay ends it."""
+        await self._flush(call)
+        with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            await call.done_writing()
+            await asyncio.wait({reading}, timeout=PARTING_SECONDS)
+
+    async def _flush(self, call: Any) -> None:
+        for hop in self._line.flush():
+            await self._out(call, hop)
 
     async def _out(self, call: Any, hop: Hop) -> None:
         """A connection that breaks is noticed where it is read."""

@@ -62,6 +62,11 @@ class End:
         return self._channel is None or self._channel.idle
 
     @property
+    def settled(self) -> bool:
+        """Whether the peer has been told of all that the program has of it."""
+        return self._told >= self.received
+
+    @property
     def confirmed(self) -> int:
         """How many messages the peer has confirmed."""
         return self._channel.confirmed if self._channel else 0

@@ -29,6 +29,7 @@ FOLDER = "exchange"
 JOURNAL = "exchange journal"
 """The label of the key."""
 NONCE_BYTES = 12
+SECRET_BYTES = 32
 VERSION = 1
 SCHEMA = """
 CREATE TABLE peers (
@@ -45,6 +46,11 @@ CREATE TABLE frames (
     number INTEGER NOT NULL,
     sealed BLOB NOT NULL,
     PRIMARY KEY (peer, direction, number)
+) STRICT;
+CREATE TABLE beginning (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    terms TEXT NOT NULL,
+    sealed BLOB NOT NULL
 ) STRICT;
 CREATE TABLE state (one INTEGER PRIMARY KEY CHECK (one = 1), sealed BLOB NOT NULL) STRICT;
 """
@@ -101,6 +107,17 @@ class Kept:
     received: int
 
 
+def place(folder: Path, session: str) -> Path:
+    """The file of a session's journal."""
+    return folder / f"{session}.sqlite"
+
+
+def remove(path: Path) -> None:
+    """Of a session that is over, and whose journal nobody has open."""
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
 class Journal:
     """The journal of `session`, under `key` (32 bytes); made if it is not there.
 
@@ -108,7 +125,7 @@ class Journal:
     """
 
     def __init__(self, folder: Path, session: str, key: bytes) -> None:
-        self.path = folder / f"{session}.sqlite"
+        self.path = place(folder, session)
         self._session = session
         self._key = AESGCM(key)
         self._lock = threading.RLock()
@@ -131,6 +148,34 @@ class Journal:
     def close(self) -> None:
         """Nothing is written after that."""
         self._db.close()
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the session was never begun here."""
+        with self._told():
+            return self._db.execute("SELECT 1 FROM beginning").fetchone() is None
+
+    def begin(self, terms: str) -> bytes:
+        """The secret of the session, 32 bytes, from which all that the program draws follows.
+
+        It is drawn once: a program that runs again draws the same. So whatever it is run on has to be
+        the same, too, since noise that hides two things hides neither: `terms`, a digest, says what that
+        was. Raises StateError for another one.
+        """
+        with self._told():
+            row = self._db.execute("SELECT terms, sealed FROM beginning").fetchone()
+            if row is None:
+                secret = os.urandom(SECRET_BYTES)
+                sealed = self._seal("secret", secret)
+                self._db.execute("INSERT INTO beginning VALUES (1, ?, ?)", (terms, sealed))
+                return secret
+        if row[0] != terms:
+            raise StateError(
+                f"{self.path}: the records of this site, or whose are left out, have changed since the "
+                "session began; put back what was there, or have the coordinator open another session, "
+                "which is paid for anew"
+            )
+        return self._open("secret", row[1])
 
     def peer(self, name: str) -> Kept:
         """What there is of a peer; a new key, on disk, for one that was not known. Raises StateError."""

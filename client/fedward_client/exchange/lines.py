@@ -11,7 +11,7 @@ from fedward_client.exchange.journal import Journal
 from fedward_client.exchange.party import Batch, Party, Seat
 from fedward_shared.errors import ExchangeError, FedwardError
 from fedward_shared.exchange.hops import Hop
-from fedward_shared.exchange.line import silent
+from fedward_shared.exchange.line import PeerSilent
 
 PATIENCE_SECONDS = 600.0
 
@@ -72,13 +72,25 @@ class SiteLine:
         """As `Line` says."""
         return self._journal.state
 
-    def finish(self, timeout: float) -> None:
-        """Back when the peers have confirmed all. Raises ExchangeError if they do not in that time."""
+    def finish(self, timeout: float, gone: frozenset[str] = frozenset()) -> None:
+        """Back when the peers have confirmed all, whatever has become of the line since, and have been
+        told that all of theirs is here; but for those who are `gone`, as they are done.
+
+        Raises ExchangeError if they do not in that time.
+        """
+
+        def idle() -> bool:
+            return self._party.idle(gone)
+
         with self._changed:
-            self._changed.wait_for(lambda: self._failure or self._party.idle, timeout)
-            self._check()
-            if not self._party.idle:
+            self._changed.wait_for(
+                lambda: self._failure or (idle() and self._party.settled), timeout
+            )
+            if not idle():
+                self._check()
                 raise ExchangeError(f"not every peer has confirmed all within {timeout:g} s")
+            self._party.done()
+        self.wake()
 
     # The connection's side.
 
@@ -107,6 +119,7 @@ class SiteLine:
         """Call it a few times a second."""
         with self._changed:
             self._party.tick()
+            self._changed.notify_all()
 
     def disconnected(self, problem: str) -> None:
         """There is no connection, for that reason."""
@@ -141,7 +154,7 @@ class SiteLine:
         if self._changed.wait_for(lambda: self._failure is not None or ready(), seconds):
             self._check()
             return
-        raise silent(peer, seconds, self._problem or self._party.whereabouts(peer))
+        raise PeerSilent(peer, seconds, self._problem or self._party.whereabouts(peer))
 
     def _check(self) -> None:
         if self._failure is not None:

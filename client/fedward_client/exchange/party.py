@@ -68,10 +68,14 @@ class Party:
         """Whether there is a batch that should not wait for the next `tick`."""
         return bool(self._batch.hops) or len(self._batch.entries) >= CONFIRM_AFTER
 
+    def idle(self, gone: frozenset[str] = frozenset()) -> bool:
+        """Whether the peers have confirmed all, but for those who are `gone`."""
+        return all(end.idle for name, end in self._ends.items() if name not in gone)
+
     @property
-    def idle(self) -> bool:
-        """Whether the peers have confirmed all."""
-        return all(end.idle for end in self._ends.values())
+    def settled(self) -> bool:
+        """Whether the peers have been told of all that the program has of them."""
+        return all(end.settled for end in self._ends.values())
 
     def drain(self) -> Batch:
         """What happened since the last time. Batches are written and go out in this order."""
@@ -105,6 +109,8 @@ class Party:
             case "challenge":
                 answer = self.seat.attendance(hop.payload)
                 self._batch.hops.append(Hop("attendance", payload=answer))
+            case "here" | "gone" | "opening" | "frame" if hop.peer not in self._ends:
+                pass  # another party of the session, with whom this one has nothing to talk about
             case "here":
                 self._here(self._known(hop.peer))
             case "gone":
@@ -144,6 +150,10 @@ class Party:
             self._batch.entries.append(Confirmed(name, end.confirmed))
         reached = {name: (end.sent, end.received) for name, end in self._ends.items()}
         self._batch.entries.append(Checkpoint(state, reached))
+
+    def done(self) -> None:
+        """This site has nothing more to do in the session: the others need not wait for it."""
+        self._batch.hops.append(Hop("done"))
 
     def whereabouts(self, peer: str) -> str:
         """What this party knows of `peer`, in words."""

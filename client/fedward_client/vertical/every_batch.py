@@ -10,6 +10,7 @@ from torch import nn
 from fedward_client.training.trainer import Streams
 from fedward_client.vertical.fitting import Steps, batches, noised_gradients
 from fedward_shared.errors import ExchangeError
+from fedward_shared.privacy.plan import UNPROTECTED, Event
 from fedward_shared.vertical.encoding import Encoded
 from fedward_shared.vertical.models import (
     Bottom,
@@ -52,9 +53,9 @@ def active(
     session: str,
     streams: Streams,
     folders: Sequence[Path] = (),
-) -> Generator[Action, bytes, torch.Tensor]:
+) -> Generator[Action, bytes, tuple[torch.Tensor, Whole]]:
     """Of the aligned records: those held out last. Returns their probabilities, [held out], or
-    [held out, K] of more than two classes.
+    [held out, K] of more than two classes, and the model.
 
     Raises ExchangeError for embeddings of another width, or that are not finite.
     """
@@ -64,8 +65,7 @@ def active(
     own = whole.bottom.read(own)
     steps, dropping = Steps([whole], terms.fitting, records), generator(session, "dropout")
     noise = streams("gradients"), streams("steps")
-    if privacy is not None:
-        yield Book(privacy.event(terms.fitting.epochs))
+    yield Book(_event(terms, privacy))
     for row_B in batches(terms.fitting, records, session):
         others_BE = yield from _embeddings(terms, len(row_B))
         others_BE.requires_grad_()
@@ -85,7 +85,8 @@ def active(
     mine = own.rows(torch.arange(records, len(own)))
     others_HE = yield from _embeddings(terms, held)
     with torch.no_grad():
-        return probabilities(whole(others_HE, *mine.inputs))
+        probability_H = probabilities(whole(others_HE, *mine.inputs))
+    return probability_H, whole
 
 
 def passive(
@@ -107,8 +108,7 @@ def passive(
     own = bottom.read(own)
     steps = Steps([bottom], terms.fitting, records)
     noise = streams("embeddings"), streams("steps")
-    if privacy is not None:
-        yield Book(privacy.event(terms.fitting.epochs))
+    yield Book(_event(terms, privacy))
     for row_B in batches(terms.fitting, records, session):
         mine = own.rows(row_B)
         embedded_BE = bottom.of(mine)
@@ -128,6 +128,10 @@ def passive(
         embedded_HE = privacy.noise.rows(embedded_HE, noise[0])
     yield from send(terms.active, "embeddings", _bytes(embedded_HE))
     return bottom
+
+
+def _event(terms: VerticalTerms, privacy: EveryBatchTerms | None) -> Event:
+    return UNPROTECTED if privacy is None else privacy.event(terms.fitting.epochs)
 
 
 def _along(embedded_1E: torch.Tensor, gradient_1E: torch.Tensor) -> torch.Tensor:

@@ -44,9 +44,9 @@ def active(
     session: str,
     streams: Streams,
     folders: Sequence[Path] = (),
-) -> Generator[Action, bytes, torch.Tensor]:
+) -> Generator[Action, bytes, tuple[torch.Tensor, WithCells]]:
     """Of the aligned records: those held out last. Returns their probabilities, [held out], or
-    [held out, K] of more than two classes.
+    [held out, K] of more than two classes, and the model.
 
     Raises ExchangeError for cells that are none.
     """
@@ -73,7 +73,7 @@ def active(
         probability_H: torch.Tensor = model.top.probabilities(
             model.embedded(own.rows(held), cell_NP[held])
         )
-    return probability_H
+    return probability_H, model
 
 
 def passive(

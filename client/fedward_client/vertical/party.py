@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import nn
 
 from fedward_client.training.trainer import Streams
 from fedward_client.vertical import every_batch, once
@@ -26,6 +27,7 @@ class ActiveOutcome:
 
     rows: Rows
     probability_H: torch.Tensor
+    model: nn.Module
 
     @property
     def held_out(self) -> Rows:
@@ -58,14 +60,14 @@ def active(
     encoded, label_N = own.encoded.rows(_index(rows)), own.label_N[_index(rows)]
     privacy = terms.privacy
     if isinstance(privacy, OnceTerms):
-        found = yield from once.active(
+        once_found = yield from once.active(
             terms, privacy, encoded, label_N, session, streams, own.folders
         )
-    else:
-        found = yield from every_batch.active(
-            terms, privacy, encoded, label_N, session, streams, own.folders
-        )
-    return ActiveOutcome(rows, found)
+        return ActiveOutcome(rows, *once_found)
+    found = yield from every_batch.active(
+        terms, privacy, encoded, label_N, session, streams, own.folders
+    )
+    return ActiveOutcome(rows, *found)
 
 
 def passive(

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import torch
 
-from fedward_shared import records
+from fedward_shared import canonical, records
 from fedward_shared.errors import DataError
 from fedward_shared.psi.identifiers import normalised
+from fedward_shared.records import LeftOut
 from fedward_shared.vertical.encoding import ROWS_SHOWN, Encoded, encode
 from fedward_shared.vertical.terms import VerticalTerms
 
@@ -30,15 +31,23 @@ class PartyRecords:
         terms: VerticalTerms,
         party: str,
         identifier: Sequence[str],
+        file: str | None = None,
+        left_out: LeftOut | None = None,
         folders: Sequence[Path] = (),
     ) -> "PartyRecords":
-        """Of the file `path`, in which the columns `identifier` say who a record is of; base models for
+        """Of the file `path`, in which the columns `identifier` say who a record is of. `file` is the
+        digest that it has to have; the records of those in `left_out` do not take part. Base models for
         its texts are in `folders`.
 
         Raises DataError or AlignmentError that name the column, and rows but not what is in them;
         ModelError if an encoder is not there.
         """
-        content = records.table(path, records.read_bytes(path))
+        data = records.read_bytes(path)
+        if file not in (None, canonical.digest(data)):
+            raise DataError(f"{path}: the file is another than the one that was registered")
+        content = records.table(path, data)
+        if left_out is not None:
+            content = left_out.without(path, content)
         table = terms.table_of(party)
         parts = [records.texts(path, content, name, "identifier") for name in identifier]
         columns = [records.given(path, content, name) for name in table.names]

@@ -55,6 +55,7 @@ class _Live:
     away: dict[str, float]
     present: dict[str, int] = field(default_factory=dict)
     counts: dict[str, Count] = field(default_factory=dict)
+    done: set[str] = field(default_factory=set)
     ended: bool = False
 
 
@@ -83,6 +84,9 @@ class Relay:
         if not known.site:
             return self._attend(connection, hop, now)
         if hop.kind == "beat":
+            return []
+        if hop.kind == "done":
+            self._live[known.session].done.add(known.site)
             return []
         if hop.kind in RELAYED:
             return self._pass(known, connection, hop, now)
@@ -135,9 +139,8 @@ class Relay:
             session, site = self._checked(known, hop, now)
         except _Refused as refused:
             return self.refuse(connection, refused.why, now)
-        live = self._live.setdefault(
-            session.session, _Live(session, dict.fromkeys(session.parties, now))
-        )
+        needed = session.parties.keys() - set(session.done)
+        live = self._live.setdefault(session.session, _Live(session, dict.fromkeys(needed, now)))
         if live.ended:
             return self.refuse(connection, Refusal.OVER, now)
         known.session, known.site = session.session, site
@@ -174,6 +177,7 @@ class Relay:
             del self._connections[before]
             out.append((before, Hop.refusal(Refusal.REPLACED)))
         live.away.pop(site, None)
+        live.done.discard(site)
         live.present[site] = connection
         for peer, other in live.present.items():
             if peer != site:
@@ -194,7 +198,8 @@ class Relay:
         """By its deadline, because a party was away too long, or because it was closed."""
         session = live.session
         over = now >= session.deadline.timestamp() or self._find(session.session) is None
-        missed = [site for site, since in live.away.items() if now - since > session.patience]
+        away = {site: since for site, since in live.away.items() if site not in live.done}
+        missed = [site for site, since in away.items() if now - since > session.patience]
         out: Out = []
         if over or missed:
             last = [Hop.refusal(Refusal.OVER)]

@@ -1,10 +1,15 @@
 """The sessions that a coordinator has opened: one file each, HOME/sessions/SESSION.json.
 
+The exchange knows its home; a ServerApp and `fedward study` find the folder through `$FEDWARD_SESSIONS`,
+which `fedward coordinator run` and `--home` set.
+
 Whoever conducts a study writes the file before it tells the parties, and the exchange reads it when one
 of them attends. A file that is gone ends its session.
 """
 
+import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,12 +17,13 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, Field, ValidationError
 
-from fedward_shared.charter import Charter
-from fedward_shared.errors import ExchangeError
+from fedward_shared.agreement import Agreement
+from fedward_shared.errors import ExchangeError, UsageError
 from fedward_shared.files import write_atomically
 from fedward_shared.identity import KeyText, PublicKey
 from fedward_shared.terms import Digest, Hexadecimal, Name, Terms, describe
 
+SESSIONS_VARIABLE = "FEDWARD_SESSIONS"
 MAX_BYTES = 2**16
 PATIENCE_SECONDS = 600.0
 
@@ -25,7 +31,8 @@ PATIENCE_SECONDS = 600.0
 class Session(Terms):
     """Who talks about which charter, and until when.
 
-    `patience`: seconds that a party may be away, before the session ends and its name is told.
+    `patience`: seconds that a party may be away, before the session ends and its name is told; for those
+    that are `done` nobody waits.
     """
 
     session: Hexadecimal
@@ -34,10 +41,16 @@ class Session(Terms):
     parties: Annotated[dict[Name, KeyText], Field(min_length=2, max_length=64)]
     deadline: AwareDatetime
     patience: Annotated[float, Field(gt=0, le=86_400)] = PATIENCE_SECONDS
+    done: tuple[Name, ...] = ()
 
     @classmethod
     def of(
-        cls, charter: Charter, session: str, deadline: datetime, patience: float = PATIENCE_SECONDS
+        cls,
+        charter: Agreement,
+        session: str,
+        deadline: datetime,
+        patience: float,
+        done: Iterable[str] = (),
     ) -> "Session":
         """Of all participants of the charter."""
         return cls(
@@ -47,6 +60,7 @@ class Session(Terms):
             parties={one.name: one.public_key.text for one in charter.participants},
             deadline=deadline,
             patience=patience,
+            done=tuple(sorted(done)),
         )
 
     def key(self, site: str) -> PublicKey:
@@ -59,6 +73,17 @@ class Sessions:
     """The files in `folder`."""
 
     folder: Path
+
+    @classmethod
+    def here(cls) -> "Sessions":
+        """Those of the exchange that serves this process. Raises UsageError if there is none."""
+        folder = os.environ.get(SESSIONS_VARIABLE)
+        if not folder:
+            raise UsageError(
+                f"{SESSIONS_VARIABLE} is not set: a vertical study needs the exchange that `fedward "
+                "coordinator run` starts; --home says where that is"
+            )
+        return cls(Path(folder))
 
     def open(self, session: Session) -> None:
         """Lets its parties in."""

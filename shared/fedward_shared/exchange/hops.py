@@ -31,7 +31,9 @@ BEAT_SECONDS = 15.0
 SILENT_SECONDS = 4 * BEAT_SECONDS
 """After so long without a hop a connection counts as broken, whatever the network says."""
 
-Kind = Literal["challenge", "attendance", "here", "gone", "opening", "frame", "beat", "refused"]
+Kind = Literal[
+    "challenge", "attendance", "here", "gone", "opening", "frame", "beat", "refused", "done"
+]
 RELAYED: tuple[Kind, ...] = ("opening", "frame")
 
 
@@ -73,6 +75,7 @@ _SHAPES: dict[Kind, tuple[tuple[bool, ...], int, int]] = {
     "frame": (_PEER, 1, MAX_FRAME),
     "beat": (_NO_PEER, 0, 0),
     "refused": ((False, True), 1, 16),
+    "done": (_NO_PEER, 0, 0),
 }
 """Whether a hop of this kind names a peer, and the fewest and the most bytes of its payload."""
 _KINDS: tuple[Kind, ...] = tuple(_SHAPES)

@@ -1,8 +1,7 @@
 """A line to one's peers, as whoever runs the program of a party sees it.
 
-A program that runs again after a crash starts from its last checkpoint and does the same again. Where
-it draws noise, what it sends would differ; so `send` says what was really sent, and the program goes on
-with that.
+A program that runs again after a crash does the same again. Should what it sends differ, `send` says
+what was really sent, and the program goes on with that.
 """
 
 from typing import Protocol
@@ -24,18 +23,13 @@ class Line(Protocol):
         """The next message of `peer`, which has `timeout` seconds to send it."""
         ...
 
-    def checkpoint(self, state: bytes) -> None:
-        """From now on the program starts here again, with `state`, whatever happens."""
-        ...
 
-    def restored(self) -> bytes | None:
-        """The state of the last checkpoint; None where the program starts from its beginning."""
-        ...
+class PeerSilent(ExchangeError):
+    """A peer has had its time; `state` is what is known of it."""
 
-
-def silent(peer: str, seconds: float, state: str = "") -> ExchangeError:
-    """What is raised about a peer that has had its time."""
-    known = f" ({state})" if state else ""
-    return ExchangeError(
-        f"{peer} has not answered for {seconds:g} s{known}: ask it whether its site runs"
-    )
+    def __init__(self, peer: str, seconds: float, state: str = "") -> None:
+        known = f" ({state})" if state else ""
+        super().__init__(
+            f"{peer} has not answered for {seconds:g} s{known}: ask it whether its site runs"
+        )
+        self.state = state

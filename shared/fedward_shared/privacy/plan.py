@@ -130,6 +130,7 @@ class Event:
 
 
 UNKNOWN = Event("unknown", 1.0, 0.0, 1)
+UNPROTECTED = Event("none", 1.0, 0.0, 1)
 
 
 @dataclass(frozen=True)

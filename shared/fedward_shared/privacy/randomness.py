@@ -44,6 +44,13 @@ class Randomness:
         key = HKDF(hashes.SHA256(), KEY_BYTES, b"fedward simulation", info)
         return cls(key.derive(seed.to_bytes(16, "big", signed=True)))
 
+    @classmethod
+    def derived(cls, secret: bytes, *labels: str) -> "Randomness":
+        """A stream that follows from a secret of 32 bytes, for a program that has to draw the same
+        again when it is interrupted; every tuple of labels has a stream of its own."""
+        info = b"".join(hashlib.sha256(label.encode()).digest() for label in labels)
+        return cls(HKDF(hashes.SHA256(), KEY_BYTES, b"fedward session", info).derive(secret))
+
     def words32(self, count: int) -> np.ndarray:
         """`count` unsigned integers of 32 random bits each."""
         return np.frombuffer(self._stream.update(bytes(4 * count)), dtype="<u4")

@@ -6,3 +6,7 @@ Each party has a secret number for the session. An identifier is hashed to a poi
 numbers, in either order, so that equal ones meet at equal points; who knows one number alone cannot tell
 whose points they are.
 """
+
+POINT_BYTES = 32
+PLACE_BYTES = 4
+"""What a point and a place in the common order take in a message."""

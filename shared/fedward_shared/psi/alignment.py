@@ -27,15 +27,15 @@ from numpy.typing import NDArray
 
 from fedward_shared.errors import AlignmentError
 from fedward_shared.privacy.randomness import Randomness
-from fedward_shared.psi import group
-from fedward_shared.psi.group import POINT_BYTES, SEED_BYTES
+from fedward_shared.psi import PLACE_BYTES, POINT_BYTES, group
+from fedward_shared.psi.group import SEED_BYTES
 
 BATCH = 4096
 """Points in a message: 128 KB."""
 PIECE = 512
 """Points that one core works on at a time."""
 SEED_WORDS = SEED_BYTES // 8
-PLACE = np.dtype("<u4")
+PLACE = np.dtype(f"<u{PLACE_BYTES}")
 KEY = np.dtype(f"S{POINT_BYTES}")
 
 Rows = NDArray[np.int64]
@@ -61,11 +61,6 @@ class Terms:
                 raise AlignmentError(
                     f"{whose} has {size} identifiers, the charter allows 1 to {self.most}"
                 )
-
-
-def padded(count: int, step: int) -> int:
-    """The size that is shown instead of `count`: the next multiple of `step`."""
-    return -(-count // step) * step
 
 
 class _Half:

@@ -8,8 +8,8 @@ import hashlib
 import rbcl
 
 from fedward_shared.errors import AlignmentError
+from fedward_shared.psi import POINT_BYTES
 
-POINT_BYTES = 32
 SEED_BYTES = 64
 _DIGEST_BLOCK = 128
 """Bytes in a block of SHA-512."""

@@ -5,6 +5,7 @@ from collections.abc import Generator, Sequence
 
 from fedward_shared.errors import ExchangeError
 from fedward_shared.privacy.randomness import Randomness
+from fedward_shared.psi import POINT_BYTES
 from fedward_shared.psi.alignment import (
     BATCH,
     PLACE,
@@ -15,9 +16,7 @@ from fedward_shared.psi.alignment import (
     Terms,
     Work,
     aligned,
-    padded,
 )
-from fedward_shared.psi.group import POINT_BYTES
 from fedward_shared.vertical.program import Action, receive, send
 from fedward_shared.vertical.terms import AlignmentTerms
 
@@ -90,11 +89,11 @@ def _agreed(
     peer: str, of_pair: str, count: int, terms: AlignmentTerms, session: str
 ) -> Generator[Action, bytes, Terms]:
     """Both tell their padded sizes. A pair's points are of its session and passive party alone."""
-    own = padded(count, terms.step)
+    own = terms.shown(count)
     yield from send(peer, "sizes", _size(own))
     theirs = int.from_bytes((yield from receive(peer, "sizes", SIZE_BYTES)))
     domain = hashlib.sha256(f"{session} {of_pair}".encode()).hexdigest()
-    return Terms(f"fedward/psi/1 {domain}".encode(), own, theirs, padded(terms.most, terms.step))
+    return Terms(f"fedward/psi/1 {domain}".encode(), own, theirs, terms.shown(terms.most))
 
 
 def _size(count: int) -> bytes:

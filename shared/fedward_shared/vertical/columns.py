@@ -164,3 +164,9 @@ class TableTerms(Terms):
     def contents(self) -> list[ImageColumn | TextColumn]:
         """The columns of which something has to be read first, in order."""
         return [c for c in self.columns if isinstance(c, ImageColumn | TextColumn)]
+
+    @property
+    def encoders(self) -> list[str]:
+        """The digests of the base models that read its texts, each once."""
+        texts = [c for c in self.columns if isinstance(c, TextColumn)]
+        return list(dict.fromkeys(column.base_model.digest for column in texts))

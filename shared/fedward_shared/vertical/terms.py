@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from fedward_shared.charter_terms import Decimal, Positive
 from fedward_shared.errors import PrivacyError
@@ -12,6 +12,7 @@ from fedward_shared.privacy.bounded import BoundedNoise
 from fedward_shared.privacy.plan import Event, TrainingPlan
 from fedward_shared.privacy.randomized import RandomizedResponse
 from fedward_shared.privacy.unit import Unit
+from fedward_shared.psi.identifiers import RULES
 from fedward_shared.terms import Name, Terms
 from fedward_shared.vertical.columns import ColumnName, TableTerms
 
@@ -36,6 +37,17 @@ class AlignmentTerms(Terms):
     most: Annotated[int, Field(ge=1, le=10**8)]
     step: Annotated[int, Field(ge=1, le=10**6)] = 1
     least: Annotated[int, Field(ge=2)] = 100
+
+    @field_validator("rules")
+    @classmethod
+    def _known(cls, rules: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := sorted(set(rules) - RULES.keys()):
+            raise ValueError(f"{unknown[0]!r} is none of {', '.join(RULES)}")
+        return rules
+
+    def shown(self, count: int) -> int:
+        """The size that is shown instead of `count`: the next multiple of `step`."""
+        return -(-count // self.step) * self.step
 
 
 class ModelTerms(Terms):

@@ -141,7 +141,7 @@ class Hostile(Trusted):
         """As `Core` says, of the changed update: cut to the bound, beyond which nobody would take it."""
         with self._site() as site:
             booked = site.ledger.unanswered(booking)
-            charter, _ = site.charters.load(booked.charter)
+            charter, _ = self._rounds(site.charters.load(booked.charter))
         self._generator.manual_seed(self._generator.initial_seed() + booked.round)
         changed = self._change(tensors.decode(update, "update"), self._generator)
         most = 0.99 * charter.aggregation.maximum_update_norm

@@ -173,7 +173,7 @@ def _measure(task: Task, epsilon: float | None, seed: int, folder: Path) -> dict
         path = folder / party / "records.csv"
         path.parent.mkdir(parents=True)
         half.records.write_csv(path)
-        records[party] = PartyRecords.read(path, terms, party, [IDENTIFIER], [minilm()])
+        records[party] = PartyRecords.read(path, terms, party, [IDENTIFIER], folders=[minilm()])
     outcome = vertical.run("contents", terms, records, folder, seed)
     label_N = records[ACTIVE].label_N
     assert label_N is not None

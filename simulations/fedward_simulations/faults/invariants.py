@@ -18,7 +18,7 @@ from fedward_client import settings as site_settings
 from fedward_client.site import AUDIT_FILE, Site
 from fedward_server.fold import fraction_bits
 from fedward_shared import audit
-from fedward_shared.charter import CHARTER_FILE
+from fedward_shared.agreement import CHARTER_FILE
 from fedward_shared.errors import FedwardError, RefusalCode
 from fedward_shared.messages import MASK_STAGES
 from fedward_simulations.faults import books, oracle

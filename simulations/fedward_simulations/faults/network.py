@@ -25,6 +25,7 @@ from fedward_shared.messages import (
     MaskRequest,
     Noted,
     Refusal,
+    SessionDone,
     TrainRequest,
     Update,
     Welcome,
@@ -214,3 +215,5 @@ class FaultyGrid(InProcessGrid):
                 number, attempt = _asked(MaskRequest.from_record(message.content).request)
                 said = hashlib.sha256(answer.parcel).hexdigest()
                 return Crossing(site, answer.stage, number, b"", barred, attempt, said)
+            case SessionDone():
+                raise AssertionError("a campaign has no sessions of vertical studies")

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -30,7 +31,7 @@ class RunningRelay:
         self.open(ID)
         self.start()
 
-    def open(self, session: str) -> None:
+    def open(self, session: str, patience: float = 600.0) -> None:
         self.sessions.open(
             Session(
                 session=session,
@@ -38,6 +39,7 @@ class RunningRelay:
                 study="credit",
                 parties={name: key_of(name).public.text for name in PARTIES},
                 deadline=datetime.now(UTC) + timedelta(hours=1),
+                patience=patience,
             )
         )
 
@@ -54,10 +56,14 @@ class RunningRelay:
 
     def _run(self, started: threading.Event) -> None:
         async def main() -> None:
-            running = server(Service(self.sessions), f"127.0.0.1:{self.port}")
+            service = Service(self.sessions)
+            running = server(service, f"127.0.0.1:{self.port}")
             await running.start()
             started.set()
-            await self._stop.wait()
+            while not self._stop.is_set():
+                service.tick()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._stop.wait(), 0.1)
             await running.stop(0)
 
         self._loop.run_until_complete(main())

@@ -1,10 +1,11 @@
 """Two sites and the real relay on loopback: what is sent arrives, also after a crash."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from client.exchange.running import PARTIES, RunningRelay, Site
+from client.exchange.running import ID, PARTIES, RunningRelay, Site
 
 from fedward_shared.errors import ExchangeError
 
@@ -93,3 +94,31 @@ def test_a_site_without_its_journal_is_found_out(relay: RunningRelay, tmp_path: 
     finally:
         bank.crash()
         bureau.crash()
+
+
+def test_who_has_finished_is_not_missed(relay: RunningRelay, tmp_path: Path) -> None:
+    relay.open(ID, patience=0.5)
+    bank, bureau = (Site(relay, tmp_path, name) for name in PARTIES)
+    try:
+        bureau.line.send("bank", b"all that I have")
+        assert bank.line.receive("bureau", 5) == b"all that I have"
+        bureau.line.finish(5)
+        bureau.crash()
+        time.sleep(1.5)
+        assert bank.line.failure is None
+        bank.line.finish(5)
+    finally:
+        bank.crash()
+
+
+def test_who_leaves_without_having_finished_is_missed(relay: RunningRelay, tmp_path: Path) -> None:
+    relay.open(ID, patience=0.5)
+    bank, bureau = (Site(relay, tmp_path, name) for name in PARTIES)
+    try:
+        bureau.line.send("bank", b"a part")
+        assert bank.line.receive("bureau", 5) == b"a part"
+        bureau.crash()
+        with pytest.raises(ExchangeError, match="bureau: nothing was heard for too long"):
+            bank.line.receive("bureau", 5)
+    finally:
+        bank.crash()

@@ -223,7 +223,7 @@ class Exchange(RuleBasedStateMachine):
             for name in PARTIES:
                 at = self.at[name][0]
                 assert self.received[other(name)][:at] == self.sent[name][:at]
-                assert self.sites[name].party.idle
+                assert self.sites[name].party.idle()
         finally:
             for site in self.sites.values():
                 site.journal.close()
@@ -309,8 +309,27 @@ def test_a_forged_envelope_ends_it(bank: Site, bureau: Site) -> None:
     forged = Frame("data", 1, bytes([frame.sealed[0] ^ 1]) + frame.sealed[1:])
     with pytest.raises(ExchangeError, match="envelope 1 of bank does not open"):
         bureau.party.take(Hop("frame", "bank", forged.encode()))
-    with pytest.raises(ExchangeError, match="shop is no peer of bureau"):
-        bureau.party.take(Hop("frame", "shop", frame.encode()))
+
+
+def test_a_party_with_whom_there_is_nothing_to_talk_about_is_not_heard(
+    bank: Site, bureau: Site
+) -> None:
+    meet(bank, bureau)
+    bank.party.send("bureau", b"one")
+    frame = Frame.decode(bank.party.drain().hops[-1].payload)
+    before = bureau.party.drain()
+    for hop in (Hop("here", "shop"), Hop("frame", "shop", frame.encode()), Hop("gone", "shop")):
+        bureau.party.take(hop)
+    assert bureau.party.drain().hops == before.hops[:0]
+    assert bureau.party.receive("bank") is None
+
+
+def test_a_peer_that_is_done_is_not_waited_for(bank: Site, bureau: Site) -> None:
+    meet(bank, bureau)
+    bank.party.send("bureau", b"the last one")
+    bank.flush()
+    assert not bank.party.idle()
+    assert bank.party.idle(frozenset({"bureau"}))
 
 
 def test_a_fast_sender_waits_for_a_slow_program(bank: Site, bureau: Site) -> None:
@@ -344,7 +363,7 @@ def test_a_checkpoint_forgets_what_nobody_asks_for_again(bank: Site, bureau: Sit
         site.crash()
         site.start()
         assert site.journal.state == b"three"
-    assert bank.party.idle
+    assert bank.party.idle()
     meet(bank, bureau)
     bank.party.send("bureau", b"3")
     pass_on(bank, bureau)

@@ -9,6 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from fedward_client.vertical import party
 from fedward_shared.errors import ExchangeError
+from fedward_shared.privacy.plan import UNPROTECTED
 from fedward_shared.vertical import planning
 from fedward_shared.vertical.program import Book, Receive, Send, together
 
@@ -45,12 +46,14 @@ def auc(pair, found):
 def test_together_they_learn_what_neither_knows(pair):
     found, seen = run(pair, pair.terms)
     assert auc(pair, found) > 0.97
-    assert not [what for _, what, _ in seen if what == "booked"]
+    booked = [(party, event) for party, what, event in seen if what == "booked"]
+    assert booked == [("bank", UNPROTECTED), ("bureau", UNPROTECTED)]
     outcome = found["bank"]
     assert len(outcome.rows) == 600
     assert len(outcome.held_out) == 120
     assert not set(outcome.held_out) & set(outcome.training)
     assert {kind for _, kind, _ in seen} == {
+        "booked",
         "sizes",
         "points",
         "doubled",

@@ -100,7 +100,7 @@ def test_images_and_texts_are_columns_of_the_file(tmp_path, pair, kind):
     getattr(rows, {"csv": "write_csv", "jsonl": "write_ndjson", "parquet": "write_parquet"}[kind])(
         path
     )
-    own = PartyRecords.read(path, terms, "bank", ["id"], [folder])
+    own = PartyRecords.read(path, terms, "bank", ["id"], folders=[folder])
     assert own.encoded.numbers_NF.tolist() == [[0, 1], [1, 0]]
     scans, notes = own.encoded.contents
     assert int(scans[0].min()) == int(scans[0].max()) == 200

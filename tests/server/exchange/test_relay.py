@@ -181,6 +181,29 @@ def test_a_party_that_stays_away_ends_the_session_and_is_named(world: World) -> 
     assert world.attend("bank", 3) == [(3, Hop.refusal(Refusal.OVER))]
 
 
+def test_nobody_waits_for_a_party_that_is_done(world: World) -> None:
+    world.sessions[ID] = SESSION.model_copy(update={"done": ("shop",)})
+    world.attend("bank", 1)
+    assert world.passes(SESSION.patience + 5, 1) == [(1, Hop.refusal(Refusal.SILENT, "bureau"))]
+    del world.sessions[ID]
+    world.passes(2)
+    world.sessions[ID] = SESSION.model_copy(update={"done": ("bureau", "shop")})
+    world.attend("bank", 2)
+    assert world.passes(SESSION.patience + 5, 2) == []
+
+
+def test_who_has_said_done_may_stay_away_until_it_comes_again(world: World) -> None:
+    for number, name in enumerate(("bank", "bureau", "shop"), start=1):
+        world.attend(name, number)
+    assert world.take(3, Hop("done")) == []
+    world.relay.leave(3, world.now)
+    assert world.passes(SESSION.patience + 5, 1, 2) == []
+    world.attend("shop", 4)
+    world.relay.leave(4, world.now)
+    out = world.passes(SESSION.patience + 5, 1, 2)
+    assert out == [(n, Hop.refusal(Refusal.SILENT, "shop")) for n in (1, 2)]
+
+
 def test_the_deadline_and_the_closing_of_a_session_end_it(world: World) -> None:
     world.attend("bank", 1)
     del world.sessions[ID]

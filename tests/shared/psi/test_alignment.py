@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from fedward_shared.errors import AlignmentError
 from fedward_shared.privacy.randomness import Randomness
-from fedward_shared.psi import alignment, group
-from fedward_shared.psi.alignment import PLACE, Active, Common, Passive, Terms, aligned, padded
+from fedward_shared.psi import POINT_BYTES, alignment, group
+from fedward_shared.psi.alignment import PLACE, Active, Common, Passive, Terms, aligned
 
 DOMAIN = b"fedward/psi/1 test"
-POINT = group.POINT_BYTES
+POINT = POINT_BYTES
 people = st.sets(st.integers(0, 40), min_size=1, max_size=25)
 
 
@@ -25,7 +25,7 @@ def named(numbers: Sequence[int]) -> list[bytes]:
 def halves(
     active: Sequence[bytes], passive: Sequence[bytes], step: int = 1, domain: bytes = DOMAIN
 ) -> tuple[Active, Passive]:
-    own, theirs = padded(len(active), step), padded(len(passive), step)
+    own, theirs = (-(-len(side) // step) * step for side in (active, passive))
     return (
         Active(Terms(domain, own, theirs, 1000), active, Randomness.from_os(), map),
         Passive(Terms(domain, theirs, own, 1000), passive, Randomness.from_os(), map),

@@ -1,0 +1,92 @@
+"""What a site says to its peers in a session passes here: kind by kind, and not before it is booked."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+
+from fedward_shared.errors import ExchangeError, PrivacyError
+from fedward_shared.psi import PLACE_BYTES, POINT_BYTES
+from fedward_shared.vertical.charter import VerticalCharter
+from fedward_shared.vertical.program import KINDS, Kind
+from fedward_shared.vertical.terms import OnceTerms
+
+SIZE_BYTES = 4
+FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True)
+class Permitted:
+    """Of one kind: after how many bookings, how many bytes to one peer in all, in what pieces, and
+    below which number each byte is."""
+
+    booked: int
+    most: int
+    piece: int
+    below: int = 256
+
+
+class Egress:
+    """What `site` may say in one run of its program. `said` is what it has: bytes by peer and kind."""
+
+    def __init__(self, charter: VerticalCharter, site: str) -> None:
+        self.booked = 0
+        self.said: Counter[tuple[str, Kind]] = Counter()
+        self._peers = charter.peers(site)
+        self._permitted = _permitted(charter, site)
+
+    def check(self, peer: str, message: bytes) -> None:
+        """Raises ExchangeError, or PrivacyError for what is not booked yet; then nothing is said."""
+        if peer not in self._peers:
+            raise ExchangeError(f"egress: {peer} is no peer of this site in the study")
+        if not message or message[0] >= len(KINDS):
+            raise ExchangeError("egress: a message of no known kind")
+        kind, body = KINDS[message[0]], memoryview(message)[1:]
+        rule = self._permitted.get(kind)
+        if rule is None:
+            raise ExchangeError(f"egress: the charter has this site send no {kind}")
+        if self.booked < rule.booked:
+            raise PrivacyError(
+                f"egress: {kind} may leave after booking {rule.booked}, {self.booked} are made"
+            )
+        total = self.said[peer, kind] + len(body)
+        if total > rule.most or len(body) % rule.piece:
+            raise ExchangeError(
+                f"egress: {total} bytes of {kind} for {peer}, at most {rule.most} in pieces of "
+                f"{rule.piece}"
+            )
+        if rule.below < 256 and body and int(np.frombuffer(body, np.uint8).max()) >= rule.below:
+            raise ExchangeError(f"egress: an answer among the {kind} that there is not")
+        if rule.piece == FLOAT_BYTES and kind in ("embeddings", "gradients"):
+            _check_finite(kind, body)
+        self.said[peer, kind] = total
+
+
+def _check_finite(kind: Kind, body: memoryview) -> None:
+    if not np.isfinite(np.frombuffer(body, "<f4")).all():
+        raise ExchangeError(f"egress: {kind} that hold NaN or infinity")
+
+
+def _permitted(charter: VerticalCharter, site: str) -> dict[Kind, Permitted]:
+    """By the charter and by the most records that it lets a party show."""
+    terms = charter.vertical
+    active, needed = site == terms.active, len(charter.events(site))
+    records = terms.alignment.shown(terms.alignment.most)
+    points = Permitted(0, records * POINT_BYTES, POINT_BYTES)
+    found: dict[Kind, Permitted] = {
+        "sizes": Permitted(0, 2 * SIZE_BYTES, SIZE_BYTES),
+        "points": points,
+    }
+    if active:
+        found["places"] = Permitted(0, records * PLACE_BYTES, 1)
+    else:
+        found["doubled"] = points
+    if isinstance(terms.privacy, OnceTerms):
+        answers = terms.privacy.labels(len(terms.classes)) if active else terms.privacy.scores
+        kind: Kind = "labels" if active else "cells"
+        found[kind] = Permitted(needed, records, 1, answers.choices)
+        return found
+    batches = records * terms.fitting.epochs + (0 if active else records)
+    floats = Permitted(needed, batches * terms.model.embedding * FLOAT_BYTES, FLOAT_BYTES)
+    found["gradients" if active else "embeddings"] = floats
+    return found

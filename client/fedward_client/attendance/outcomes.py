@@ -1,0 +1,57 @@
+"""What a site keeps of a session that is over, and nobody else gets.
+
+In STATE/vertical/CHARTER/SESSION:
+
+model.safetensors    its part of the model
+result.json          how many records were common; at the active party, how well the model does on those
+                     that were held out
+completion.json      what the coordinator was told; written last
+"""
+
+from pathlib import Path
+
+from fedward_client.core import Outcome
+from fedward_shared import canonical, tensors
+from fedward_shared.errors import StateError
+from fedward_shared.files import write_atomically
+
+FOLDER = "vertical"
+MODEL_FILE = "model.safetensors"
+RESULT_FILE = "result.json"
+COMPLETION_FILE = "completion.json"
+
+
+class Kept:
+    """Of one session of the charter with that digest, below the folder `state`."""
+
+    def __init__(self, state: Path, charter: str, session: str) -> None:
+        self.folder = state / FOLDER / charter.removeprefix(canonical.DIGEST_PREFIX) / session
+
+    @property
+    def completion(self) -> bytes | None:
+        """What was told when the site was done; None before."""
+        path = self.folder / COMPLETION_FILE
+        return path.read_bytes() if path.is_file() else None
+
+    def write(self, outcome: Outcome) -> None:
+        """Keeps the outcome. Raises AdapterError for a model that is none, StateError."""
+        tensors.decode(outcome.model, "the model of a session")
+        try:
+            result = canonical.encode(canonical.decode(outcome.result))
+        except (ValueError, TypeError, RecursionError) as error:
+            raise StateError(f"{self.folder}: the worker's result is no canonical JSON") from error
+        self._write(MODEL_FILE, outcome.model)
+        self._write(RESULT_FILE, result)
+
+    def complete(self, completion: bytes) -> None:
+        """From now on the session is over. Raises StateError."""
+        self._write(COMPLETION_FILE, completion)
+
+    def _write(self, name: str, data: bytes) -> None:
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_atomically(self.folder / name, data, mode=0o600)
+        except OSError as error:
+            raise StateError(
+                f"{self.folder / name}: cannot be written: {error.strerror}"
+            ) from error

@@ -1,0 +1,218 @@
+"""A site's seat in one session of a vertical study, for as long as a worker attends it."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from fedward_client import policy
+from fedward_client.attendance.egress import Egress
+from fedward_client.attendance.outcomes import Kept
+from fedward_client.core import Outcome, SessionOffer
+from fedward_client.exchange import journal as journals
+from fedward_client.exchange.connection import Connection, Dial
+from fedward_client.exchange.journal import Journal
+from fedward_client.exchange.lines import SiteLine
+from fedward_client.exchange.party import Seat
+from fedward_client.objections import left_out
+from fedward_client.reconciliation import RESERVED
+from fedward_client.site import Site
+from fedward_shared import canonical
+from fedward_shared.assurances import Completion, epsilon_text
+from fedward_shared.errors import PrivacyError
+from fedward_shared.messages import SessionDone
+from fedward_shared.privacy.plan import Event
+from fedward_shared.vertical.charter import VerticalCharter
+
+Opening = Callable[[], AbstractContextManager[Site]]
+
+
+@dataclass(frozen=True)
+class Attended:
+    """What a session is about, and as which request of it its bookings are known."""
+
+    charter: VerticalCharter
+    session: str
+    request: str
+    gone: frozenset[str]
+    """Peers that are done, and need not confirm anything any more."""
+
+
+class AttendedSession:
+    """The seat: `core.Attending` with the ledger, the egress and the journal behind it.
+
+    `site` opens the site anew for each call that needs it, as the trusted side does everywhere.
+    """
+
+    def __init__(
+        self,
+        site: Opening,
+        attended: Attended,
+        offer: SessionOffer,
+        journal: Journal,
+        line: SiteLine,
+    ) -> None:
+        self.offer = offer
+        self._site = site
+        self._attended = attended
+        self._journal = journal
+        self._line = line
+        self._egress = Egress(attended.charter, offer.site)
+        self._connection: Connection | None = None
+        self._left: Callable[[], None] = lambda: None
+        self._done = False
+
+    def connect(self, dial: Dial, left: Callable[[], None]) -> None:
+        """Goes to the exchange; returns at once. `left` is called when the seat is free again."""
+        self._left = left
+        self._connection = Connection(self._line, dial)
+        self._connection.start()
+
+    def send(self, peer: str, message: bytes) -> bytes:
+        """As `Line` says; what may not leave raises ExchangeError or PrivacyError."""
+        self._egress.check(peer, message)
+        return self._line.send(peer, message)
+
+    def receive(self, peer: str, timeout: float) -> bytes:
+        """As `Line` says."""
+        return self._line.receive(peer, timeout)
+
+    def book(self, number: int, event: Event) -> None:
+        """Books the `number`-th event of the session, unless that was done before it was interrupted.
+
+        Raises PrivacyError for another event than the charter's, BudgetExceeded, and what `permit` does.
+        """
+        charter, request = self._attended.charter, self._attended.request
+        due = charter.events(self.offer.site)
+        if number != self._egress.booked + 1 or number > len(due) or event != due[number - 1]:
+            raise PrivacyError(
+                f"charter {charter.study}: booking {number} of the session is not the one that is due"
+            )
+        with self._site() as site:
+            permission = site.permit(charter)
+            if site.ledger.booked(charter.digest, number, request) is None:
+                site.ledger.reserve(
+                    permission.account,
+                    permission.study,
+                    number,
+                    request,
+                    event,
+                    lambda made: site.log(RESERVED, study=charter.study, booking=made.as_json()),
+                )
+        self._egress.booked = number
+
+    def finish(self, outcome: Outcome) -> SessionDone:
+        """Keeps what came of it, and signs that this site has done its part, once the peers have all.
+
+        Raises ExchangeError if they do not take it, StateError if it cannot be kept.
+        """
+        charter, session = self._attended.charter, self._attended.session
+        if self._egress.booked < len(charter.events(self.offer.site)):
+            raise PrivacyError(
+                f"charter {charter.study}: a session that has not booked all is not done"
+            )
+        self._line.finish(charter.exchange.patience_seconds, self._attended.gone)
+        with self._site() as site:
+            kept = Kept(site.settings.state, charter.digest, session)
+            kept.write(outcome)
+            site.log(
+                "session done",
+                study=charter.study,
+                charter=charter.digest,
+                session=session,
+                said={
+                    f"{kind} to {peer}": size
+                    for (peer, kind), size in sorted(self._egress.said.items())
+                },
+            )
+            dataset = site.settings.datasets[charter.dataset]
+            spending = site.ledger.spending(dataset.account)
+            completion = Completion(
+                charter=charter.digest,
+                site=site.name,
+                session=session,
+                epsilon=epsilon_text(spending.epsilon),
+                delta=repr(spending.delta),
+                head=site.shown_head,
+            ).signed(site.key)
+            kept.complete(completion)
+        self._done = True
+        return SessionDone(self.offer.site, completion)
+
+    def close(self) -> None:
+        """Leaves the exchange; a session that is not done can be gone on with from the journal."""
+        try:
+            if self._connection is not None:
+                self._connection.close()
+            self._journal.close()
+            if self._done:
+                journals.remove(self._journal.path)
+        finally:
+            self._left()
+
+
+def take(
+    site: Site,
+    opening: Opening,
+    charter: VerticalCharter,
+    session: str,
+    gone: frozenset[str],
+) -> AttendedSession:
+    """The seat of `site` in a session of `charter`, which is permitted; not connected yet.
+
+    The parties that are `gone` are done with it. A session that was interrupted goes on where it was.
+    Raises NotNow, DataError for a dataset that is not registered as it is, and StateError for records
+    that have changed since the session began.
+    """
+    dataset = site.settings.datasets[charter.dataset]
+    assert dataset.alignment is not None  # the policy has asked for it
+    objected = left_out(dataset)
+    path = site.settings.state / journals.FOLDER
+    journal = Journal(path, session, site.secrets.derive(journals.JOURNAL))
+    try:
+        new = journal.is_new
+        file = site.admit(charter) if new else site.registered(charter)
+        terms = {
+            "charter": charter.digest,
+            "file": file,
+            "identifier": list(dataset.alignment.identifier),
+            "left_out": "" if objected is None else objected.digest,
+        }
+        digest = canonical.digest(canonical.encode(terms))
+        secret = journal.begin(digest)
+        if new:
+            alignment = charter.vertical.alignment
+            site.log(
+                "attended",
+                study=charter.study,
+                charter=charter.digest,
+                session=session,
+                peers=charter.peers(site.name),
+                alignment="which records are common, and how many are here, is not covered by epsilon",
+                most=alignment.most,
+                step=alignment.step,
+            )
+        keys = {peer: charter.participant(peer).public_key for peer in charter.peers(site.name)}
+        line = SiteLine(
+            Seat(charter.digest, session, site.name, site.key, keys),
+            journal,
+            charter.exchange.patience_seconds,
+        )
+    except BaseException:
+        journal.close()
+        raise
+    offer = SessionOffer(
+        site=site.name,
+        charter=charter,
+        session=session,
+        secret=secret,
+        data=dataset.path,
+        file=file,
+        identifier=dataset.alignment.identifier,
+        left_out=objected,
+        base_models=tuple(policy.encoders(charter, site.settings)),
+        threads=site.settings.threads,
+    )
+    request = canonical.digest(
+        canonical.encode({"session": session, "terms": digest, "secret": canonical.digest(secret)})
+    )
+    return AttendedSession(opening, Attended(charter, session, request, gone), offer, journal, line)

@@ -1,0 +1,107 @@
+"""The charter of a study whose sites hold different columns of the same people (vertical partitioning).
+
+`charter.toml` is its draft, `charter.json` the statement that the coordinator has signed, as in any
+other study. It hands out no tensors: all parties can tell where their models begin.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from fedward_shared import agreement
+from fedward_shared.agreement import CHARTER_FILE, Agreement
+from fedward_shared.charter_terms import WITHOUT_DP, Positive
+from fedward_shared.files import write_atomically
+from fedward_shared.identity import SigningKey
+from fedward_shared.privacy.plan import UNPROTECTED, Event
+from fedward_shared.privacy.unit import Unit
+from fedward_shared.terms import Terms
+from fedward_shared.vertical.terms import EveryBatchTerms, OnceTerms, VerticalTerms
+
+
+class ExchangeTerms(Terms):
+    """`patience_seconds`: how long the others wait for a party that is away; `deadline_seconds`: how
+    long a session may take."""
+
+    patience_seconds: Annotated[Positive, Field(le=86_400)] = 600.0
+    deadline_seconds: Annotated[Positive, Field(le=30 * 86_400)] = 86_400.0
+
+
+class VerticalCharter(Agreement):
+    """All terms of one study. Its participants are the parties that `vertical` names."""
+
+    KIND = "fedward/vertical-charter/1"
+
+    partitioning: Literal["vertical"] = "vertical"
+    vertical: VerticalTerms
+    exchange: ExchangeTerms = ExchangeTerms()
+    without_dp: str = ""
+
+    @model_validator(mode="after")
+    def _same_parties(self) -> "VerticalCharter":
+        called = {participant.name for participant in self.participants}
+        named = {self.vertical.active, *self.vertical.peers}
+        if called != named:
+            raise ValueError(
+                f"participants are {', '.join(sorted(called))}, and vertical names "
+                f"{', '.join(sorted(named))}"
+            )
+        if any(participant.rank is not None for participant in self.participants):
+            raise ValueError("participants.rank: a vertical study has no adapters")
+        return self
+
+    @model_validator(mode="after")
+    def _private_or_said_so(self) -> "VerticalCharter":
+        if self.vertical.privacy is None and self.without_dp != WITHOUT_DP:
+            raise ValueError(f'without_dp: without vertical.privacy it has to be "{WITHOUT_DP}"')
+        if self.vertical.privacy is not None and self.without_dp:
+            raise ValueError("without_dp: the study has vertical.privacy")
+        return self
+
+    @property
+    def epsilon(self) -> float | None:
+        """What each party spends at most; None without DP."""
+        return self.vertical.privacy.epsilon if self.vertical.privacy else None
+
+    @property
+    def delta(self) -> float:
+        """At which δ; 0 without DP."""
+        return self.vertical.privacy.delta if self.vertical.privacy else 0.0
+
+    @property
+    def unit(self) -> Unit:
+        """Of whom one at a time is protected."""
+        return self.vertical.privacy.unit if self.vertical.privacy else "record"
+
+    def events(self, site: str) -> list[Event]:
+        """What `site` books in one session, in order."""
+        privacy, classes = self.vertical.privacy, len(self.vertical.classes)
+        if isinstance(privacy, OnceTerms):
+            if site == self.vertical.active:
+                return [privacy.labels(classes).event(privacy.unit)]
+            return list(privacy.passive_events(1, classes))
+        if isinstance(privacy, EveryBatchTerms):
+            return [privacy.event(self.vertical.fitting.epochs)]
+        return [UNPROTECTED]
+
+    def peers(self, site: str) -> list[str]:
+        """With whom `site` exchanges messages: the active party with all others, these with it."""
+        self.participant(site)
+        active = self.vertical.active
+        return self.vertical.peers if site == active else [active]
+
+
+def read_draft(path: Path) -> VerticalCharter:
+    """The charter that the TOML file `path` drafts. Raises CharterError naming file and field."""
+    return agreement.parse(agreement.read_toml(path), VerticalCharter, str(path))
+
+
+def load(folder: Path) -> VerticalCharter:
+    """The signed charter in `folder`. Raises CharterError or StatementError as `agreement.read` does."""
+    return agreement.read(folder / CHARTER_FILE, VerticalCharter)
+
+
+def save(folder: Path, charter: VerticalCharter, key: SigningKey) -> None:
+    """Signs and writes the charter. Raises CharterError for another key than the coordinator's."""
+    write_atomically(folder / CHARTER_FILE, charter.signed(key))
