@@ -15,6 +15,7 @@ from pathlib import Path
 from fedward_client.attendance.outcomes import COMPLETION_FILE, RESULT_FILE
 from fedward_client.attendance.queries import PREFIX, Queries, write
 from fedward_client.objections import left_out
+from fedward_client.policy import encoders
 from fedward_client.settings import DatasetSettings
 from fedward_client.site import Site
 from fedward_client.vertical.records import PartyRecords
@@ -45,17 +46,19 @@ class Question:
     identifier: Sequence[str]
 
     def scored(self, result: bytes) -> bytes:
-        """A CSV file: the columns of the identifier as they were written, and the score, empty for who
-        is not with all parties."""
+        """A CSV file: the columns of the identifier as they were written, and the score or, of more than
+        two classes, one for each; empty for who is not with all parties."""
         scores = canonical.decode(result)["scores"]
         content = records.table(self.path, self.data)
         columns = [records.texts(self.path, content, c, "identifier") for c in self.identifier]
         whole = normalised(columns, self.charter.vertical.alignment.rules)
         made = io.StringIO()
         writer = csv.writer(made, lineterminator="\n")
-        writer.writerow([*self.identifier, SCORE])
+        classes = self.charter.vertical.classes
+        named = [SCORE] if len(classes) == 2 else [f"{SCORE} {name}" for name in classes]
+        writer.writerow([*self.identifier, *named])
         for *parts, one in zip(*columns, whole, strict=True):
-            writer.writerow([*parts, scores.get(one.decode(), "")])
+            writer.writerow([*parts, *scores.get(one.decode(), [""] * len(named))])
         return made.getvalue().encode()
 
 
@@ -142,7 +145,8 @@ def _question(site: Site, digest: str, path: Path) -> Question:
     identifier, data = dataset.alignment.identifier, records.read_bytes(path)
     if len(data) > MAX_BYTES:
         raise DataError(f"{path}: {len(data)} bytes, at most {MAX_BYTES} can be asked about")
-    asked = PartyRecords.parse(path, data, terms, site.name, identifier, left_out(dataset))
+    models = encoders(charter, site.settings)
+    asked = PartyRecords.parse(path, data, terms, site.name, identifier, left_out(dataset), models)
     if len(asked.identifiers) > terms.alignment.most:
         raise DataError(
             f"{path}: {len(asked.identifiers)} records, vertical.alignment.most of the charter is "

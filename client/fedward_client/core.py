@@ -79,9 +79,9 @@ class SessionOffer:
     """What the worker needs to take part in a session of a vertical study.
 
     `data` is the file of records, `file` the digest it has, and `identifier` its columns that say who a
-    record is of; `columns` maps a column of the charter to the file's where it has another name.
-    Records of the people in `left_out` do not take part. All that the program draws follows from
-    `secret`, so that one that runs again says the same.
+    record is of. Records of the people in `left_out` do not take part. The encoders of its texts are in
+    `base_models`. All that the program draws follows from `secret`, so that one that runs again says the
+    same.
 
     In a prediction `model` is what this site has kept of the model (safetensors), and at the active
     party `query` the bytes of the file that is asked about, which `data` names then. Both are empty in
@@ -95,8 +95,8 @@ class SessionOffer:
     data: Path
     file: str
     identifier: tuple[str, ...]
-    columns: Mapping[str, str]
     left_out: LeftOut | None
+    base_models: tuple[Path, ...]
     threads: int
     purpose: Purpose = "fit"
     model: bytes = b""

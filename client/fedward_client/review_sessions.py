@@ -62,7 +62,7 @@ def _what_leaves(charter: VerticalCharter, site: str) -> str:
             "Records can be recovered from them"
         )
     if isinstance(privacy, OnceTerms):
-        answers = privacy.labels if active else privacy.scores
+        answers = privacy.labels(len(terms.classes)) if active else privacy.scores
         what = "its label" if active else f"in which of {answers.choices} classes its score is"
         return (
             f"To {peers}, once for each common record: {what}, as an answer that is another one with "

@@ -4,6 +4,7 @@ A charter is a statement that its coordinator signs. Its digest is the SHA-256 o
 which decimals are texts.
 """
 
+import tomllib
 from abc import abstractmethod
 from datetime import UTC, date, datetime
 from functools import cached_property
@@ -128,6 +129,14 @@ def read(path: Path, model: type[AnyAgreement]) -> AnyAgreement:
         raise CharterError(f"{path}: a field is not in canonical form")
     statement.signed_by(agreed.coordinator.public_key, f"the coordinator {agreed.coordinator.name}")
     return agreed
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """What a draft says. Raises CharterError for a file that cannot be read, or is no TOML."""
+    try:
+        return tomllib.loads(read_bytes(path).decode("utf-8"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise CharterError(f"{path}: not a TOML file: {error}") from error
 
 
 def kind(path: Path) -> str:

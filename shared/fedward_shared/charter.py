@@ -5,7 +5,6 @@ is the charter. That file, with `initial.safetensors`, the tensors the study sta
 get: they keep a copy of each charter that they have approved, and run no other.
 """
 
-import tomllib
 from pathlib import Path
 
 from pydantic import model_validator
@@ -286,11 +285,7 @@ def read_draft(path: Path, **computed: object) -> Charter:
     Raises CharterError, naming file and field, for a file that is missing, malformed or cannot be
     read, or terms that cost more than they state.
     """
-    try:
-        content = tomllib.loads(agreement.read_bytes(path).decode("utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise CharterError(f"{path}: not a TOML file: {error}") from error
-    return _checked(parse({**content, **computed}, str(path)), path)
+    return _checked(parse({**agreement.read_toml(path), **computed}, str(path)), path)
 
 
 def load(folder: Path) -> tuple[Charter, tensors.Tensors]:

@@ -9,8 +9,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from e2e.federation import TASK_POLL_S
+from e2e.federation import TASK_POLL_S, free_ports
 from e2e.processes import kill_all_in
+
+from fedward_server.processes import wait_until
 
 FEDWARD = [sys.executable, "-m", "fedward_shared.cli"]
 FINGERPRINT = re.compile(r"(?:[0-9a-f]{4} ){9}[0-9a-f]{4}")
@@ -45,6 +47,16 @@ class Consortium:
     def start(self, who: str, *words: object) -> None:
         """A standing process of the institution."""
         self.processes[who] = self._begun(who, f"{who}.log", *words)
+
+    def start_coordinator(self) -> tuple[str, str]:
+        """The university's, on free ports; its key and the fingerprint of it."""
+        port, inner = free_ports(2)
+        where = ("--address", f"127.0.0.1:{port}", "--superlink-port", inner)
+        told = self.typed("university", "coordinator", "init", "--name", "university", *where)
+        [key], [fingerprint] = KEY.findall(told), FINGERPRINT.findall(told)
+        self.start("university", "coordinator", "run")
+        assert wait_until(lambda: "ready, at" in self.log("university"), 90), self.tails()
+        return key, fingerprint
 
     def begin(self, who: str, *words: object) -> subprocess.Popen[bytes]:
         """A command that is not waited for."""

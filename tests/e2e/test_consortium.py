@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import LABELS, texts
-from e2e.federation import BUNDLE, free_ports
+from e2e.federation import BUNDLE
 from e2e.institutions import FINGERPRINT, KEY, Consortium, consortium_of
 from e2e.processes import living_in
 
@@ -37,12 +37,7 @@ def test_two_sites_enrol_and_train_and_one_is_let_in_no_more(
     consortium: Consortium, tiny_bert_folder: Path
 ) -> None:
     typed = consortium.typed
-    port, inner = free_ports(2)
-    where = ("--address", f"127.0.0.1:{port}", "--superlink-port", inner)
-    told = typed("university", "coordinator", "init", "--name", "university", *where)
-    [key], [fingerprint] = KEY.findall(told), FINGERPRINT.findall(told)
-    consortium.start("university", "coordinator", "run")
-    assert wait_until(lambda: "ready, at" in consortium.log("university"), 90), consortium.tails()
+    key, fingerprint = consortium.start_coordinator()
 
     for number, name in enumerate(SITES):
         records.write_jsonl(consortium.root / name / "records.jsonl", texts(24, 100 * number))

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 from client.attendance.consortium import SITES, data_of, undisturbed
-from e2e.federation import BUNDLE, free_ports
-from e2e.institutions import FINGERPRINT, KEY, Consortium, consortium_of
+from e2e.federation import BUNDLE
+from e2e.institutions import KEY, Consortium, consortium_of
 from e2e.processes import kill_all_in, living_in
 
 from fedward_client.exchange.journal import JOURNAL, Journal
@@ -45,12 +45,7 @@ def consortium(tmp_path: Path) -> Iterator[Consortium]:
 def enrolled(consortium: Consortium) -> None:
     """A coordinator that runs, and three sites that it has admitted and that run."""
     typed = consortium.typed
-    port, inner = free_ports(2)
-    where = ("--address", f"127.0.0.1:{port}", "--superlink-port", inner)
-    told = typed("university", "coordinator", "init", "--name", "university", *where)
-    [key], [fingerprint] = KEY.findall(told), FINGERPRINT.findall(told)
-    consortium.start("university", "coordinator", "run")
-    assert wait_until(lambda: "ready, at" in consortium.log("university"), 90), consortium.tails()
+    key, fingerprint = consortium.start_coordinator()
     for name in SITES:
         records.write_jsonl(consortium.root / name / "customers.jsonl", data_of(name))
         (consortium.root / "university" / f"{name}.toml").write_text(TABLE, "utf-8")

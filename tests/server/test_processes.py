@@ -99,7 +99,8 @@ def test_one_whose_supervisor_is_killed_ends_too(tmp_path: Path) -> None:
         assert above.stdout is not None
         above.stdout.readline()
         pid = int(above.stdout.readline())
-        assert exists(pid)
+        # Only the command itself has the signal of its parent's death set: what comes before it sets it.
+        assert wait_until(lambda: Path(f"/proc/{pid}/comm").read_text() == "sleep\n", 10)
         above.kill()
     assert wait_until(lambda: not exists(pid), 10)
 

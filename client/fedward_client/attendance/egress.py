@@ -99,7 +99,7 @@ def _permitted(charter: VerticalCharter, site: str, purpose: Purpose) -> dict[Ki
     if active and asked:
         return found  # it asks, and answers nothing
     if isinstance(terms.privacy, OnceTerms):
-        answers = terms.privacy.labels if active else terms.privacy.scores
+        answers = terms.privacy.labels(len(terms.classes)) if active else terms.privacy.scores
         kind: Kind = "labels" if active else "cells"
         found[kind] = Permitted(needed, records, 1, answers.choices)
         return found

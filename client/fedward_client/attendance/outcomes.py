@@ -46,7 +46,10 @@ class Kept:
 
     def write(self, outcome: Outcome, purpose: Purpose) -> None:
         """Keeps the outcome. Raises AdapterError for a model that is none, StateError."""
-        result = canonical.encode(canonical.decode(outcome.result))
+        try:
+            result = canonical.encode(canonical.decode(outcome.result))
+        except (ValueError, TypeError, RecursionError) as error:
+            raise StateError(f"{self.folder}: the worker's result is no canonical JSON") from error
         if purpose == "fit":
             tensors.decode(outcome.model, "the model of a session")
             self._write(MODEL_FILE, outcome.model)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
+from fedward_client import policy
 from fedward_client.attendance import predictions
 from fedward_client.attendance.egress import Egress
 from fedward_client.attendance.outcomes import Kept
@@ -156,12 +157,14 @@ class AttendedSession:
 
     def close(self) -> None:
         """Leaves the exchange; a session that is not done can be gone on with from the journal."""
-        if self._connection is not None:
-            self._connection.close()
-        self._journal.close()
-        if self._done:
-            journals.remove(self._journal.path)
-        self._left()
+        try:
+            if self._connection is not None:
+                self._connection.close()
+            self._journal.close()
+            if self._done:
+                journals.remove(self._journal.path)
+        finally:
+            self._left()
 
 
 def take(
@@ -198,7 +201,6 @@ def take(
             "query": canonical.digest(prediction.query),
             "file": file,
             "identifier": list(dataset.alignment.identifier),
-            "columns": dict(dataset.columns),
             "left_out": "" if objected is None else objected.digest,
         }
         digest = canonical.digest(canonical.encode(terms))
@@ -234,8 +236,8 @@ def take(
         data=prediction.file or dataset.path,
         file=file,
         identifier=dataset.alignment.identifier,
-        columns=dataset.columns,
         left_out=objected,
+        base_models=tuple(policy.encoders(charter, site.settings)),
         threads=site.settings.threads,
         purpose=asked.purpose,
         model=prediction.model,

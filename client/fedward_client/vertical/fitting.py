@@ -22,11 +22,16 @@ RISING = 0.2
 """The part of all steps in which the learning rate rises."""
 
 
+def trained(module: nn.Module) -> dict[str, nn.Parameter]:
+    """The tensors of `module` that train: a base model's own do not."""
+    return {name: tensor for name, tensor in module.named_parameters() if tensor.requires_grad}
+
+
 class Steps:
-    """Of the tensors of some modules."""
+    """Of the tensors of some modules that train."""
 
     def __init__(self, modules: Iterable[nn.Module], terms: FittingTerms, records: int) -> None:
-        tensors = [tensor for module in modules for tensor in module.parameters()]
+        tensors = [tensor for module in modules for tensor in trained(module).values()]
         self._optimizer = torch.optim.AdamW(
             tensors, lr=terms.learning_rate, weight_decay=terms.weight_decay
         )
@@ -45,8 +50,9 @@ class Steps:
 
 
 def kept(module: nn.Module) -> Tensors:
-    """What a party keeps of a model that it has fitted."""
-    return {name: tensor.detach() for name, tensor in module.named_parameters()}
+    """What a party keeps of a model that it has fitted: what trains. Base models are in folders of their
+    own, and what begins at numbers that everybody could tell and stays so is begun again."""
+    return {name: tensor.detach() for name, tensor in trained(module).items()}
 
 
 def loaded(module: Made, model: Tensors) -> Made:
@@ -68,8 +74,8 @@ def batches(terms: FittingTerms, records: int, session: str) -> Iterator[torch.T
 def gradients(
     module: nn.Module, inputs: Sequence[torch.Tensor], target_B: torch.Tensor, loss: Loss
 ) -> list[torch.Tensor]:
-    """Of each tensor of `module` its gradients, one for each record, [B, ...]."""
-    tensors = {name: tensor.detach() for name, tensor in module.named_parameters()}
+    """Of each tensor of `module` that trains its gradients, one for each record, [B, ...]."""
+    tensors = {name: tensor.detach() for name, tensor in trained(module).items()}
     if not len(target_B):
         return [tensor.new_zeros(0, *tensor.shape) for tensor in tensors.values()]
 
@@ -89,10 +95,11 @@ def noised_gradients(
     noise: BoundedNoise,
     randomness: Randomness,
 ) -> None:
-    """Gives the tensors of `module` the noised mean of the clipped gradients of the records."""
+    """Gives the tensors of `module` that train the noised mean of the records' clipped gradients."""
     samples = gradients(module, inputs, target_B, loss)
     flat_BP = torch.cat([sample.flatten(1) for sample in samples], dim=1)
     mean_P = noise.total(flat_BP, randomness) / len(flat_BP)
-    sizes = [tensor.numel() for tensor in module.parameters()]
-    for tensor, part in zip(module.parameters(), torch.split(mean_P, sizes), strict=True):
+    tensors = trained(module).values()
+    sizes = [tensor.numel() for tensor in tensors]
+    for tensor, part in zip(tensors, torch.split(mean_P, sizes), strict=True):
         tensor.grad = part.view_as(tensor).clone()

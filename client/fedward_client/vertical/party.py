@@ -24,7 +24,7 @@ ALIGNMENT = "alignment"
 @dataclass(frozen=True)
 class ActiveOutcome:
     """`rows` of the party's file are common to all; the last of them were held out, and the model gives
-    these `probability_H` of label 1."""
+    these `probability_H` of the second class, [held out], or of each of more than two, [held out, K]."""
 
     rows: Rows
     probability_H: torch.Tensor
@@ -52,7 +52,8 @@ class PassiveOutcome:
 def active(
     terms: VerticalTerms, own: PartyRecords, session: str, streams: Streams, work: Work = map
 ) -> Generator[Action, bytes, ActiveOutcome]:
-    """The program of the party with the labels. Raises AlignmentError and ExchangeError."""
+    """The program of the party with the labels. Raises AlignmentError and ExchangeError; ModelError and
+    CharterError if an encoder of texts is none."""
     assert own.label_N is not None
     rows = yield from aligning.active(
         terms.peers, own.identifiers, terms.alignment, session, streams(ALIGNMENT), work
@@ -60,9 +61,13 @@ def active(
     encoded, label_N = own.encoded.rows(_index(rows)), own.label_N[_index(rows)]
     privacy = terms.privacy
     if isinstance(privacy, OnceTerms):
-        once_found = yield from once.active(terms, privacy, encoded, label_N, session, streams)
+        once_found = yield from once.active(
+            terms, privacy, encoded, label_N, session, streams, own.folders
+        )
         return ActiveOutcome(rows, *once_found)
-    found = yield from every_batch.active(terms, privacy, encoded, label_N, session, streams)
+    found = yield from every_batch.active(
+        terms, privacy, encoded, label_N, session, streams, own.folders
+    )
     return ActiveOutcome(rows, *found)
 
 
@@ -74,16 +79,19 @@ def passive(
     streams: Streams,
     work: Work = map,
 ) -> Generator[Action, bytes, PassiveOutcome]:
-    """The program of a party without labels. Raises AlignmentError and ExchangeError."""
+    """The program of a party without labels. Raises AlignmentError and ExchangeError; ModelError and
+    CharterError if an encoder of texts is none."""
     stream = streams(ALIGNMENT)
     rows = yield from aligning.passive(
         terms.active, party, own.identifiers, terms.alignment, session, stream, work
     )
     encoded, privacy = own.encoded.rows(_index(rows)), terms.privacy
     if isinstance(privacy, OnceTerms):
-        scorer = yield from once.passive(terms, privacy, party, encoded, streams)
+        scorer = yield from once.passive(terms, privacy, party, encoded, streams, own.folders)
         return PassiveOutcome(rows, scorer)
-    bottom = yield from every_batch.passive(terms, privacy, party, encoded, session, streams)
+    bottom = yield from every_batch.passive(
+        terms, privacy, party, encoded, session, streams, own.folders
+    )
     return PassiveOutcome(rows, bottom)
 
 

@@ -23,7 +23,7 @@ from fedward_shared.vertical.terms import OnceTerms, VerticalTerms
 @dataclass(frozen=True)
 class Predicted:
     """`rows` of the query are of people whom all parties have; the model gives them `probability_N` of
-    label 1."""
+    the second class or, of more than two, of each, [N, K]."""
 
     rows: Rows
     probability_N: torch.Tensor
@@ -51,9 +51,9 @@ def active(
         return Predicted(rows, torch.zeros(0))
     encoded, privacy = query.encoded.rows(torch.from_numpy(rows)), terms.privacy
     if isinstance(privacy, OnceTerms):
-        found = yield from once.predicting(terms, privacy, encoded, model)
+        found = yield from once.predicting(terms, privacy, encoded, model, query.folders)
     else:
-        found = yield from every_batch.predicting(terms, encoded, model)
+        found = yield from every_batch.predicting(terms, encoded, model, query.folders)
     return Predicted(rows, found)
 
 
@@ -81,7 +81,9 @@ def passive(
         return rows
     encoded, privacy = own.encoded.rows(torch.from_numpy(rows)), terms.privacy
     if isinstance(privacy, OnceTerms):
-        yield from once.answering(terms, privacy, party, encoded, model, streams)
+        yield from once.answering(terms, privacy, party, encoded, model, streams, own.folders)
     else:
-        yield from every_batch.answering(terms, privacy, party, encoded, model, streams)
+        yield from every_batch.answering(
+            terms, privacy, party, encoded, model, streams, own.folders
+        )
     return rows

@@ -4,6 +4,7 @@ from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from fedward_client.vertical.fitting import kept
 from fedward_client.vertical.party import ActiveOutcome, PassiveOutcome
 from fedward_client.vertical.predicting import Predicted
 from fedward_client.vertical.records import PartyRecords
-from fedward_client.vertical.scores import auc
+from fedward_client.vertical.scores import quality
 from fedward_shared import canonical, tensors
 from fedward_shared.messages import SessionDone
 from fedward_shared.privacy.randomness import Randomness
@@ -42,10 +43,12 @@ def attend(session: Attending) -> SessionDone:
 
 def _records(offer: SessionOffer) -> PartyRecords:
     """Those that take part: the site's own or, at the party that asks, those that it asks about."""
-    terms, name, identifier = offer.charter.vertical, offer.site, offer.identifier
+    whose = offer.charter.vertical, offer.site, offer.identifier
     if offer.query:
-        return PartyRecords.parse(offer.data, offer.query, terms, name, identifier, offer.left_out)
-    return PartyRecords.read(offer.data, terms, name, identifier, offer.file, offer.left_out)
+        return PartyRecords.parse(
+            offer.data, offer.query, *whose, offer.left_out, offer.base_models
+        )
+    return PartyRecords.read(offer.data, *whose, offer.file, offer.left_out, offer.base_models)
 
 
 def _program(offer: SessionOffer, own: PartyRecords, work: Work) -> Generator[Action, bytes, Found]:
@@ -61,21 +64,26 @@ def _program(offer: SessionOffer, own: PartyRecords, work: Work) -> Generator[Ac
 
 
 def _outcome(offer: SessionOffer, own: PartyRecords, found: Found) -> Outcome:
-    """A score is kept by the identifier that it is of, as the charter's rules write that."""
+    """Scores are kept by the identifier that they are of, as the charter's rules write that."""
     records = len(found) if isinstance(found, np.ndarray) else len(found.rows)
-    result = {"records": records, "study": offer.charter.study}
+    result: dict[str, Any] = {"records": records, "study": offer.charter.study}
     if isinstance(found, np.ndarray):
         return Outcome(b"", canonical.encode(result))
     if isinstance(found, Predicted):
-        pairs = zip(found.rows, found.probability_N.tolist(), strict=True)
-        scores = {own.identifiers[row].decode(): f"{score:.6f}" for row, score in pairs}
-        return Outcome(b"", canonical.encode(result | {"scores": scores}))
+        probability_N = found.probability_N
+        of_rows = (probability_N if probability_N.ndim > 1 else probability_N[:, None]).tolist()
+        result["scores"] = {
+            own.identifiers[row].decode(): [f"{score:.6f}" for score in scores]
+            for row, scores in zip(found.rows, of_rows, strict=True)
+        }
+        return Outcome(b"", canonical.encode(result))
     if isinstance(found, PassiveOutcome):
         return Outcome(_bytes(found.bottom), canonical.encode(result))
     assert own.label_N is not None
     label_H = own.label_N[torch.from_numpy(found.held_out)]
-    scored = {"auc": f"{auc(found.probability_H, label_H):.6f}", "held_out": len(label_H)}
-    return Outcome(_bytes(found.model), canonical.encode(result | scored))
+    scored = {name: f"{value:.6f}" for name, value in quality(found.probability_H, label_H).items()}
+    result |= {"held_out": len(label_H), **scored}
+    return Outcome(_bytes(found.model), canonical.encode(result))
 
 
 def _bytes(model: nn.Module) -> bytes:

@@ -24,7 +24,7 @@ from fedward_shared.vertical import charter as charters
 from fedward_shared.vertical import planning
 from fedward_shared.vertical.charter import VerticalCharter
 from fedward_shared.vertical.columns import TableTerms
-from fedward_shared.vertical.terms import EveryBatchTerms, VerticalTerms
+from fedward_shared.vertical.terms import BINARY, EveryBatchTerms, VerticalTerms
 
 SIZE_STEP = 100
 """A draft has the parties show how many records they hold to the next multiple of this."""
@@ -51,6 +51,7 @@ deadline_seconds = 86400.0   # how long the session may take
 [vertical]
 active = {active}
 label = {label}
+classes = {classes}     # its values; class_weights, a number for each, would say how much it counts
 predictions = {predictions}          # how often the model may be asked later; the others pay for each
 
 [vertical.alignment]
@@ -126,6 +127,7 @@ def agreed(
     label: str,
     rules: list[str],
     participants: Sequence[Participant],
+    classes: Sequence[str] = BINARY,
     predictions: int = 0,
 ) -> VerticalTerms:
     """What the parties agree on, without DP for now. Raises UsageError."""
@@ -139,6 +141,7 @@ def agreed(
     content = {
         "active": active,
         "label": label,
+        "classes": tuple(classes),
         "table": held[active],
         "passive": [{"name": name, "table": held[name]} for name in held if name != active],
         "alignment": {
@@ -165,7 +168,7 @@ def protected(
     privacy = (
         planning.every_batch(epsilon, delta, made.fitting.epochs, asked)
         if every_batch
-        else planning.once(epsilon, delta, made.fitting.split(records)[0], asked)
+        else planning.once(epsilon, delta, made.fitting.split(records)[0], len(made.classes), asked)
     )
     return made.model_copy(update={"privacy": privacy})
 
@@ -192,6 +195,7 @@ def draft(
         key=_toml(SigningKey.load(key).public.text),
         active=_toml(made.active),
         label=_toml(made.label),
+        classes=_toml(made.classes),
         predictions=made.predictions,
         rules=_toml(alignment.rules),
         known=", ".join(RULES),
@@ -251,8 +255,7 @@ def _columns(table: TableTerms) -> str:
 
 def _said(terms: Terms) -> dict[str, Any]:
     """What somebody has said, and the kind."""
-    said = terms.model_dump()
-    return {k: v for k, v in said.items() if k == "kind" or k in terms.model_fields_set}
+    return {"kind": terms.model_dump()["kind"], **terms.model_dump(exclude_unset=True)}
 
 
 def _fields(terms: Terms) -> str:

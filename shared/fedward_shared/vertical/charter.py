@@ -4,7 +4,6 @@
 other study. It hands out no tensors: all parties can tell where their models begin.
 """
 
-import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,7 +13,6 @@ from fedward_shared import agreement
 from fedward_shared.agreement import CHARTER_FILE, Agreement
 from fedward_shared.assurances import Purpose
 from fedward_shared.charter_terms import WITHOUT_DP, Positive
-from fedward_shared.errors import CharterError
 from fedward_shared.files import write_atomically
 from fedward_shared.identity import SigningKey
 from fedward_shared.privacy.plan import Event
@@ -95,11 +93,7 @@ class VerticalCharter(Agreement):
 
 def read_draft(path: Path) -> VerticalCharter:
     """The charter that the TOML file `path` drafts. Raises CharterError naming file and field."""
-    try:
-        content = tomllib.loads(agreement.read_bytes(path).decode("utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise CharterError(f"{path}: not a TOML file: {error}") from error
-    return agreement.parse(content, VerticalCharter, str(path))
+    return agreement.parse(agreement.read_toml(path), VerticalCharter, str(path))
 
 
 def load(folder: Path) -> VerticalCharter:

@@ -25,9 +25,11 @@ TOLERANCE = 1e-3
 MAX_NOISE = 1e4
 
 
-def once(epsilon: float, delta: float, records: int = FEW, predictions: int = 0) -> OnceTerms:
+def once(
+    epsilon: float, delta: float, records: int = FEW, classes: int = 2, predictions: int = 0
+) -> OnceTerms:
     """Terms under which each party spends at most `epsilon`, so many predictions included, where about
-    so many records train. Raises PrivacyError where none can be.
+    so many records of so many classes train. Raises PrivacyError where none can be.
 
     The scorer's batches grow with the root of the records, and its steps nearly with the records: the
     noise is the same however many there are, and more of them afford more steps.
@@ -38,13 +40,13 @@ def once(epsilon: float, delta: float, records: int = FEW, predictions: int = 0)
     if not (epsilon > 0 and math.isfinite(epsilon)):
         raise PrivacyError(f"ε is {epsilon}, expected a finite number above 0")
     answering = _one_of(1 + predictions, ANSWERING * epsilon, delta)
-    cells = min(MOST_CELLS, max(2, round(math.exp(min(answering, 20) / 2))))
+    finest = min(MOST_CELLS, max(2, round(math.exp(min(answering, 20) / 2))))
     found: dict[str, Any] = {
         "epsilon": epsilon,
         "delta": delta,
         "label_epsilon": (1 - ROUNDING) * epsilon,
         "cell_epsilon": answering,
-        "cells": cells,
+        "cells": finest if classes == 2 else classes,
         "sampling_rate": min(MOST_SAMPLED, BATCH_OF_ROOT / math.sqrt(max(1, records))),
         "steps": max(FEWEST_STEPS, round(FEWEST_STEPS * (records / FEW) ** STEPS_GROW)),
         "count_noise": max(LEAST_COUNT_NOISE, COUNT_NOISE / epsilon),

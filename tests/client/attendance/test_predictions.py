@@ -92,7 +92,9 @@ def scores_of(sites: dict[str, Deployed], charter: VerticalCharter, session: str
     return json.loads((folder / "result.json").read_bytes())["scores"]
 
 
-def in_one_process(charter: VerticalCharter, offers: dict[str, SessionOffer]) -> dict[str, str]:
+def in_one_process(
+    charter: VerticalCharter, offers: dict[str, SessionOffer]
+) -> dict[str, list[str]]:
     """The scores that the parties' programs come to with the same secrets and models."""
     terms = charter.vertical
     programs: dict[str, Program] = {}
@@ -108,7 +110,7 @@ def in_one_process(charter: VerticalCharter, offers: dict[str, SessionOffer]) ->
     found = together(programs, lambda *_: None)[terms.active]
     assert isinstance(found, Predicted)
     pairs = zip(found.rows, found.probability_N.tolist(), strict=True)
-    return {ASKED["id"][row]: f"{score:.6f}" for row, score in pairs}
+    return {ASKED["id"][row]: [f"{score:.6f}"] for row, score in pairs}
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -277,7 +279,7 @@ def test_whoever_asks_waits_and_has_the_scores_in_a_table(
     with out.open(newline="") as file:
         assert list(csv.reader(file)) == [
             ["id", "score"],
-            ["person-00003", scores["person-00003"]],
+            ["person-00003", *scores["person-00003"]],
             ["person-99999", ""],
         ]
     assert out.stat().st_mode & 0o777 == 0o600

@@ -36,6 +36,11 @@ def some(own, rows):
     return PartyRecords(identifiers, own.encoded.rows(torch.from_numpy(rows)), None)
 
 
+def query_labels(parties, query):
+    """The labels of those asked about, who are the first of the bank's file."""
+    return parties.records["bank"].label_N[: len(query.identifiers)]
+
+
 def asked(parties, terms, models, query, seed=11):
     """What came of a prediction: the active party's, what was booked, what was sent."""
     booked, sent = [], []
@@ -82,7 +87,7 @@ def test_a_cell_lies_between_the_edges_that_training_let_out(pair):
     scorer = loaded(Scorer(terms, privacy, "bureau"), models["bureau"])
     place = {one: row for row, one in enumerate(pair.records["bureau"].identifiers)}
     rows = np.array([place[query.identifiers[row]] for row in found["bank"].rows])
-    score_N = scorer.scores(pair.records["bureau"].encoded.rows(torch.from_numpy(rows)))
+    score_N = scorer.scores(pair.records["bureau"].encoded.rows(torch.from_numpy(rows)))[:, 0]
     true_N = np.array([sum(score >= float(edge) for edge in edges) for score in score_N])
     assert np.mean(cells == true_N) == pytest.approx(privacy.scores.truth, abs=0.03)
 
@@ -106,6 +111,26 @@ def test_what_is_sent_for_a_model_of_batches_is_clipped_and_noised(pair):
     noise_NE = sent_NE - plain_NE * (privacy.clipping_norm / length_N1)
     deviation = 2 * privacy.clipping_norm * privacy.noise_multiplier
     assert float(noise_NE.std()) == pytest.approx(deviation, rel=0.1)
+
+
+def test_of_more_than_two_classes_each_has_a_probability(graded):
+    privacy = planning.once(20.0, 1e-5, classes=3)
+    terms = graded.with_terms(privacy=privacy)
+    _, models = fitted(graded, terms)
+    assert "edges" not in models["bureau"]
+    query = some(graded.records["bank"], np.arange(PEOPLE := 200))
+    found, _, sent = asked(graded, terms, models, query)
+    [cells] = [np.frombuffer(what.body, np.uint8) for _, what in sent if what.kind == "cells"]
+    scorer = loaded(Scorer(terms, privacy, "bureau"), models["bureau"])
+    place = {one: row for row, one in enumerate(graded.records["bureau"].identifiers)}
+    rows = torch.tensor([place[query.identifiers[row]] for row in found["bank"].rows])
+    best_N = scorer.scores(graded.records["bureau"].encoded.rows(rows)).argmax(axis=1)
+    assert np.mean(cells == best_N) > 0.95
+    probability_NK = found["bank"].probability_N
+    assert probability_NK.shape == (PEOPLE, 3)
+    torch.testing.assert_close(probability_NK.sum(dim=1), torch.ones(PEOPLE))
+    truth_N = query_labels(graded, query)[torch.from_numpy(found["bank"].rows)]
+    assert float((probability_NK.argmax(dim=1) == truth_N).float().mean()) > 0.7
 
 
 def test_one_person_can_be_asked_about_and_somebody_whom_nobody_has(pair):

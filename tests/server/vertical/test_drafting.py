@@ -1,5 +1,6 @@
 """From the parties' tables to what they approve: typed as a coordinator would."""
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,34 @@ def draft(key: Path, *options: object, tables: tuple[str, ...] = ("bank", "burea
         given += ["--rule", "number"]
     run(study, "draft-vertical", folder, "--active", "bank", *given, *options)
     return folder
+
+
+TEXTS = """
+[[columns]]
+kind = "text"
+name = "note"
+base_model = { digest = "sha256:%s" }
+adapter = { method = "lora", rank = 4, alpha = 1, target_modules = ["query"], layers = [5] }
+
+[[columns]]
+kind = "image"
+name = "scan"
+height = 64
+width = 64
+""" % ("a" * 64)
+
+
+def test_classes_texts_and_images_are_as_the_parties_have_said(key: Path) -> None:
+    (key.parent / "bureau.toml").write_text(TEXTS)
+    given = [text for name in ("home", "ward", "intensive care") for text in ("--class", name)]
+    folder = draft(key, "--epsilon", 8, "--predictions", 2, *given)
+    filled(folder)
+    run(study, "sign", folder)
+    terms = charters.load(folder).vertical
+    assert terms.classes == ("home", "ward", "intensive care")
+    assert isinstance(terms.privacy, OnceTerms)
+    assert terms.privacy.cells == 3
+    assert terms.passive[0].table == TableTerms.model_validate(tomllib.loads(TEXTS))
 
 
 def test_a_draft_that_was_filled_in_is_signed(key: Path) -> None:

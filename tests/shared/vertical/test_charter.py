@@ -103,7 +103,7 @@ def test_terms_that_do_not_fit_are_named(changed: dict[str, Any], said: str) -> 
 def test_events_are_those_that_the_terms_pay_for() -> None:
     charter = parsed()
     terms = OnceTerms.model_validate(PRIVACY)
-    assert charter.events("bank") == [terms.labels.event("record")]
+    assert charter.events("bank") == [terms.labels(2).event("record")]
     for site in ("bank", "bureau", "telecom"):
         cost = accountant.epsilon(charter.events(site), charter.delta)
         assert charter.epsilon is not None

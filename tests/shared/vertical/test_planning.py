@@ -34,7 +34,7 @@ def vertical(privacy, **others):
 def test_answers_and_training_cost_the_whole_epsilon_and_no_more(epsilon):
     terms = planning.once(epsilon, DELTA)
     passive = accountant.epsilon(terms.passive_events(1), DELTA)
-    active = accountant.epsilon([terms.labels.event("record")], DELTA)
+    active = accountant.epsilon([terms.labels(2).event("record")], DELTA)
     assert 0.99 * epsilon < passive <= epsilon
     assert 0.99 * epsilon < active <= epsilon
     # What is booked is the plan that trains, and the responses that answer.
@@ -116,3 +116,11 @@ def test_parties_and_columns_occur_once():
 def test_terms_are_read_as_they_were_written():
     terms = vertical(planning.once(3.0, DELTA))
     assert VerticalTerms.model_validate_json(terms.model_dump_json()) == terms
+
+
+def test_of_more_classes_the_answer_is_one_of_them_and_costs_no_more():
+    terms = planning.once(8.0, DELTA, classes=5)
+    assert terms.cells == 5
+    assert len(list(terms.passive_events(4000, classes=5))) == 2
+    cost = accountant.epsilon(terms.passive_events(1, classes=5), DELTA)
+    assert 0.97 * 8 < cost <= 8
