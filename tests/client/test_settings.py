@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedward_client import keys, settings
+from fedward_client.commands.settings import base_models as shown_base_models
 from fedward_client.commands.settings import init
 from fedward_client.settings import (
     AlignmentSettings,
@@ -22,6 +23,7 @@ from fedward_client.settings import (
     SiteSettings,
     WindowSettings,
 )
+from fedward_shared import base_models
 from fedward_shared.errors import UsageError
 from fedward_shared.identity import SigningKey
 
@@ -415,3 +417,14 @@ def test_init_with_a_wrong_value_writes_nothing(
         begin(tmp_path, **wrong)
     assert str(caught.value).startswith(f"{tmp_path / 'site.toml'}: {field}: ")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_base_models_are_shown_by_the_digests_that_charters_name(
+    tmp_path: Path, tiny_bert_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = tmp_path / "site.toml"
+    init("north", tmp_path / "north.jsonl", base_model=[tiny_bert_folder], site=site)
+    capsys.readouterr()
+    shown_base_models(site)
+    digest = base_models.digest(tiny_bert_folder)
+    assert capsys.readouterr().out == f"{digest}  {tiny_bert_folder.resolve()}\n"

@@ -122,6 +122,15 @@ def key(site: SettingsPath = DEFAULT_SETTINGS) -> None:
     _tell_key(loaded.name, keys.load(loaded).public)
 
 
+def base_models(site: SettingsPath = DEFAULT_SETTINGS) -> None:
+    """Shows the base models that charters may name here, with the digests by which they do."""
+    from fedward_client import settings
+    from fedward_shared import base_models
+
+    for folder in settings.load(site).base_models:
+        typer.echo(f"{base_models.digest(folder)}  {folder}")
+
+
 def rotate_key(site: SettingsPath = DEFAULT_SETTINGS) -> None:
     """Replaces this site's key, which the old one signs; charters have to name the new one."""
     from fedward_client import settings

@@ -13,6 +13,7 @@ site = typer.Typer(
 for command in (
     settings.init,
     settings.key,
+    settings.base_models,
     enrolment.enrol,
     enrolment.renew,
     settings.rotate_key,
