@@ -2,11 +2,13 @@
 learning for health"). With terms of privacy, all that is sent or stepped by is clipped and noised."""
 
 from collections.abc import Generator
+from itertools import islice
 
 import torch
 from torch import nn
 
 from fedward_client.training.trainer import Streams
+from fedward_client.vertical.checkpoints import Progress
 from fedward_client.vertical.fitting import Steps, batches, noised_gradients
 from fedward_shared.errors import ExchangeError
 from fedward_shared.privacy.plan import UNPROTECTED, Event
@@ -43,6 +45,7 @@ def active(
     privacy: EveryBatchTerms | None,
     own: Encoded,
     label_N: torch.Tensor,
+    progress: Progress,
     session: str,
     streams: Streams,
 ) -> Generator[Action, bytes, tuple[torch.Tensor, Whole]]:
@@ -56,8 +59,9 @@ def active(
     begin(whole, session, terms.active)
     steps, dropping = Steps([whole], terms.fitting, records), generator(session, "dropout")
     noise = streams("gradients"), streams("steps")
+    progress.resume(steps, dropping, *noise)
     yield Book(_event(terms, privacy))
-    for row_B in batches(terms.fitting, records, session):
+    for row_B in islice(batches(terms.fitting, records, session), steps.taken, None):
         others_BE = yield from _embeddings(terms, len(row_B))
         others_BE.requires_grad_()
         mine, label_B = own.rows(row_B), label_N[row_B]
@@ -73,6 +77,7 @@ def active(
         for peer in terms.peers:
             yield from send(peer, "gradients", _bytes(gradient_BE))
         steps.take()
+        yield from progress.after_step(terms.fitting.batch, steps, dropping, *noise)
     mine = own.rows(torch.arange(records, len(own)))
     others_HE = yield from _embeddings(terms, held)
     with torch.no_grad():
@@ -86,6 +91,7 @@ def passive(
     privacy: EveryBatchTerms | None,
     party: str,
     own: Encoded,
+    progress: Progress,
     session: str,
     streams: Streams,
 ) -> Generator[Action, bytes, Bottom]:
@@ -98,8 +104,9 @@ def passive(
     begin(bottom, session, party)
     steps = Steps([bottom], terms.fitting, records)
     noise = streams("embeddings"), streams("steps")
+    progress.resume(steps, *noise)
     yield Book(_event(terms, privacy))
-    for row_B in batches(terms.fitting, records, session):
+    for row_B in islice(batches(terms.fitting, records, session), steps.taken, None):
         mine = own.rows(row_B)
         embedded_BE = bottom.of(mine)
         sent_BE = embedded_BE.detach()
@@ -113,6 +120,7 @@ def passive(
             inputs = (mine.numbers_NF, mine.codes_NC)
             noised_gradients(bottom, inputs, gradient_BE, _along, privacy.noise, noise[1])
         steps.take()
+        yield from progress.after_step(terms.fitting.batch, steps, *noise)
     with torch.no_grad():
         embedded_HE = bottom.of(own.rows(torch.arange(records, len(own))))
     if privacy is not None:

@@ -9,6 +9,7 @@ from torch import nn
 
 from fedward_client.training.trainer import Streams
 from fedward_client.vertical import every_batch, once
+from fedward_client.vertical.checkpoints import Progress
 from fedward_client.vertical.records import PartyRecords
 from fedward_shared.psi.alignment import Rows, Work
 from fedward_shared.vertical import aligning
@@ -49,19 +50,30 @@ class PassiveOutcome:
 
 
 def active(
-    terms: VerticalTerms, own: PartyRecords, session: str, streams: Streams, work: Work = map
+    terms: VerticalTerms,
+    own: PartyRecords,
+    session: str,
+    streams: Streams,
+    work: Work = map,
+    state: bytes = b"",
 ) -> Generator[Action, bytes, ActiveOutcome]:
-    """The program of the party with the labels. Raises AlignmentError and ExchangeError."""
+    """The program of the party with the labels. Raises AlignmentError and ExchangeError.
+
+    `state` is that of the checkpoint from which it goes on.
+    """
     assert own.label_N is not None
-    rows = yield from aligning.active(
-        terms.peers, own.identifiers, terms.alignment, session, streams(ALIGNMENT), work
+    progress, stream = Progress(state), streams(ALIGNMENT)
+    rows = yield from progress.aligned(
+        aligning.active(terms.peers, own.identifiers, terms.alignment, session, stream, work)
     )
     encoded, label_N = own.encoded.rows(_index(rows)), own.label_N[_index(rows)]
     privacy = terms.privacy
     if isinstance(privacy, OnceTerms):
         once_found = yield from once.active(terms, privacy, encoded, label_N, session, streams)
         return ActiveOutcome(rows, *once_found)
-    found = yield from every_batch.active(terms, privacy, encoded, label_N, session, streams)
+    found = yield from every_batch.active(
+        terms, privacy, encoded, label_N, progress, session, streams
+    )
     return ActiveOutcome(rows, *found)
 
 
@@ -72,17 +84,22 @@ def passive(
     session: str,
     streams: Streams,
     work: Work = map,
+    state: bytes = b"",
 ) -> Generator[Action, bytes, PassiveOutcome]:
-    """The program of a party without labels. Raises AlignmentError and ExchangeError."""
-    stream = streams(ALIGNMENT)
-    rows = yield from aligning.passive(
-        terms.active, party, own.identifiers, terms.alignment, session, stream, work
+    """The program of a party without labels, as `active` is. Raises AlignmentError and ExchangeError."""
+    progress, stream = Progress(state), streams(ALIGNMENT)
+    rows = yield from progress.aligned(
+        aligning.passive(
+            terms.active, party, own.identifiers, terms.alignment, session, stream, work
+        )
     )
     encoded, privacy = own.encoded.rows(_index(rows)), terms.privacy
     if isinstance(privacy, OnceTerms):
         bottom = yield from once.passive(terms, privacy, party, encoded, streams)
     else:
-        bottom = yield from every_batch.passive(terms, privacy, party, encoded, session, streams)
+        bottom = yield from every_batch.passive(
+            terms, privacy, party, encoded, progress, session, streams
+        )
     return PassiveOutcome(rows, bottom)
 
 

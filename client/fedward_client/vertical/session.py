@@ -23,7 +23,7 @@ from fedward_shared.vertical.program import Action, over
 def attend(session: Attending) -> SessionDone:
     """Does this site's part, from reading its records to the end.
 
-    Raises FedwardError; a session that is attended again then goes on where it was.
+    Raises FedwardError; a session that is attended again then goes on from its last checkpoint.
     """
     with closing(session):
         offer = session.offer
@@ -34,17 +34,18 @@ def attend(session: Attending) -> SessionDone:
         )
         with ThreadPoolExecutor(offer.threads) as pool:
             patience = offer.charter.exchange.patience_seconds
-            outcome = over(_program(offer, own, pool.map), session, session.book, patience)
+            program = _program(offer, own, pool.map, session.restored())
+            outcome = over(program, session, session.book, patience)
         return session.finish(_outcome(offer, own, outcome))
 
 
 def _program(
-    offer: SessionOffer, own: PartyRecords, work: Work
+    offer: SessionOffer, own: PartyRecords, work: Work, state: bytes
 ) -> Generator[Action, bytes, ActiveOutcome | PassiveOutcome]:
     terms, streams = offer.charter.vertical, partial(Randomness.derived, offer.secret)
     if offer.site == terms.active:
-        return party.active(terms, own, offer.session, streams, work)
-    return party.passive(terms, offer.site, own, offer.session, streams, work)
+        return party.active(terms, own, offer.session, streams, work, state)
+    return party.passive(terms, offer.site, own, offer.session, streams, work, state)
 
 
 def _outcome(
