@@ -118,6 +118,12 @@ class Attending(Protocol):
     def receive(self, peer: str, timeout: float) -> bytes:
         """As `Line` says."""
 
+    def checkpoint(self, state: bytes) -> None:
+        """As `Line` says."""
+
+    def restored(self) -> bytes:
+        """As `Line` says."""
+
     def book(self, number: int, event: Event) -> None:
         """Books what is going to be done; the same again, if the session was interrupted, at no cost."""
 

@@ -40,7 +40,7 @@ class Supervised:
     """One program, started again whenever it ends, until it is stopped.
 
     `said` gets each line that it prints; `ended` is told of its exit code and of the seconds until it
-    is started again.
+    is started again. `rest`: how many these are at least, after an exit with such a code.
     """
 
     def __init__(
@@ -48,10 +48,12 @@ class Supervised:
         program: Program,
         said: Callable[[str], None],
         ended: Callable[[int, float], None],
+        rest: Callable[[int], float] = lambda _: 0.0,
     ) -> None:
         self.program = program
         self._said = said
         self._ended = ended
+        self._rest = rest
         self._backoff = Backoff()
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = asyncio.Event()
@@ -69,7 +71,8 @@ class Supervised:
             code = await self._once()
             if self._stopping.is_set():
                 return
-            delay = self._backoff.after(asyncio.get_running_loop().time() - started)
+            ran = asyncio.get_running_loop().time() - started
+            delay = max(self._backoff.after(ran), self._rest(code))
             self._ended(code, delay)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), delay)

@@ -37,6 +37,10 @@ DECORATION = re.compile(r"\x1b\[[0-9;]*m|INFO\s*:\s*")
 STILL_COUNTED = "[code: 2004]"
 """Flower's code for a node that is there already: a SuperNode that was killed counts for a minute."""
 
+UNCOUNTED_SECONDS = 70.0
+"""For so long a SuperNode that could not sign off is not followed by another one. The message that it
+had pulled is sent again only if the coordinator, which looks each second, sees that the site is gone."""
+
 log = structlog.get_logger()
 
 
@@ -138,11 +142,13 @@ def environment(handover: Handover) -> dict[str, str]:
 
 def supervised(handover: Handover, port: int) -> Supervised:
     """The SuperNode of one coordinator, kept alive."""
-    name = handover.coordinator
+    name, counted = handover.coordinator, False
 
     def said(line: str) -> None:
+        nonlocal counted
         plain = DECORATION.sub("", line).strip()
         if STILL_COUNTED in plain:
+            counted = True
             log.warning("the coordinator still counts the last SuperNode", coordinator=name)
         elif plain:
             log.info("supernode", coordinator=name, said=plain)
@@ -150,7 +156,12 @@ def supervised(handover: Handover, port: int) -> Supervised:
     def ended(code: int, delay: float) -> None:
         log.error("supernode ended", coordinator=name, code=code, again_in=delay)
 
-    return Supervised(program(handover, port), said, ended)
+    def rest(code: int) -> float:
+        nonlocal counted
+        killed, counted = counted or code < 0, False
+        return UNCOUNTED_SECONDS if killed else 0.0
+
+    return Supervised(program(handover, port), said, ended, rest)
 
 
 async def run(folder: Path) -> None:

@@ -55,6 +55,21 @@ def test_it_is_started_again_with_its_exit_code_told(
     assert not again.running
 
 
+def test_it_is_left_alone_for_as_long_as_its_exit_code_wants(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervision, "Backoff", lambda: Backoff(0.05))
+    ends = list[tuple[int, float]]()
+    again = Supervised(
+        program(tmp_path, "raise SystemExit(7)"),
+        lambda _: None,
+        lambda code, delay: ends.append((code, delay)),
+        lambda code: code / 100,
+    )
+    run_until(again, lambda: len(ends) == 3)
+    assert [delay for _, delay in ends] == [0.07, 0.1, 0.2]
+
+
 ORPHAN = (
     "import subprocess,sys; subprocess.Popen([sys.executable,'-c','import time; time.sleep(600)']);"
     "print('up', flush=True)"

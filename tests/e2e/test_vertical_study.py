@@ -99,13 +99,13 @@ def journal_of(consortium: Consortium, name: str) -> Path | None:
 
 
 def came(consortium: Consortium, name: str) -> int:
-    """How many messages of its peers are in a site's journal."""
+    """How many messages have come from one of its peers; a checkpoint may have deleted them."""
     path = journal_of(consortium, name)
     if path is None:
         return 0
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
         try:
-            query = "SELECT count(*) FROM frames WHERE direction = 'received'"
+            query = "SELECT coalesce(max(number), 0) FROM frames WHERE direction = 'received'"
             return int(db.execute(query).fetchone()[0])
         except sqlite3.Error:
             return 0  # just being made

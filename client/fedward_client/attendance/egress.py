@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fedward_shared import canonical
 from fedward_shared.assurances import Purpose
 from fedward_shared.errors import ExchangeError, PrivacyError
 from fedward_shared.psi import PLACE_BYTES, POINT_BYTES
@@ -28,7 +29,7 @@ class Permitted:
 
 
 class Egress:
-    """What `site` may say in one run of its program. `said` is what it has: bytes by peer and kind."""
+    """What `site` may say in a session. `said` is what it has: bytes by peer and kind."""
 
     def __init__(self, charter: VerticalCharter, site: str, purpose: Purpose) -> None:
         self.due = charter.due(site, purpose)
@@ -45,6 +46,14 @@ class Egress:
         return max(
             (n // each[kind] for (_, kind), n in self.said.items() if kind in each), default=0
         )
+
+    def kept(self) -> bytes:
+        """What has been said, for the run that goes on from here."""
+        return canonical.encode([[*whom, size] for whom, size in sorted(self.said.items())])
+
+    def resume(self, kept: bytes) -> None:
+        """Counts what was `kept` as said."""
+        self.said.update({(peer, kind): size for peer, kind, size in canonical.decode(kept)})
 
     def check(self, peer: str, message: bytes) -> None:
         """Raises ExchangeError, or PrivacyError for what is not booked yet; then nothing is said."""

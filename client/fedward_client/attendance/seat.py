@@ -66,6 +66,9 @@ class AttendedSession:
         self._journal = journal
         self._line = line
         self._egress = Egress(attended.charter, offer.site, attended.purpose)
+        said, _, self._state = line.restored().partition(b"\n")
+        if said:
+            self._egress.resume(said)
         self._connection: Connection | None = None
         self._left: Callable[[], None] = lambda: None
         self._done = False
@@ -84,6 +87,14 @@ class AttendedSession:
     def receive(self, peer: str, timeout: float) -> bytes:
         """As `Line` says."""
         return self._line.receive(peer, timeout)
+
+    def checkpoint(self, state: bytes) -> None:
+        """As `Line` says. What has been said counts on in the run that goes on from there."""
+        self._line.checkpoint(self._egress.kept() + b"\n" + state)
+
+    def restored(self) -> bytes:
+        """As `Line` says."""
+        return self._state
 
     def book(self, number: int, event: Event) -> None:
         """Books the `number`-th event of the session, unless that was done before it was interrupted.

@@ -1,7 +1,8 @@
 """A session of a vertical study across the socket: calls and answers in turn, on one connection.
 
     attend → SessionOffer, or SessionDone        then, as often as it takes:
-    say → Message    hear → Message, or Silent    book → Message    finish → SessionDone
+    say → Message       hear → Message, or Silent       checkpoint → Message
+    book → Message      restored → Message              finish → SessionDone
 
 The connection is the seat: when it ends, for whatever reason, the site has left the session.
 """
@@ -41,6 +42,14 @@ class DistantSession:
                 return answer.blob
             if time.monotonic() >= until:
                 raise PeerSilent(peer, timeout, answer.get("state", str))
+
+    def checkpoint(self, state: bytes) -> None:
+        """As `Line` says."""
+        self._call(Frame("checkpoint", {}, state))
+
+    def restored(self) -> bytes:
+        """As `Line` says."""
+        return self._call(Frame("restored")).blob
 
     def book(self, number: int, event: Event) -> None:
         """As `Attending` says."""
@@ -100,6 +109,11 @@ def _perform(session: Attending, frame: Frame) -> Frame | SessionDone:
             return Frame("Message", {}, session.send(get("peer", str), frame.blob))
         case "hear":
             return _heard(session, get("peer", str))
+        case "checkpoint":
+            session.checkpoint(frame.blob)
+            return Frame("Message")
+        case "restored":
+            return Frame("Message", {}, session.restored())
         case "book":
             session.book(get("number", int), Event.from_text(get("event", str)))
             return Frame("Message")

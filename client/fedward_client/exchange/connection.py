@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from functools import cache
 from typing import Any
+from urllib.request import getproxies, proxy_bypass
 
 import grpc
 import grpc.aio
@@ -44,7 +45,8 @@ def _loop() -> asyncio.AbstractEventLoop:
 
 
 def dialling(membership: Membership) -> Dial:
-    """Mutual TLS to the coordinator, with the certificate as it is on disk each time."""
+    """Mutual TLS to the coordinator, with the certificate as it is on disk each time, through the
+    institution's proxy where there is one."""
 
     def dial() -> grpc.aio.Channel:
         try:
@@ -55,9 +57,21 @@ def dialling(membership: Membership) -> Dial:
             )
         except OSError as error:
             raise StateError(f"{error.filename}: cannot be read: {error.strerror}") from error
-        return grpc.aio.secure_channel(membership.address, credentials, OPTIONS)
+        options = OPTIONS + _through(membership.address)
+        return grpc.aio.secure_channel(membership.address, credentials, options)
 
     return dial
+
+
+def _through(address: str) -> list[tuple[str, str | int]]:
+    """The proxy that all else of the site goes through: gRPC by itself reads no names in capitals."""
+    proxies = getproxies()
+    proxy = proxies.get("https") or proxies.get("all")
+    if proxy_bypass(address):
+        return [("grpc.enable_http_proxy", 0)]
+    if not proxy:
+        return []
+    return [("grpc.http_proxy", proxy if "://" in proxy else f"http://{proxy}")]
 
 
 class Connection:

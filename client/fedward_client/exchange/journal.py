@@ -227,11 +227,11 @@ class Journal:
         return [Frame("data", number, bytes(sealed)) for number, sealed in rows]
 
     @property
-    def state(self) -> bytes | None:
-        """The program's state at the last checkpoint. Raises StateError."""
+    def state(self) -> bytes:
+        """The program's state at the last checkpoint, empty before. Raises StateError."""
         with self._told():
             row = self._db.execute("SELECT sealed FROM state").fetchone()
-        return None if row is None else self._open("state", row[0])
+        return b"" if row is None else self._open("state", row[0])
 
     def _write(self, entry: Entry) -> None:
         match entry:

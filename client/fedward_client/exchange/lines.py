@@ -68,7 +68,7 @@ class SiteLine:
             self._changed.wait_for(lambda: self._failure or self._kept >= number)
             self._check()
 
-    def restored(self) -> bytes | None:
+    def restored(self) -> bytes:
         """As `Line` says."""
         return self._journal.state
 

@@ -2,12 +2,14 @@
 learning for health"). With terms of privacy, all that is sent or stepped by is clipped and noised."""
 
 from collections.abc import Generator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from fedward_client.training.trainer import Streams
+from fedward_client.vertical.checkpoints import Progress
 from fedward_client.vertical.fitting import Steps, batches, loaded, noised_gradients
 from fedward_shared.errors import ExchangeError
 from fedward_shared.privacy.plan import UNPROTECTED, Event
@@ -52,6 +54,7 @@ def active(
     privacy: EveryBatchTerms | None,
     own: Encoded,
     label_N: torch.Tensor,
+    progress: Progress,
     session: str,
     streams: Streams,
     folders: Sequence[Path] = (),
@@ -67,8 +70,9 @@ def active(
     own = whole.bottom.read(own)
     steps, dropping = Steps([whole], terms.fitting, records), generator(session, "dropout")
     noise = streams("gradients"), streams("steps")
+    progress.resume(steps, dropping, *noise)
     yield Book(_event(terms, privacy))
-    for row_B in batches(terms.fitting, records, session):
+    for row_B in islice(batches(terms.fitting, records, session), steps.taken, None):
         others_BE = yield from _embeddings(terms, len(row_B))
         others_BE.requires_grad_()
         mine, label_B = own.rows(row_B), label_N[row_B]
@@ -84,6 +88,7 @@ def active(
         for peer in terms.peers:
             yield from send(peer, "gradients", _bytes(gradient_BE))
         steps.take()
+        yield from progress.after_step(terms.fitting.batch, steps, dropping, *noise)
     probability_H = yield from _asked(terms, whole, own.rows(torch.arange(records, len(own))))
     return probability_H, whole
 
@@ -93,6 +98,7 @@ def passive(
     privacy: EveryBatchTerms | None,
     party: str,
     own: Encoded,
+    progress: Progress,
     session: str,
     streams: Streams,
     folders: Sequence[Path] = (),
@@ -107,8 +113,9 @@ def passive(
     own = bottom.read(own)
     steps = Steps([bottom], terms.fitting, records)
     noise = streams("embeddings"), streams("steps")
+    progress.resume(steps, *noise)
     yield Book(_event(terms, privacy))
-    for row_B in batches(terms.fitting, records, session):
+    for row_B in islice(batches(terms.fitting, records, session), steps.taken, None):
         mine = own.rows(row_B)
         embedded_BE = bottom.of(mine)
         sent_BE = embedded_BE.detach()
@@ -121,6 +128,7 @@ def passive(
         else:
             noised_gradients(bottom, mine.inputs, gradient_BE, _along, privacy.noise, noise[1])
         steps.take()
+        yield from progress.after_step(terms.fitting.batch, steps, *noise)
     held = own.rows(torch.arange(records, len(own)))
     yield from _answered(terms, privacy, bottom, held, noise[0])
     return bottom

@@ -18,6 +18,8 @@ Made = TypeVar("Made", bound=nn.Module)
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """Of a module's output and the target of one record, as a batch of one."""
 
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+"""What AdamW keeps of a tensor that has had a gradient."""
 RISING = 0.2
 """The part of all steps in which the learning rate rises."""
 
@@ -32,6 +34,7 @@ class Steps:
 
     def __init__(self, modules: Iterable[nn.Module], terms: FittingTerms, records: int) -> None:
         tensors = [tensor for module in modules for tensor in trained(module).values()]
+        self._tensors = tensors
         self._optimizer = torch.optim.AdamW(
             tensors, lr=terms.learning_rate, weight_decay=terms.weight_decay
         )
@@ -46,6 +49,33 @@ class Steps:
         """One step by the gradients that are there, which are then gone."""
         self._optimizer.step()
         self._optimizer.zero_grad()
+        self._cycle.step()
+
+    @property
+    def taken(self) -> int:
+        """How many steps were taken."""
+        return self._cycle.last_epoch
+
+    def state_dict(self) -> Tensors:
+        """The tensors, and what the next step depends on."""
+        found = {f"tensor {n}": tensor.detach() for n, tensor in enumerate(self._tensors)}
+        for n, moments in self._optimizer.state_dict()["state"].items():
+            found |= {f"{name} {n}": moment for name, moment in moments.items()}
+        return found | {"taken": torch.tensor(self.taken)}
+
+    @torch.no_grad()
+    def load_state_dict(self, state: Tensors) -> None:
+        """Goes on where steps over the same tensors were."""
+        moments: dict[int, Tensors] = {}
+        for n, tensor in enumerate(self._tensors):
+            tensor.copy_(state[f"tensor {n}"])
+            names = [name for name in MOMENTS if f"{name} {n}" in state]
+            moments[n] = {name: state[f"{name} {n}"].clone() for name in names}
+        groups = self._optimizer.state_dict()["param_groups"]
+        self._optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        # The rate of a step follows from its number alone; where none seems taken, PyTorch warns.
+        taken = int(state["taken"])
+        self._cycle.load_state_dict({"last_epoch": taken - 1, "_step_count": taken + 1})
         self._cycle.step()
 
 

@@ -9,6 +9,7 @@ from torch import nn
 
 from fedward_client.training.trainer import Streams
 from fedward_client.vertical import every_batch, once
+from fedward_client.vertical.checkpoints import Progress
 from fedward_client.vertical.once import Scorer
 from fedward_client.vertical.records import PartyRecords
 from fedward_shared.psi.alignment import Rows, Work
@@ -50,13 +51,22 @@ class PassiveOutcome:
 
 
 def active(
-    terms: VerticalTerms, own: PartyRecords, session: str, streams: Streams, work: Work = map
+    terms: VerticalTerms,
+    own: PartyRecords,
+    session: str,
+    streams: Streams,
+    work: Work = map,
+    state: bytes = b"",
 ) -> Generator[Action, bytes, ActiveOutcome]:
     """The program of the party with the labels. Raises AlignmentError and ExchangeError; ModelError and
-    CharterError if an encoder of texts is none."""
+    CharterError if an encoder of texts is none.
+
+    `state` is that of the checkpoint from which it goes on.
+    """
     assert own.label_N is not None
-    rows = yield from aligning.active(
-        terms.peers, own.identifiers, terms.alignment, session, streams(ALIGNMENT), work
+    progress, stream = Progress(state), streams(ALIGNMENT)
+    rows = yield from progress.aligned(
+        aligning.active(terms.peers, own.identifiers, terms.alignment, session, stream, work)
     )
     encoded, label_N = own.encoded.rows(_index(rows)), own.label_N[_index(rows)]
     privacy = terms.privacy
@@ -66,7 +76,7 @@ def active(
         )
         return ActiveOutcome(rows, *once_found)
     found = yield from every_batch.active(
-        terms, privacy, encoded, label_N, session, streams, own.folders
+        terms, privacy, encoded, label_N, progress, session, streams, own.folders
     )
     return ActiveOutcome(rows, *found)
 
@@ -78,19 +88,22 @@ def passive(
     session: str,
     streams: Streams,
     work: Work = map,
+    state: bytes = b"",
 ) -> Generator[Action, bytes, PassiveOutcome]:
-    """The program of a party without labels. Raises AlignmentError and ExchangeError; ModelError and
-    CharterError if an encoder of texts is none."""
-    stream = streams(ALIGNMENT)
-    rows = yield from aligning.passive(
-        terms.active, party, own.identifiers, terms.alignment, session, stream, work
+    """The program of a party without labels, as `active` is. Raises AlignmentError and ExchangeError;
+    ModelError and CharterError if an encoder of texts is none."""
+    progress, stream = Progress(state), streams(ALIGNMENT)
+    rows = yield from progress.aligned(
+        aligning.passive(
+            terms.active, party, own.identifiers, terms.alignment, session, stream, work
+        )
     )
     encoded, privacy = own.encoded.rows(_index(rows)), terms.privacy
     if isinstance(privacy, OnceTerms):
         scorer = yield from once.passive(terms, privacy, party, encoded, streams, own.folders)
         return PassiveOutcome(rows, scorer)
     bottom = yield from every_batch.passive(
-        terms, privacy, party, encoded, session, streams, own.folders
+        terms, privacy, party, encoded, progress, session, streams, own.folders
     )
     return PassiveOutcome(rows, bottom)
 

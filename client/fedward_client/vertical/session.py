@@ -29,7 +29,7 @@ Found = ActiveOutcome | PassiveOutcome | Predicted | Rows
 def attend(session: Attending) -> SessionDone:
     """Does this site's part, from reading its records to the end.
 
-    Raises FedwardError; a session that is attended again then goes on where it was.
+    Raises FedwardError; a session that is attended again then goes on from its last checkpoint.
     """
     with closing(session):
         offer = session.offer
@@ -37,7 +37,8 @@ def attend(session: Attending) -> SessionDone:
         own = _records(offer)
         with ThreadPoolExecutor(offer.threads) as pool:
             patience = offer.charter.exchange.patience_seconds
-            outcome = over(_program(offer, own, pool.map), session, session.book, patience)
+            program = _program(offer, own, pool.map, session.restored())
+            outcome = over(program, session, session.book, patience)
         return session.finish(_outcome(offer, own, outcome))
 
 
@@ -51,7 +52,9 @@ def _records(offer: SessionOffer) -> PartyRecords:
     return PartyRecords.read(offer.data, *whose, offer.file, offer.left_out, offer.base_models)
 
 
-def _program(offer: SessionOffer, own: PartyRecords, work: Work) -> Generator[Action, bytes, Found]:
+def _program(
+    offer: SessionOffer, own: PartyRecords, work: Work, state: bytes
+) -> Generator[Action, bytes, Found]:
     terms, streams = offer.charter.vertical, partial(Randomness.derived, offer.secret)
     if offer.purpose == "predict":
         model = tensors.decode(offer.model, "the kept model")
@@ -59,8 +62,8 @@ def _program(offer: SessionOffer, own: PartyRecords, work: Work) -> Generator[Ac
             return predicting.active(terms, own, model, offer.session, streams, work)
         return predicting.passive(terms, offer.site, own, model, offer.session, streams, work)
     if offer.site == terms.active:
-        return party.active(terms, own, offer.session, streams, work)
-    return party.passive(terms, offer.site, own, offer.session, streams, work)
+        return party.active(terms, own, offer.session, streams, work, state)
+    return party.passive(terms, offer.site, own, offer.session, streams, work, state)
 
 
 def _outcome(offer: SessionOffer, own: PartyRecords, found: Found) -> Outcome:

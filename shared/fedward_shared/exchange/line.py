@@ -1,7 +1,7 @@
 """A line to one's peers, as whoever runs the program of a party sees it.
 
-A program that runs again after a crash does the same again. Should what it sends differ, `send` says
-what was really sent, and the program goes on with that.
+A program that runs again after a crash does the same again, from its last checkpoint on. Should what it
+sends differ, `send` says what was really sent, and the program goes on with that.
 """
 
 from typing import Protocol
@@ -21,6 +21,14 @@ class Line(Protocol):
 
     def receive(self, peer: str, timeout: float) -> bytes:
         """The next message of `peer`, which has `timeout` seconds to send it."""
+        ...
+
+    def checkpoint(self, state: bytes) -> None:
+        """Keeps `state`, from which a program that runs again goes on, and lets go what was said."""
+        ...
+
+    def restored(self) -> bytes:
+        """The state of the last checkpoint; empty if there was none."""
         ...
 
 

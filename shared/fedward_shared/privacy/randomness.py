@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 KEY_BYTES = 32
+BLOCK_BYTES = 16
 GAUSSIANS_PER_DRAW = 4
 AT_ONCE = 4096
 """Normal numbers computed in one piece, which stays in a processor's cache."""
@@ -30,7 +31,14 @@ class Randomness:
     def __init__(self, key: bytes) -> None:
         if len(key) != KEY_BYTES:
             raise ValueError(f"a key has {KEY_BYTES} bytes, not {len(key)}")
-        self._stream = Cipher(algorithms.AES(key), modes.CTR(bytes(16))).encryptor()
+        self._key = key
+        self._go_to(0)
+
+    def _go_to(self, drawn: int) -> None:
+        counter = modes.CTR((drawn // BLOCK_BYTES).to_bytes(BLOCK_BYTES))
+        self._stream = Cipher(algorithms.AES(self._key), counter).encryptor()
+        self._stream.update(bytes(drawn % BLOCK_BYTES))
+        self._drawn = drawn
 
     @classmethod
     def from_os(cls) -> "Randomness":
@@ -51,13 +59,25 @@ class Randomness:
         info = b"".join(hashlib.sha256(label.encode()).digest() for label in labels)
         return cls(HKDF(hashes.SHA256(), KEY_BYTES, b"fedward session", info).derive(secret))
 
+    def get_state(self) -> torch.Tensor:
+        """How far the stream is, as a `torch.Generator` says it; the key is not in it."""
+        return torch.tensor(self._drawn)
+
+    def set_state(self, state: torch.Tensor) -> None:
+        """Goes on where a stream of the same key was."""
+        self._go_to(int(state))
+
     def words32(self, count: int) -> np.ndarray:
         """`count` unsigned integers of 32 random bits each."""
-        return np.frombuffer(self._stream.update(bytes(4 * count)), dtype="<u4")
+        return np.frombuffer(self._bytes(4 * count), dtype="<u4")
 
     def words64(self, count: int) -> np.ndarray:
         """`count` uint64 of 64 random bits each, the same on every machine."""
-        return np.frombuffer(self._stream.update(bytes(8 * count)), dtype="<u8")
+        return np.frombuffer(self._bytes(8 * count), dtype="<u8")
+
+    def _bytes(self, count: int) -> bytes:
+        self._drawn += count
+        return self._stream.update(bytes(count))
 
     def uniform(self, count: int) -> np.ndarray:
         """`count` float64 in [0, 1) with 53 random bits each."""

@@ -3,10 +3,11 @@
     body = yield Send("bureau", "labels", body)     gives the body that was sent
     body = yield Receive("bureau", "cells")         gives the body that came
     yield Book(event)                               returns once the ledger has it
+    yield Checkpoint(state)                         returns once that is kept
 
 Whoever runs it does what it yields, with queues between all parties in a simulation (`together`), over a
-line of the exchange at a site (`over`). A program that is run again from its start, with what was sent
-and what came, comes to where it was.
+line of the exchange at a site (`over`). A program that is run again from its start or from a checkpoint,
+with what was sent and what came since, comes to where it was. It books again what it had booked.
 """
 
 from collections import defaultdict, deque
@@ -57,7 +58,14 @@ class Book:
     event: Event
 
 
-Action = Send | Receive | Book
+@dataclass(frozen=True)
+class Checkpoint:
+    """All that what follows depends on, but for the bookings."""
+
+    state: bytes
+
+
+Action = Send | Receive | Book | Checkpoint
 Program = Generator[Action, bytes, Any]
 
 
@@ -122,6 +130,8 @@ def together(
         if isinstance(action, Book):
             booked(name, action.event)
             return b""
+        if isinstance(action, Checkpoint):
+            return b""
         if isinstance(action, Send):
             passed(name, action)
             queues[name, action.peer].append(encode(action.kind, action.body))
@@ -157,6 +167,9 @@ def over(program: Program, line: Line, booked: Callable[[int, Event], None], tim
             elif isinstance(action, Send):
                 sent = line.send(action.peer, encode(action.kind, action.body))
                 answer = decode(sent, action.kind, "this party")
+            elif isinstance(action, Checkpoint):
+                line.checkpoint(action.state)
+                answer = b""
             else:
                 bookings += 1
                 booked(bookings, action.event)

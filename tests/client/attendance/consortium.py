@@ -230,6 +230,7 @@ class Mortal:
     def __init__(self, seat: Attending, messages: int) -> None:
         self._seat, self._left = seat, messages
         self.offer, self.send, self.book = seat.offer, seat.send, seat.book
+        self.checkpoint, self.restored = seat.checkpoint, seat.restored
         self.close = seat.close
 
     def finish(self, _: Outcome) -> SessionDone:

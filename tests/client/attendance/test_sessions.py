@@ -27,13 +27,16 @@ from client.exchange.running import RunningRelay
 from conftest import key_of
 from PIL import Image
 
+from fedward_client.attendance.seat import AttendedSession
 from fedward_client.boundary.wire import RefusedByCore
+from fedward_client.vertical import checkpoints
 from fedward_shared import base_models, records, tensors
 from fedward_shared.assurances import Completion, SessionRequest
-from fedward_shared.errors import FedwardError, ModelError, RefusalCode
+from fedward_shared.errors import ExchangeError, FedwardError, ModelError, RefusalCode
 from fedward_shared.privacy import accountant
 from fedward_shared.vertical import planning
 from fedward_shared.vertical.charter import VerticalCharter
+from fedward_shared.vertical.program import KINDS
 from fedward_simulations.data.base_models import tiny_bert
 
 
@@ -60,7 +63,12 @@ def test_all_do_their_part_and_what_they_say_is_booked(world: World, mode: str) 
     }
 
 
-def test_a_party_that_is_killed_goes_on_and_the_result_is_the_same(world: World) -> None:
+@pytest.mark.parametrize("records", [10**9, 3 * 64])
+def test_a_party_that_is_killed_goes_on_and_the_result_is_the_same(
+    world: World, monkeypatch: pytest.MonkeyPatch, records: int
+) -> None:
+    """From the checkpoint after alignment, and from one after some batches."""
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_RECORDS", records)
     charter, sites = world(privacy=EVERY_BATCH)
     others = [sites[name].attend(charter) for name in ("bank", "telecom")]
     killed = sites["bureau"].attend(charter, wrapped=lambda seat: Mortal(seat, 9))
@@ -77,6 +85,28 @@ def test_a_party_that_is_killed_goes_on_and_the_result_is_the_same(world: World)
     assert {name: site.model(charter) for name, site in sites.items()} == expected
     with sites["bureau"].site() as site:
         assert site.ledger.spending("customers").bookings == 1
+    # What was said before the checkpoint counts on, here as at a party that said as much undisturbed.
+    [said], [theirs] = (sites[n].logged("session done") for n in ("bureau", "telecom"))
+    assert said["said"] == theirs["said"]
+
+
+def test_what_was_said_before_a_checkpoint_counts_in_the_runs_after_it(world: World) -> None:
+    charter, sites = world(privacy=EVERY_BATCH)
+    request = SessionRequest(charter=charter.digest, session=SESSION).signed(COORDINATOR)
+    for name in ("bank", "telecom"):
+        sites[name].attend(charter)
+    sizes, core = bytes([KINDS.index("sizes"), *bytes(8)]), sites["bureau"].core
+    seat = core.attend(charter.digest, request)
+    assert isinstance(seat, AttendedSession)
+    with closing(seat):
+        seat.send("bank", sizes)
+        seat.checkpoint(b"half")
+    again = core.attend(charter.digest, request)
+    assert isinstance(again, AttendedSession)
+    with closing(again):
+        assert again.restored() == b"half"
+        with pytest.raises(ExchangeError, match="16 bytes of sizes for bank, at most 8"):
+            again.send("bank", sizes)
 
 
 def test_who_was_killed_at_the_very_end_does_not_wait_for_those_who_are_done(

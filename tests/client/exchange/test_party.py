@@ -171,7 +171,7 @@ class Exchange(RuleBasedStateMachine):
         site.start()
         self.at[name] = self.kept[name]
         state = site.journal.state
-        assert state == (b"%d %d" % self.kept[name] if state is not None else None)
+        assert state == (b"%d %d" % self.kept[name] if state else b"")
 
     @rule(name=SITES, count=st.integers(1, 8))
     def goes_out(self, name: str, count: int) -> None:

@@ -113,9 +113,9 @@ class Tunnels:
         try:
             yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         finally:
-            server.close()
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
+            server.close()  # a server is its loop's thread's alone, and that has ended
             loop.run_until_complete(_cancel_all(loop))
             loop.close()
 

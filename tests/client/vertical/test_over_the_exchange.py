@@ -13,9 +13,10 @@ from client.exchange.recorder import recording
 from client.exchange.running import PARTIES, RunningRelay, Site
 from structlog.testing import capture_logs
 
-from fedward_client.vertical import party
+from fedward_client.exchange.end import CONFIRM_AFTER
+from fedward_client.vertical import checkpoints, party
 from fedward_shared.vertical import planning
-from fedward_shared.vertical.program import over, together
+from fedward_shared.vertical.program import Book, over, together
 
 SESSION = "session"
 
@@ -25,10 +26,11 @@ class Killed(Exception):
 
 
 class Mortal:
-    """A line that ends with its process, at its `last` call."""
+    """A line that ends with its process, at its `last` call; its journal never had over `frames`."""
 
-    def __init__(self, line, last):
-        self._line, self._left = line, last
+    def __init__(self, site, last):
+        self._line, self._journal, self._last = site.line, site.journal, last
+        self.calls = self.frames = 0
 
     def send(self, peer, message):
         self._live()
@@ -38,18 +40,25 @@ class Mortal:
         self._live()
         return self._line.receive(peer, timeout)
 
+    def checkpoint(self, state):
+        self._live()
+        [count] = self._journal._db.execute("SELECT count(*) FROM frames").fetchone()
+        self.frames = max(self.frames, count)
+        self._line.checkpoint(state)
+
     def _live(self):
-        self._left -= 1
-        if self._left < 0:
+        if self.calls == self._last:
             raise Killed
+        self.calls += 1
+
+
+def program(pair, terms, name, state=b""):
+    made = (pair.records[name], SESSION, pair.streams(name), map, state)
+    return party.active(terms, *made) if name == "bank" else party.passive(terms, name, *made)
 
 
 def programs(pair, terms):
-    bank, bureau = (pair.records[name] for name in PARTIES)
-    return {
-        "bank": party.active(terms, bank, SESSION, pair.streams("bank")),
-        "bureau": party.passive(terms, "bureau", bureau, SESSION, pair.streams("bureau")),
-    }
+    return {name: program(pair, terms, name) for name in PARTIES}
 
 
 @pytest.fixture
@@ -60,18 +69,21 @@ def relay(tmp_path) -> Iterator[RunningRelay]:
 
 
 def run(relay, folder, pair, terms, deaths):
-    """Each party in a thread; one dies at each of its `deaths`, and is started again by its journal."""
-    found, booked = {}, {name: [] for name in PARTIES}
+    """Each party in a thread; one dies at each of its `deaths`, and is started again by its journal.
+
+    What they come to, what they booked, and their lives.
+    """
+    found, booked, lives = {}, *({name: [] for name in PARTIES} for _ in range(2))
     sites = {name: Site(relay, folder, name) for name in PARTIES}
 
     def live(name):
         for last in [*deaths.get(name, []), None]:
             line = sites[name].line
-            program = programs(pair, terms)[name]
+            lives[name].append(Mortal(sites[name], last))
             try:
                 found[name] = over(
-                    program,
-                    line if last is None else Mortal(line, last),
+                    program(pair, terms, name, line.restored()),
+                    lives[name][-1],
                     lambda number, event: booked[name].append((number, event)),
                     20,
                 )
@@ -87,7 +99,7 @@ def run(relay, folder, pair, terms, deaths):
         thread.join()
     for site in sites.values():
         site.crash()
-    return found, booked
+    return found, booked, lives
 
 
 @pytest.mark.parametrize("who", PARTIES)
@@ -98,13 +110,43 @@ def test_a_party_that_is_killed_and_started_again_changes_nothing(
     terms = pair.with_terms(privacy=privacy)
     undisturbed = together(programs(pair, terms), lambda *_: None)
     deaths = {who: [4, 7] if privacy else [3, 25, 90]}
-    found, booked = run(relay, tmp_path, pair, terms, deaths)
+    found, booked, _ = run(relay, tmp_path, pair, terms, deaths)
     assert torch.equal(found["bank"].probability_H, undisturbed["bank"].probability_H)
     assert (found["bank"].rows == undisturbed["bank"].rows).all()
     # Booked again under the same number, so that a ledger knows it for what it was.
     for events in booked.values():
         by_number = dict(events)
         assert all(by_number[number] == event for number, event in events)
+
+
+def counting(program, name, calls):
+    """The program; counts what it does but for its bookings."""
+    action = next(program)
+    while True:
+        calls[name] += not isinstance(action, Book)
+        try:
+            action = program.send((yield action))
+        except StopIteration as end:
+            return end.value
+
+
+@pytest.mark.parametrize("who", PARTIES)
+@pytest.mark.parametrize("privacy", [None, planning.every_batch(8.0, 1e-5, 8)])
+def test_late_in_a_session_little_is_done_again_and_little_is_kept(
+    relay, tmp_path, pair, who, privacy, monkeypatch
+):
+    batches = 4
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_RECORDS", batches * 64)
+    terms = pair.with_terms(privacy=privacy)
+    calls = dict.fromkeys(PARTIES, 0)
+    counted = {name: counting(one, name, calls) for name, one in programs(pair, terms).items()}
+    undisturbed = together(counted, lambda *_: None)
+    found, booked, lives = run(relay, tmp_path, pair, terms, {who: [100, 20]})
+    assert torch.equal(found["bank"].probability_H, undisturbed["bank"].probability_H)
+    assert [number for number, _ in booked[who]] == [1, 1, 1]
+    again = sum(life.calls for life in lives[who]) - calls[who]
+    assert 0 < again <= 2 * 2 * batches
+    assert all(life.frames <= 2 * (batches + CONFIRM_AFTER) for life in lives[who])
 
 
 def everything_secret(pair, said):

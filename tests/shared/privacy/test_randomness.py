@@ -32,6 +32,15 @@ def test_the_operating_system_gives_another_stream_each_time() -> None:
     assert tuple(Randomness.from_os().uniform(4)) != tuple(Randomness.from_os().uniform(4))
 
 
+def test_a_stream_goes_on_where_another_one_of_its_key_was() -> None:
+    whole, first, second = (Randomness.from_seed(7, "north") for _ in range(3))
+    expected = whole.uniform(12)
+    for drawn in range(12):  # also in the middle of a block of the cipher
+        first.uniform(1)
+        second.set_state(first.get_state())
+        assert second.uniform(11 - drawn).tolist() == expected[drawn + 1 :].tolist()
+
+
 def test_the_key_is_the_operating_systems_and_the_stream_aes_in_counter_mode(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -7,7 +7,17 @@ from hypothesis import strategies as st
 from fedward_shared.errors import ExchangeError
 from fedward_shared.privacy.plan import Event
 from fedward_shared.vertical import program
-from fedward_shared.vertical.program import KINDS, Book, Receive, Send, decode, encode, together
+from fedward_shared.vertical.program import (
+    KINDS,
+    Book,
+    Checkpoint,
+    Receive,
+    Send,
+    decode,
+    encode,
+    over,
+    together,
+)
 
 
 @given(st.sampled_from(KINDS), st.binary(max_size=100))
@@ -96,3 +106,22 @@ def test_a_booking_that_is_refused_ends_all():
 
     with pytest.raises(ExchangeError, match="no"):
         together({"a": books()}, refused)
+
+
+def test_a_checkpoint_is_kept_by_a_line_and_by_nobody_in_one_process():
+    class Kept:
+        def __init__(self):
+            self.states = []
+
+        def checkpoint(self, state):
+            self.states.append(state)
+
+    def keeps():
+        yield Checkpoint(b"half")
+        yield Checkpoint(b"all but the end")
+        return "done"
+
+    line = Kept()
+    assert over(keeps(), line, lambda *_: None, 1.0) == "done"
+    assert line.states == [b"half", b"all but the end"]
+    assert together({"a": keeps()}, lambda *_: None) == {"a": "done"}
