@@ -162,7 +162,7 @@ def test_what_protects_different_units_is_not_composed() -> None:
 
 
 @settings(max_examples=40)
-@given(st.lists(MECHANISMS, max_size=4), st.lists(MECHANISMS, max_size=4), logs(1e-6, 1e-3))
+@given(st.lists(MECHANISMS, max_size=2), st.lists(MECHANISMS, max_size=2), logs(1e-6, 1e-3))
 def test_what_is_kept_is_only_taken_for_the_same_mechanisms(
     one: list[Event], other: list[Event], delta: float
 ) -> None:
