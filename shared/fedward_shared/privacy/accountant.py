@@ -71,13 +71,6 @@ def _mechanisms(events: Iterable[Event], delta: float) -> "Mechanisms | None":
     return tuple(sorted(steps.items()))
 
 
-def forget() -> None:
-    """Drops all that is kept between calls: for whoever measures what an answer costs."""
-    from fedward_shared.privacy import composition
-
-    composition.forget()
-
-
 def noise_for(
     sampling_rate: float,
     steps: int,

@@ -170,7 +170,7 @@ def test_what_is_kept_is_only_taken_for_the_same_mechanisms(
     warm = [accountant.epsilon(events, delta) for events in (one, [*other, *one], other, one)]
     cold = []
     for events in (one, [*other, *one], other, one):
-        accountant.forget()
+        composition.forget()
         cold.append(accountant.epsilon(events, delta))
     assert warm == cold
 
