@@ -1,8 +1,12 @@
-"""Fixtures that several packages' tests share: tiny models, and consortia of tiny sites."""
+"""Fixtures that several packages' tests share: tiny models, and consortia of tiny sites.
+
+What trains is imported where it is used: of several workers' pytest, the first only hands out tests.
+"""
 
 import hashlib
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -19,8 +23,9 @@ from fedward_shared.charter_terms import (
     TrainingTerms,
 )
 from fedward_shared.identity import SigningKey
-from fedward_simulations.consortium import Recipe, World
-from fedward_simulations.data import base_models
+
+if TYPE_CHECKING:
+    from fedward_simulations.consortium import Recipe, World
 
 # How long an example takes is the machine's business, not the test's.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -39,11 +44,15 @@ TEXTS = {"bone": "fracture of the left femur", "heart": "acute infarction of the
 
 @pytest.fixture(scope="session")
 def tiny_bert_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from fedward_simulations.data import base_models
+
     return base_models.tiny_bert(tmp_path_factory.mktemp("bert"), 0, TEXTS.values())
 
 
 @pytest.fixture(scope="session")
 def tiny_llama_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from fedward_simulations.data import base_models
+
     return base_models.tiny_llama(tmp_path_factory.mktemp("llama"), 0, TEXTS.values())
 
 
@@ -105,7 +114,9 @@ def small_charter(initial: str, **changes: object) -> Charter:
 
 
 @pytest.fixture
-def recipe(adapter: AdapterTerms) -> Recipe:
+def recipe(adapter: AdapterTerms) -> "Recipe":
+    from fedward_simulations.consortium import Recipe
+
     return Recipe(
         adapter=adapter,
         training=TrainingTerms(rounds=2, local_steps=2, learning_rate=0.5),
@@ -114,7 +125,9 @@ def recipe(adapter: AdapterTerms) -> Recipe:
 
 
 @pytest.fixture
-def world(tmp_path: Path, tiny_bert_folder: Path, task: TaskTerms) -> World:
+def world(tmp_path: Path, tiny_bert_folder: Path, task: TaskTerms) -> "World":
+    from fedward_simulations.consortium import World
+
     return World(
         folder=tmp_path / "studies",
         base_model=tiny_bert_folder,

@@ -1,7 +1,5 @@
 """The one function that everything which leaves a site passes."""
 
-import torch
-
 from fedward_shared import tensors
 from fedward_shared.errors import AdapterError
 from fedward_shared.tensors import Schema
@@ -24,7 +22,7 @@ def clear(
         raise AdapterError(f"{origin}: the bytes hold more than the tensors, or in another order")
     if not noised:
         return update
-    if not any(bool(torch.count_nonzero(tensor)) for tensor in decoded.values()):
+    if not any(bool(tensor.any()) for tensor in decoded.values()):
         raise AdapterError(f"{origin}: the adapter did not change")
     norm = tensors.norm(decoded)
     if norm > maximum_norm:

@@ -33,7 +33,6 @@ from fedward_client.supervision import Supervised
 from fedward_shared.errors import FedwardError
 from fedward_shared.files import write_atomically
 
-ADDRESS_FILE = "daemon.json"
 SILENCE_SECONDS = 180.0
 """A SuperNode asks every few seconds: after so long without an answer something is wrong."""
 
@@ -67,12 +66,12 @@ class Health:
         made.bind((LOOPBACK, self._settings.metrics_port))
         self.address = f"{LOOPBACK}:{made.getsockname()[1]}"
         content = json.dumps({"health": self.address, "started": int(self._started)})
-        write_atomically(self._settings.runtime / ADDRESS_FILE, content.encode())
+        write_atomically(self._settings.health_address, content.encode())
         return made
 
     def close(self) -> None:
         """Nobody is to be asked any more."""
-        (self._settings.runtime / ADDRESS_FILE).unlink(missing_ok=True)
+        self._settings.health_address.unlink(missing_ok=True)
 
     def app(self) -> Starlette:
         """The ASGI application."""

@@ -173,6 +173,11 @@ class SiteSettings(Section):
     limits: LimitSettings = LimitSettings()
     datasets: dict[Name, DatasetSettings]
 
+    @property
+    def health_address(self) -> Path:
+        """The file in which the daemon says where on loopback it tells how it is."""
+        return self.runtime / "daemon.json"
+
     @field_validator("collusion")
     @classmethod
     def _known_peers(cls, collusion: int, info: ValidationInfo) -> int:

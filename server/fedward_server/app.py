@@ -25,7 +25,7 @@ from fedward_server.kinds import open_study
 from fedward_server.masked import MaskedRound
 from fedward_server.observer import Observer
 from fedward_server.plain import PlainRounds
-from fedward_server.registry import registered
+from fedward_server.registry import STUDY_KEY, registered
 from fedward_server.requests import Requests
 from fedward_server.rounds import Round
 from fedward_server.studies import NOBODY, Study, StudyLock, end
@@ -40,9 +40,6 @@ from fedward_shared.tasks.base import StudyModel
 from fedward_shared.tasks.examples import Examples
 from fedward_shared.tasks.prepared import prepared
 from fedward_shared.tensors import Tensors
-
-STUDY_KEY = "study"
-"""The run configuration has the digest of the study's charter under this key."""
 
 log = structlog.get_logger()
 

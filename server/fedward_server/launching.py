@@ -8,9 +8,8 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Literal
 
-from fedward_server.app import STUDY_KEY
 from fedward_server.kinds import AnyStudy, open_study
-from fedward_server.registry import register
+from fedward_server.registry import STUDY_KEY, register
 from fedward_server.studies import OUTCOME_FILE, StudyLock, end
 from fedward_server.superlink import SuperLink, UnknownRunError, UnreachableError
 from fedward_server.vertical.studies import VerticalStudy

@@ -11,6 +11,9 @@ from pathlib import Path
 from fedward_shared.errors import UsageError
 from fedward_shared.terms import DIGEST_PATTERN
 
+STUDY_KEY = "study"
+"""The run configuration has the digest of the study's charter under this key."""
+
 STUDIES_VARIABLE = "FEDWARD_STUDIES"
 DEFAULT_STUDIES = Path("~/.fedward/studies")
 DIGEST = re.compile(DIGEST_PATTERN)

@@ -28,8 +28,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import httpx
-from flwr.cli.build import build_fab_from_disk
-from flwr.cli.config_utils import load_and_validate
 from flwr.common.serde import fab_to_proto, user_config_to_proto
 from flwr.proto.control_pb2 import (
     ListNodesRequest,
@@ -263,6 +261,10 @@ def build_bundle(bundle_dir: Path, run_config: Mapping[str, ConfigValue] | None 
 
     Flower would notice an unknown key only in the ServerApp, after the run was started.
     """
+    # Half a second, with all that Flower's own command needs; only a launch builds anything.
+    from flwr.cli.build import build_fab_from_disk
+    from flwr.cli.config_utils import load_and_validate
+
     try:
         config, _ = load_and_validate(bundle_dir / "pyproject.toml", check_module=False)
         bundle = bytes(build_fab_from_disk(bundle_dir))

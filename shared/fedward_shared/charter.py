@@ -24,6 +24,7 @@ from fedward_shared.errors import CharterError, PrivacyError
 from fedward_shared.files import write_atomically
 from fedward_shared.identity import SigningKey
 from fedward_shared.names import METHODS
+from fedward_shared.privacy import accountant
 from fedward_shared.privacy.plan import Event, TrainingPlan
 from fedward_shared.privacy.reach import reach
 from fedward_shared.privacy.unit import Unit
@@ -267,8 +268,6 @@ class Charter(Agreement):
         """Raises CharterError if the schedule costs more than the ε the charter states."""
         if self.privacy.mechanism == "none":
             return
-        from fedward_shared.privacy import accountant  # a second, for what most processes never ask
-
         cost = accountant.epsilon(self.schedule, self.privacy.delta)
         if self.privacy.epsilon is None or cost > self.privacy.epsilon:
             raise CharterError(

@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from fedward_shared.charter import Charter
@@ -136,6 +135,8 @@ class MaskedTerms:
 
     def mean(self, total: np.ndarray, sites: tuple[str, ...]) -> Tensors:
         """The weighted mean update of `sites` that the sum of their vectors, `total`, stands for."""
+        import torch  # the coordinator's alone: a site's daemon makes no tensors of vectors
+
         weight, mean, start = sum(self.charter.weight(site) for site in sites), {}, 0
         for name, size in self.sizes.items():
             part = dequantise(total[start : start + size], self.step(name) / weight)

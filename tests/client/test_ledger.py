@@ -21,7 +21,7 @@ from fedward_client import ledger as module
 from fedward_client import registry
 from fedward_client.ledger import START, VERSION, Booking, Ledger, Limit
 from fedward_shared.errors import BudgetExceeded, PrivacyError, StateError
-from fedward_shared.privacy import accountant
+from fedward_shared.privacy import accountant, composition
 from fedward_shared.privacy.plan import Event
 from fedward_simulations.bench import accounting as bench
 
@@ -444,5 +444,5 @@ def test_a_thousand_bookings_are_answered_in_no_time_once_they_were_composed(
         assert ledger.spending("records") == first
         seconds.append(time.perf_counter() - started)
     assert min(seconds) < 0.05
-    accountant.forget()
+    composition.forget()
     assert ledger.spending("records") == first

@@ -71,7 +71,7 @@ apply_limits(int((load(Path(sys.argv[1])).limits.memory_gib or 0) * GIB))
 assert resource.getrlimit(resource.RLIMIT_CORE) == (0, 0)
 held = torch.ones(64 * 2**20, dtype=torch.uint8)
 print("small", flush=True)
-held = torch.ones(2**31, dtype=torch.uint8)
+held = torch.empty(2**31, dtype=torch.uint8)
 print("large", flush=True)
 """
 

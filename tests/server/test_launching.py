@@ -13,11 +13,11 @@ from server.test_studies import START
 from server.vertical.parties import PARTIES, PartiesGrid, Party, saved, vertical_charter
 
 from fedward_server import launching
-from fedward_server.app import STUDY_KEY, create_app
+from fedward_server.app import create_app
 from fedward_server.exchange.sessions import SESSIONS_VARIABLE
 from fedward_server.kinds import open_study
 from fedward_server.observer import Observer
-from fedward_server.registry import STUDIES_VARIABLE, registered
+from fedward_server.registry import STUDIES_VARIABLE, STUDY_KEY, registered
 from fedward_server.studies import STUDY_FILE
 from fedward_server.superlink import RunStatus, SuperLink
 from fedward_server.vertical.studies import VerticalStudy

@@ -61,9 +61,9 @@ def test_what_is_asked_wrongly() -> None:
 
 
 def test_a_delta_that_allows_to_publish_a_record_is_warned_of() -> None:
-    told = dict(planner.sentences(planner.plan(1000, 10, 1, 1e-2, epsilon=1.0)))
+    told = dict(planner.sentences(planner.plan(1000, 10, 1, 1e-2, noise=3.0)))
     assert "would allow to publish a record" in told["warning"]
-    assert "warning" not in dict(planner.sentences(planner.plan(1000, 10, 1, 1e-5, epsilon=1.0)))
+    assert "warning" not in dict(planner.sentences(planner.plan(1000, 10, 1, 1e-5, noise=3.0)))
 
 
 def test_the_plot_shows_every_noise_and_the_limit() -> None:

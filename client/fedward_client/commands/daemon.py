@@ -66,10 +66,9 @@ def _asked(settings: "SiteSettings") -> dict[str, Any]:
     """What the daemon says. Raises StateError if there is none."""
     import httpx
 
-    from fedward_client.health import ADDRESS_FILE
     from fedward_shared.errors import StateError
 
-    place = settings.runtime / ADDRESS_FILE
+    place = settings.health_address
     try:
         address = json.loads(place.read_text("utf-8"))["health"]
         state: dict[str, Any] = httpx.get(f"http://{address}/healthz", trust_env=False).json()

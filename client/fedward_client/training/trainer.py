@@ -3,28 +3,28 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from opacus.optimizers import DPOptimizer
 from torch import nn
 
-from fedward_client.training import aftermath, lora
 from fedward_client.training.gradients import Gradients
 from fedward_client.training.noise import StepNoise
-from fedward_shared import adapters
-from fedward_shared.adapters import Averaging
 from fedward_shared.charter_terms import TrainingTerms
 from fedward_shared.names import HEAD_MARK
 from fedward_shared.privacy.clipping import AdaptiveClipping
 from fedward_shared.privacy.matrix import BandedNoise
 from fedward_shared.privacy.plan import TrainingPlan
 from fedward_shared.privacy.randomness import Randomness
-from fedward_shared.tasks.base import StudyModel
-from fedward_shared.tasks.examples import Examples
-from fedward_shared.tasks.units import Units
 from fedward_shared.tensors import Tensors
+
+if TYPE_CHECKING:
+    from fedward_shared.adapters import Averaging
+    from fedward_shared.tasks.base import StudyModel
+    from fedward_shared.tasks.examples import Examples
+    from fedward_shared.tasks.units import Units
 
 Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
@@ -34,8 +34,8 @@ Streams = Callable[[str], Randomness]
 
 
 def train(
-    model: StudyModel,
-    examples: Examples,
+    model: "StudyModel",
+    examples: "Examples",
     plan: TrainingPlan,
     terms: TrainingTerms,
     streams: Streams,
@@ -58,6 +58,10 @@ def train(
     record and the examples have no owners, AdapterError if afterwards a tensor is not as it has to be
     after training.
     """
+    # peft, which takes two seconds, and of which a party of a vertical study needs nothing.
+    from fedward_client.training import aftermath, lora
+    from fedward_shared import adapters
+
     trained = _trained(model)
     before = {name: tensor.detach().clone() for name, tensor in trained.items()}
     parts = _parts(trained, plan, terms)
@@ -92,7 +96,7 @@ def _among(parameter: nn.Parameter, trained: dict[str, nn.Parameter]) -> bool:
     return any(parameter is other for other in trained.values())
 
 
-def _trained(model: StudyModel) -> dict[str, nn.Parameter]:
+def _trained(model: "StudyModel") -> dict[str, nn.Parameter]:
     return {
         name: tensor
         for name, tensor in model.named_tensors().items()
@@ -139,7 +143,7 @@ def _optimizer(
 
 
 def _pull(
-    moved: dict[str, nn.Parameter], strength: float, averaging: Averaging
+    moved: dict[str, nn.Parameter], strength: float, averaging: "Averaging"
 ) -> Callable[..., None]:
     """Adds to each step the gradient of strength/2·‖w - w₀‖², w₀ being what the round started from, and
     what the adapter method adds to the loss.
@@ -176,8 +180,8 @@ def _confine(
 
 
 def _private_steps(
-    model: StudyModel,
-    examples: Examples,
+    model: "StudyModel",
+    examples: "Examples",
     plan: TrainingPlan,
     private: "list[PlanOptimizer]",
     streams: Streams,
@@ -199,7 +203,7 @@ def _private_steps(
         yield
 
 
-def _units(examples: Examples, plan: TrainingPlan, streams: Streams) -> Units:
+def _units(examples: "Examples", plan: TrainingPlan, streams: Streams) -> "Units":
     units = examples.units(plan.unit)
     if plan.records_per_unit is None:
         return units
@@ -207,10 +211,10 @@ def _units(examples: Examples, plan: TrainingPlan, streams: Streams) -> Units:
 
 
 def _unit_gradients(
-    model: StudyModel,
+    model: "StudyModel",
     gradients: Gradients,
-    examples: Examples,
-    units: Units,
+    examples: "Examples",
+    units: "Units",
     piece: np.ndarray,
     moved: list[Any],
 ) -> None:
@@ -237,8 +241,8 @@ def _unit_gradients(
 
 
 def _plain_steps(
-    model: StudyModel,
-    examples: Examples,
+    model: "StudyModel",
+    examples: "Examples",
     plan: TrainingPlan,
     parts: list[Part],
     streams: Streams,

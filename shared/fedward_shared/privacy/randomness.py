@@ -8,12 +8,15 @@ shows is what a deployment does, and one seed gives one sequence on every machin
 import hashlib
 import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+if TYPE_CHECKING:
+    import torch
 
 KEY_BYTES = 32
 BLOCK_BYTES = 16
@@ -83,13 +86,15 @@ class Randomness:
         """`count` float64 in [0, 1) with 53 random bits each."""
         return (self.words64(count) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
-    def normal(self, shape: Sequence[int]) -> torch.Tensor:
+    def normal(self, shape: Sequence[int]) -> "torch.Tensor":
         """Standard normal float32 tensor of `shape`.
 
         Each number is the scaled sum of four Box-Muller draws in double precision, so that the gaps
         of floating point do not show which values could not have been drawn (Holohan and Braghin
         2021, "Secure Random Sampling in Differential Privacy", the same count as Opacus's).
         """
+        import torch  # a second, which terms that name a mechanism need not wait for
+
         count = int(np.prod(shape, dtype=np.int64))
         normal_N = np.empty(count, dtype=np.float32)
         for start in range(0, count, AT_ONCE):

@@ -15,7 +15,6 @@ import torch
 
 from fedward_shared import base_models
 from fedward_shared.errors import DataError
-from fedward_shared.pretrained import load_tokenizer
 from fedward_shared.vertical import images
 from fedward_shared.vertical.columns import (
     RESERVED_CODES,
@@ -136,6 +135,8 @@ def _content(
 
 def _tokens(column: TextColumn, given: Given, folder: Path) -> torch.Tensor:
     """Ids of the tokens, and no token after the last, int32, [N, T]."""
+    from fedward_shared.pretrained import load_tokenizer  # with transformers, where there are texts
+
     token_NT = np.full((len(given), column.max_tokens), NO_TOKEN, np.int32)
     rows = [row for row, text in enumerate(given) if text is not None]
     if rows:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from fedward_shared import adapters, base_models, names, pretrained
+from fedward_shared import base_models, names
 from fedward_shared.errors import ModelError
 from fedward_shared.vertical.columns import ImageColumn, TextColumn
 from fedward_shared.vertical.images import GREY
@@ -48,6 +48,9 @@ class Words(nn.Module):
     """
 
     def __init__(self, column: TextColumn, folders: tuple[Path, ...]) -> None:
+        # With transformers and peft: three seconds, for a session in which there are texts.
+        from fedward_shared import adapters, pretrained
+
         super().__init__()
         folder = base_models.find(folders, column.base_model.digest)
         base = pretrained.load_encoder(folder)
@@ -98,6 +101,8 @@ class Words(nn.Module):
     @torch.no_grad()
     def begin(self, drawn: torch.Generator) -> None:
         """Starts the adapter at numbers from `drawn`, at which it changes nothing yet."""
+        from fedward_shared import adapters
+
         for name, tensor in adapters.adapter_tensors(self.encoder).items():
             if names.part_of(name) == "A":
                 width = tensor.shape[1] ** -0.5

@@ -11,7 +11,7 @@ from dp_accounting.pld import PLDAccountant
 from opacus.accountants import RDPAccountant
 
 from fedward_client.ledger import START, Booking, Ledger, Limit
-from fedward_shared.privacy import accountant
+from fedward_shared.privacy import accountant, composition
 from fedward_shared.privacy.plan import Event
 from fedward_simulations.bench.rows import Row
 
@@ -91,7 +91,7 @@ def _in_turns(
 
 
 def _cold_epsilon(events: Sequence[Event]) -> float:
-    accountant.forget()
+    composition.forget()
     return accountant.epsilon(events, DELTA)
 
 
@@ -149,7 +149,7 @@ def _timed_once(call: Callable[[], object]) -> float:
 
 
 def _cold_spending(ledger: Ledger) -> None:
-    accountant.forget()
+    composition.forget()
     ledger.spending("records")
 
 
