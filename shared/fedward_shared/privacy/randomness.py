@@ -62,11 +62,13 @@ class Randomness:
         info = b"".join(hashlib.sha256(label.encode()).digest() for label in labels)
         return cls(HKDF(hashes.SHA256(), KEY_BYTES, b"fedward session", info).derive(secret))
 
-    def get_state(self) -> torch.Tensor:
+    def get_state(self) -> "torch.Tensor":
         """How far the stream is, as a `torch.Generator` says it; the key is not in it."""
+        import torch
+
         return torch.tensor(self._drawn)
 
-    def set_state(self, state: torch.Tensor) -> None:
+    def set_state(self, state: "torch.Tensor") -> None:
         """Goes on where a stream of the same key was."""
         self._go_to(int(state))
 
