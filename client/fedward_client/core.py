@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from fedward_shared.assurances import Purpose
 from fedward_shared.charter import Charter
 from fedward_shared.errors import RefusalCode
 from fedward_shared.messages import (
@@ -32,7 +33,8 @@ from fedward_shared.vertical.charter import VerticalCharter
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a session at this site. `model`: safetensors; `result`: canonical JSON."""
+    """What came of a session at this site. `model`: safetensors, and nothing after a prediction;
+    `result`: canonical JSON."""
 
     model: bytes
     result: bytes
@@ -77,8 +79,13 @@ class SessionOffer:
     """What the worker needs to take part in a session of a vertical study.
 
     `data` is the file of records, `file` the digest it has, and `identifier` its columns that say who a
-    record is of. Records of the people in `left_out` do not take part. All that the program draws
-    follows from `secret`, so that one that runs again says the same.
+    record is of. Records of the people in `left_out` do not take part. The encoders of its texts are in
+    `base_models`. All that the program draws follows from `secret`, so that one that runs again says the
+    same.
+
+    In a prediction `model` is what this site has kept of the model (safetensors), and at the active
+    party `query` the bytes of the file that is asked about, which `data` names then. Both are empty in
+    training.
     """
 
     site: str
@@ -89,7 +96,11 @@ class SessionOffer:
     file: str
     identifier: tuple[str, ...]
     left_out: LeftOut | None
+    base_models: tuple[Path, ...]
     threads: int
+    purpose: Purpose = "fit"
+    model: bytes = b""
+    query: bytes = b""
 
 
 class Attending(Protocol):

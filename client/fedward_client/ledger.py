@@ -382,6 +382,15 @@ class Ledger:
         ).fetchone()
         return None if row is None else _booking(row)
 
+    def requests_after(self, charter: str, number: int) -> list[str]:
+        """The requests of the study's bookings of rounds beyond `number`, each once, the first first."""
+        rows = self._db.execute(
+            "SELECT request FROM bookings WHERE charter = ? AND round > ?"
+            " GROUP BY request ORDER BY min(number)",
+            (charter, number),
+        )
+        return [request for (request,) in rows]
+
     def _booking_where(self, condition: str, number: int) -> Booking | None:
         row = self._db.execute(f"{SELECT} WHERE {condition}", (number,)).fetchone()
         return None if row is None else _booking(row)

@@ -316,19 +316,32 @@ def _objections(case: Case[Agreement]) -> str:
 
 def base_model(charter: Charter, settings: SiteSettings) -> Path:
     """The folder of the charter's base model. Raises ModelError if the site has none of that digest."""
-    digest = charter.base_model.digest
-    found = {folder: base_models.digest(folder) for folder in settings.base_models}
-    for folder, its_digest in found.items():
-        if its_digest == digest:
-            return folder
-    listed = ", ".join(f"{folder} ({its_digest})" for folder, its_digest in found.items())
-    raise ModelError(
-        f"site.toml: base_models: none has the charter's digest {digest}; there are {listed}"
-    )
+    return _found(charter.base_model.digest, settings)
+
+
+def encoders(charter: VerticalCharter, settings: SiteSettings) -> list[Path]:
+    """The folders of the base models that read this site's texts. Raises ModelError as above, and
+    CharterError for a site that does not take part."""
+    site = charter.participant(settings.name).name
+    digests = charter.vertical.table_of(site).encoders
+    return [_found(digest, settings) for digest in digests]
+
+
+def _found(digest: str, settings: SiteSettings) -> Path:
+    try:
+        return base_models.find(settings.base_models, digest)
+    except ModelError as error:
+        raise ModelError(f"site.toml: base_models: {error}") from error
 
 
 def _base_model(case: Case[Charter]) -> str:
     return f"{base_model(case.charter, case.settings)} is there"
+
+
+def _encoders(case: Case[VerticalCharter]) -> str:
+    found = encoders(case.charter, case.settings)
+    listed = ", ".join(str(folder) for folder in found)
+    return f"{listed} is there for this site's texts" if found else "this site brings no texts"
 
 
 def _alignment(case: Case[VerticalCharter]) -> str:
@@ -385,4 +398,7 @@ HORIZONTAL: Rules[Charter] = (
     ("datasets.{}.owner", _owner),
     ("base_models", _base_model),
 )
-VERTICAL: Rules[VerticalCharter] = (("datasets.{}.alignment", _alignment),)
+VERTICAL: Rules[VerticalCharter] = (
+    ("datasets.{}.alignment", _alignment),
+    ("base_models", _encoders),
+)

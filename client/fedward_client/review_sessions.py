@@ -1,7 +1,8 @@
 """What a vertical study asks of a site, in sentences: what runs there, what leaves, who sees it."""
 
+from fedward_shared.privacy import accountant
 from fedward_shared.vertical.charter import VerticalCharter
-from fedward_shared.vertical.terms import OnceTerms
+from fedward_shared.vertical.terms import OnceTerms, VerticalTerms
 
 
 def paragraphs(charter: VerticalCharter, site: str) -> list[tuple[str, str]]:
@@ -13,6 +14,7 @@ def paragraphs(charter: VerticalCharter, site: str) -> list[tuple[str, str]]:
         ("Columns", _columns(charter, site)),
         ("What runs", _what_runs(charter, site)),
         ("What leaves", _what_leaves(charter, site)),
+        ("Predictions", _predictions(charter, site)),
         ("Who sees it", _who_sees_it(charter, site)),
     ]
 
@@ -25,7 +27,8 @@ def _alignment(charter: VerticalCharter, site: str) -> str:
         f"are here, to the next {terms.step:,}. Nobody else's records are shown, and none by name: "
         f"identifiers ({', '.join(terms.rules)}) are compared as points of a curve that only both "
         f"together can make. Whoever shows a made-up identifier learns whether it is here: at most "
-        f"{terms.most:,} can be shown. With fewer than {terms.least:,} in common it ends"
+        f"{terms.most:,} can be shown. With fewer than {terms.least:,} in common a training ends; a "
+        "prediction does not"
     )
 
 
@@ -59,7 +62,7 @@ def _what_leaves(charter: VerticalCharter, site: str) -> str:
             "Records can be recovered from them"
         )
     if isinstance(privacy, OnceTerms):
-        answers = privacy.labels if active else privacy.scores
+        answers = privacy.labels(len(terms.classes)) if active else privacy.scores
         what = "its label" if active else f"in which of {answers.choices} classes its score is"
         return (
             f"To {peers}, once for each common record: {what}, as an answer that is another one with "
@@ -71,6 +74,39 @@ def _what_leaves(charter: VerticalCharter, site: str) -> str:
         f"{privacy.clipping_norm:g}, with Gaussian noise of {privacy.noise_multiplier:g} times what one "
         "record can move"
     )
+
+
+def _predictions(charter: VerticalCharter, site: str) -> str:
+    terms, asker = charter.vertical, charter.vertical.active
+    if not terms.predictions:
+        return "None: after the training nobody is asked about anybody"
+    many = f"{terms.predictions:,} times after the training"
+    if site == asker:
+        return (
+            f"{many}, people here may ask about up to {terms.alignment.most:,} people each time. "
+            f"{', '.join(terms.peers)} then learns which of its records are asked about, of those that "
+            "all parties have, which is NOT covered by ε; no column and no label leaves"
+        )
+    return (
+        f"{many}, {asker} may ask about up to {terms.alignment.most:,} people, or about one. It learns "
+        "of each whether they are here, which is NOT covered by ε, and of those whom all parties have "
+        f"{_answer(terms)}. Who is asked about again is answered for anew"
+    )
+
+
+def _answer(terms: VerticalTerms) -> str:
+    """What is said of each record, and what that costs."""
+    privacy = terms.privacy
+    if privacy is None:
+        return "the embedding of their record here WITHOUT NOISE, from which it can be recovered"
+    each = f"each time at ε = {accountant.epsilon([privacy.answer], privacy.delta):.3f}"
+    if isinstance(privacy, OnceTerms):
+        cells = privacy.scores
+        return (
+            f"in which of {cells.choices} classes their score here is, as an answer that is another one "
+            f"with probability {1 - cells.truth:.3f}, {each}"
+        )
+    return f"the embedding of their record here, clipped and noised, {each}"
 
 
 def _who_sees_it(charter: VerticalCharter, site: str) -> str:

@@ -224,16 +224,16 @@ class Trusted:
             if not isinstance(approved, VerticalCharter):
                 raise CharterError(f"charter {approved.study}: it has rounds, and no sessions")
             coordinator = approved.coordinator
-            session = SessionRequest.read(
+            asked = SessionRequest.read(
                 request, charter, coordinator.public_key, coordinator.name, "session request"
-            ).session
-            gone = parties_done(done, approved, session)
+            )
+            gone = parties_done(done, approved, asked.session)
         if self._dial is None:
             raise StateError("this site has no connection to the exchange of a coordinator")
-        seat = self._seats[session]
+        seat = self._seats[asked.session]
         seat.acquire()
         try:
-            found = self._attend(approved, session, gone)
+            found = self._attend(approved, asked, gone)
         except BaseException:
             seat.release()
             raise
@@ -244,8 +244,9 @@ class Trusted:
         return found
 
     def _attend(
-        self, charter: VerticalCharter, session: str, gone: frozenset[str]
+        self, charter: VerticalCharter, asked: SessionRequest, gone: frozenset[str]
     ) -> AttendedSession | SessionDone:
+        session = asked.session
         with self._site() as site:
             done = Kept(site.settings.state, charter.digest, session).completion
             if done is not None:
@@ -253,7 +254,7 @@ class Trusted:
                 site.log("sent again", charter=charter.digest, session=session)
                 return SessionDone(site.name, done)
             site.permit(charter)
-            return take(site, self._site, charter, session, gone)
+            return take(site, self._site, charter, asked, gone)
 
     def note(self, note: ReceiptNote) -> Noted:
         """As `Core` says. Raises StateError if the receipt's head is not in this site's log."""

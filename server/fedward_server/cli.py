@@ -2,12 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fedward_server.commands import drafts
 from fedward_server.commands.coordinator import HERE, HomeFolder, coordinator
+
+if TYPE_CHECKING:
+    from fedward_server.launching import How
 
 __all__ = ["coordinator", "study"]
 
@@ -38,7 +41,7 @@ def launch(
     ca: Certificate = None,
 ) -> None:
     """Submits the study to the running coordinator, and waits until it has ended."""
-    _run(folder, bundle, *_superlink(home, superlink, ca), resume=False)
+    _run(folder, bundle, *_superlink(home, superlink, ca), "launch")
 
 
 @study.command()
@@ -57,7 +60,23 @@ def resume(
     ] = False,
 ) -> None:
     """Goes on where a study was that was stopped or killed, or in which a site failed."""
-    _run(folder, bundle, *_superlink(home, superlink, ca), resume=True, new_session=new_session)
+    how: How = "new-session" if new_session else "resume"
+    _run(folder, bundle, *_superlink(home, superlink, ca), how)
+
+
+@study.command()
+def predict(
+    folder: Folder,
+    bundle: Bundle,
+    home: HomeFolder = HERE,
+    superlink: Address = None,
+    ca: Certificate = None,
+) -> None:
+    """Has the parties of a vertical study answer what the active one asks (`fedward vertical predict`).
+
+    One that did not end goes on: it counts among the charter's predictions once.
+    """
+    _run(folder, bundle, *_superlink(home, superlink, ca), "predict")
 
 
 @study.command()
@@ -127,9 +146,7 @@ def _superlink(home: Path, address: str | None, ca: Path | None) -> tuple[str, P
     return opened.superlink_address, opened.authority / CA_FILE
 
 
-def _run(
-    folder: Path, bundle: Path, address: str, ca: Path, resume: bool, new_session: bool = False
-) -> None:
+def _run(folder: Path, bundle: Path, address: str, ca: Path, how: "How") -> None:
     from fedward_server import launching
 
-    launching.run(folder, bundle, address, ca, resume, typer.echo, new_session)
+    launching.run(folder, bundle, address, ca, how, typer.echo)

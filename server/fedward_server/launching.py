@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
+from typing import Literal
 
 from fedward_server.app import STUDY_KEY
 from fedward_server.kinds import AnyStudy, open_study
@@ -16,6 +17,7 @@ from fedward_server.vertical.studies import VerticalStudy
 from fedward_shared.errors import FedwardError, Interrupted, TransportError, UsageError
 from fedward_shared.files import write_atomically
 
+How = Literal["launch", "resume", "new-session", "predict"]
 RUN_FILE = "run.json"
 POLL_SECONDS = 0.5
 STOPPED = "stopped; `fedward study resume` goes on"
@@ -26,29 +28,27 @@ def run(
     bundle: Path,
     address: str,
     ca: Path,
-    resume: bool,
+    how: How,
     say: Callable[[str], None],
-    new_session: bool = False,
 ) -> None:
     """Runs the study in `folder` to its end on the SuperLink at `address`.
 
-    With `resume`, a run that may still be under way is stopped first and the study goes on where it
-    was; with `new_session` too, a vertical study goes on with another session. Raises FedwardError for
-    a study that did not end well, with its own exit code.
+    Unless it is launched, a run that may still be under way is stopped first and the study goes on where
+    it was; a vertical study with another session, or with a prediction, if that is wanted. Raises
+    FedwardError for a study that did not end well, with its own exit code.
     """
     study = open_study(folder)
     study.read()
-    if new_session and not isinstance(study, VerticalStudy):
-        raise UsageError(f"{folder}: this study goes in rounds and has no session")
-    if study.begun and not resume:
+    draw = _drawing(study, how)
+    if study.begun and how == "launch":
         raise UsageError(f"{folder}: the study has begun; `fedward study resume` goes on with it")
     superlink = SuperLink(address, ca)
     marker = folder / RUN_FILE
-    if resume and marker.is_file():
+    if how != "launch" and marker.is_file():
         _stop(superlink, json.loads(marker.read_text("utf-8"))["run_id"])
-    if new_session and isinstance(study, VerticalStudy):
+    if draw is not None:
         with StudyLock(folder, study.settings.lock_seconds):
-            study.start_over()
+            draw()
     (folder / OUTCOME_FILE).unlink(missing_ok=True)
     register(folder, study.charter.digest)
     run_id = superlink.submit(bundle, {STUDY_KEY: study.charter.digest})
@@ -56,6 +56,15 @@ def run(
     say(f"{study.charter.study}: run {run_id}")
     _watch(superlink, run_id, study, say)
     _conclude(folder, superlink, run_id, say)
+
+
+def _drawing(study: AnyStudy, how: How) -> Callable[[], None] | None:
+    """What draws another session, if one is wanted. Raises UsageError for a study that has none."""
+    if how in ("launch", "resume"):
+        return None
+    if not isinstance(study, VerticalStudy):
+        raise UsageError(f"{study.folder}: this study goes in rounds and has no session")
+    return study.predict if how == "predict" else study.start_over
 
 
 def stop(folder: Path, address: str, ca: Path) -> bool:

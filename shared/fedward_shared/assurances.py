@@ -17,7 +17,7 @@ A site's decisions about one charter are numbered; the last one counts.
 import math
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from fedward_shared import statements
 from fedward_shared.agreement import Agreement
@@ -121,12 +121,27 @@ class RoundRequest(Assurance):
     attempt: AttemptNumber = 1
 
 
+Purpose = Literal["fit", "predict"]
+"""What a session of a vertical study is for: to fit a model, or to ask one about other records."""
+
+
 class SessionRequest(Assurance):
-    """The coordinator has opened a session of a vertical study: all parties are to take part."""
+    """The coordinator has opened a session of a vertical study: all parties are to take part.
+
+    `model`: of a prediction, the session in which the model was fitted that is asked.
+    """
 
     KIND = "fedward/session-request/1"
 
     session: Hexadecimal
+    purpose: Purpose = "fit"
+    model: Hexadecimal | None = None
+
+    @model_validator(mode="after")
+    def _asks_a_model(self) -> "SessionRequest":
+        if (self.purpose == "predict") != (self.model is not None):
+            raise ValueError("model: a prediction asks one, and nothing else does")
+        return self
 
 
 class Accounted(OfSite):

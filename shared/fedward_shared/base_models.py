@@ -5,6 +5,7 @@ They are read by `pretrained.py`, which loads transformers; who only names or ch
 
 import hashlib
 import json
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
@@ -78,3 +79,13 @@ def check(folder: Path, expected: str) -> None:
     found = digest(folder)
     if found != expected:
         raise ModelError(f"{folder}: the base model's digest is {found}, expected {expected}")
+
+
+def find(folders: Iterable[Path], expected: str) -> Path:
+    """The one of `folders` whose model has the digest `expected`. Raises ModelError if none has."""
+    found = {folder: digest(folder) for folder in folders}
+    for folder, own in found.items():
+        if own == expected:
+            return folder
+    listed = ", ".join(f"{folder} ({own})" for folder, own in found.items()) or "none"
+    raise ModelError(f"no base model with the digest {expected} is there; those that are: {listed}")

@@ -10,14 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from fedward_client.vertical.fitting import Steps, batches
-from fedward_shared.vertical.columns import (
-    MISSING,
-    CategoryColumn,
-    Encoded,
-    TableTerms,
-    encode,
-)
-from fedward_shared.vertical.models import Bottom, Top, begin, generator, loss
+from fedward_shared.vertical.columns import CategoryColumn, TableTerms
+from fedward_shared.vertical.encoding import MISSING, Encoded, encode
+from fedward_shared.vertical.models import Bottom, CrossEntropy, Top, begin, generator
 from fedward_shared.vertical.terms import FittingTerms, ModelTerms
 
 Scores = NDArray[np.float64]
@@ -62,6 +57,17 @@ class Joined:
         return encode(self.table, [self.columns[name] for name in self.table.names])
 
 
+def scores(truth_H: NDArray[np.int64], score_H: Scores) -> dict[str, float]:
+    """Of probabilities of the second of two classes, [H]; or, each class against all others and every
+    class alike, of each of more, [H, K]."""
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    return {
+        "auc": float(roc_auc_score(truth_H, score_H, multi_class="ovr")),
+        "average_precision": float(average_precision_score(truth_H, score_H)),
+    }
+
+
 def xgboost(records: Joined, seed: int, threads: int) -> Scores:
     """Of the records held out, by gradient-boosted trees over the columns as they are."""
     import xgboost as library
@@ -104,8 +110,8 @@ def logistic(records: Joined) -> Scores:
 
 def network(records: Joined, model: ModelTerms, fitting: FittingTerms, name: str) -> Scores:
     """Of the records held out, by the network that is cut in a vertical study, in one piece."""
-    encoded, label_N = records.encoded, torch.from_numpy(records.label_N).float()
-    bottom, top = Bottom(records.table, model.embedding), Top(model)
+    encoded, label_N, loss = records.encoded, torch.from_numpy(records.label_N), CrossEntropy()
+    bottom, top = Bottom(records.table, model.embedding), Top(model, 1)
     begin(bottom, name, "bottom")
     begin(top, name, "top")
     steps, dropping = Steps([bottom, top], fitting, records.training), generator(name, "dropout")

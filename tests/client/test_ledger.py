@@ -129,6 +129,15 @@ def test_the_last_round_of_a_study_is_known(tmp_path: Path) -> None:
     assert (ledger.last_round("charter"), ledger.last_round("another")) == (2, 0)
 
 
+def test_the_requests_of_later_rounds_are_counted_once_each(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "l.sqlite")
+    for number, request in ((1, "fit"), (2, "fit"), (3, "b"), (4, "a"), (5, "a")):
+        reserve(ledger, number, request)
+    assert ledger.requests_after("charter", 2) == ["b", "a"]
+    assert ledger.requests_after("charter", 0) == ["fit", "b", "a"]
+    assert ledger.requests_after("another", 0) == []
+
+
 def test_a_killed_process_has_spent_what_it_reserved(tmp_path: Path) -> None:
     script = (
         "import sys, time; sys.path[:0] = sys.argv[2:]\n"

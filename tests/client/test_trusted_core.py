@@ -8,13 +8,14 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 START = "fedward_client.daemon"
-CLIENT_LINES = 7_030
-SHARED_LINES = 6_750
+CLIENT_LINES = 7_250
+SHARED_LINES = 6_820
 """Budgets, blank lines and docstrings included. Who wants to exceed them takes something out first.
 
 They grew for secure aggregation, as a site's half of it holds the secrets that hide its update, and for
 studies that are split by columns: a site's end of the exchange holds a session's keys, its journal says
-what was sent, and its egress counts that on where a program goes on from a checkpoint.
+what was sent, its egress counts on what was said before a checkpoint, and whether the model may be asked
+once more is for the ledger to say.
 """
 
 WORKERS = (

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from fedward_client import settings
 from fedward_shared import cli, errors, result
 from fedward_shared.vertical.columns import TableTerms
+from fedward_shared.vertical.terms import VerticalTerms
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
@@ -130,6 +131,22 @@ def test_the_example_of_the_settings_is_accepted(tmp_path: Path) -> None:
     (example,) = re.findall(r"^```toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     (tmp_path / "site.toml").write_text(example, "utf-8")
     assert settings.load(tmp_path / "site.toml").collusion == 2
+
+
+def test_the_example_of_a_vertical_study_is_accepted() -> None:
+    page = (ROOT / "docs/explanation/vertical.md").read_text("utf-8")
+    (example,) = re.findall(r"^```toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    number = {"kind": "number", "name": "x", "most": 1}
+    found = VerticalTerms.model_validate(
+        {
+            "active": "bank",
+            "passive": [{"name": "bureau", "table": {"columns": [number]}}],
+            "alignment": {"rules": ["exact"], "most": 1000},
+            **tomllib.loads(example),
+        }
+    )
+    assert [column.kind for column in found.table.columns] == ["text", "image"]
+    assert found.outputs == len(found.class_weights) == 3
 
 
 def test_the_example_of_a_table_is_accepted() -> None:

@@ -3,6 +3,7 @@
 fedward site run (daemon, exchange) ── nginx ── relay, SuperLink      three sites and a coordinator
 """
 
+import csv
 import json
 import os
 import re
@@ -69,7 +70,7 @@ def signed(consortium: Consortium) -> Path:
     typed(
         *("university", "study", "draft-vertical", "studies/default", "--study", "default"),
         *("--active", "bank", "--label", "y", "--rule", "exact", "--every-batch", "--epsilon", 8),
-        *(*sites, *tables),
+        *(*sites, *tables, "--predictions", 1),
     )
     study = consortium.root / "university" / "studies" / "default"
     draft = (study / "charter.toml").read_text("utf-8")
@@ -152,6 +153,10 @@ def test_a_party_is_killed_in_the_middle_and_the_result_is_the_undisturbed_one(
     budget = consortium.typed(KILLED, "site", "budget")
     assert re.search(r"\b1\b", budget), budget
 
+    scores = asked_about(consortium, charter.digest, "person-00003", "nobody")
+    assert 0 < float(scores["person-00003"]) < 1
+    assert scores["nobody"] == ""
+
     shown = coordinators_log(consortium)
     print(shown)  # for whoever runs this with -s
     assert "session" in shown
@@ -168,6 +173,20 @@ def test_a_party_is_killed_in_the_middle_and_the_result_is_the_undisturbed_one(
     codes = consortium.stop()
     assert set(codes.values()) == {0}, (codes, consortium.tails())
     assert wait_until(lambda: not list(living_in(consortium.root)), 10)
+
+
+def asked_about(consortium: Consortium, charter: str, *people: str) -> dict[str, str]:
+    """What the model says of them."""
+    bank = consortium.root / "bank"
+    (bank / "new.csv").write_text("id,x\n" + "".join(f"{one},0.5\n" for one in people), "utf-8")
+    files = ("--records", "new.csv", "--out", "scores.csv")
+    asking = consortium.begin("bank", "vertical", "predict", charter, *files)
+    assert wait_until(lambda: "waiting for" in consortium.log("bank-typed"), 60)
+    told = consortium.typed("university", "study", "predict", "studies/default", "--bundle", BUNDLE)
+    assert ", a prediction, " in told
+    assert asking.wait(60) == 0, consortium.tails()
+    with (bank / "scores.csv").open(newline="") as file:
+        return {row["id"]: row["score"] for row in csv.DictReader(file)}
 
 
 def coordinators_log(consortium: Consortium) -> str:

@@ -4,7 +4,9 @@ A decoder may return or raise a FedwardError. Where the bytes are the body of a 
 for them, a body that cannot be signed is nobody's fault.
 """
 
+import base64
 import hashlib
+import io
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +17,7 @@ from flwr.proto.message_pb2 import Message as MessageProto
 from flwr.proto.message_pb2 import Metadata, ObjectTree, PushObjectRequest
 from flwr.proto.run_pb2 import GetRunResponse, Run
 from flwr.proto.transport_pb2 import Scalar
+from PIL import Image
 
 from fedward_client import reconciliation
 from fedward_client.boundary import wire
@@ -34,12 +37,15 @@ from fedward_shared.secagg.aggregator import Aggregator
 from fedward_shared.secagg.party import Party
 from fedward_shared.secagg.ring import WIDTHS, Ring
 from fedward_shared.secagg.session import Session
+from fedward_shared.vertical.columns import ImageColumn, TableTerms
+from fedward_shared.vertical.encoding import encode
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 KEY = SigningKey.from_seed(hashlib.sha256(b"university").digest())
 DIGEST = "sha256:" + "0" * 64
 SCHEMA = {"head.weight": (2, 3)}
 WITNESS = Path("witness.json")
+SCANS = TableTerms(columns=(ImageColumn(name="scan", height=8, width=8),))
 PEM = {path.stem: path.read_text("ascii") for path in (VECTORS / "enrolment").glob("*.pem")}
 
 
@@ -190,6 +196,11 @@ def read_party(data: bytes) -> object:
     return Party.from_bytes(data, SESSION).to_bytes()
 
 
+def read_image(data: bytes) -> object:
+    """As it stands in a party's file of records."""
+    return encode(SCANS, [[base64.b64encode(data).decode()]])
+
+
 def at_the_gate(data: bytes) -> object:
     """The first byte chooses the endpoint; the rest goes through it both ways."""
     names = sorted(ENDPOINTS)
@@ -230,6 +241,7 @@ TARGETS: dict[str, Callable[[bytes], object]] = {
     "hop": read_hop,
     "signed-opening": signed(Opening.KIND),
     "signed-attendance": signed(Attendance.KIND),
+    "image": read_image,
     "gate": at_the_gate,
     "bundle": bundle.check,
     "parcel": lambda data: parcels.decode(data, "fuzz"),
@@ -277,8 +289,19 @@ def seeds() -> list[bytes]:
     norms = clipping.norms_text({"head": 0.5, "adapter": 0.25}).encode()
     return [
         *(good + bodies + lines + witness + [event, norms]),
-        *(letters() + at_the_socket() + requests() + masked() + exchanged()),
+        *(letters() + at_the_socket() + requests() + masked() + exchanged() + drawn()),
     ]
+
+
+def drawn() -> list[bytes]:
+    """Images of both kinds."""
+    image = Image.linear_gradient("L").resize((12, 9))
+    found = []
+    for kind in ("PNG", "JPEG"):
+        file = io.BytesIO()
+        image.convert("RGB").save(file, kind)
+        found.append(file.getvalue())
+    return found
 
 
 def exchanged() -> list[bytes]:

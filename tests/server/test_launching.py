@@ -95,9 +95,9 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return saved(tmp_path / "study", VERTICAL)
 
 
-def launch(folder: Path, resume: bool = False, new_session: bool = False) -> list[str]:
+def launch(folder: Path, how: launching.How = "launch") -> list[str]:
     said: list[str] = []
-    launching.run(folder, folder, "", folder, resume, said.append, new_session)
+    launching.run(folder, folder, "", folder, how, said.append)
     return said
 
 
@@ -113,14 +113,30 @@ def test_a_vertical_study_says_who_is_done_and_what_that_cost(study: Path) -> No
 def test_a_vertical_study_is_resumed_with_its_session_or_with_another_one(study: Path) -> None:
     bank, bureau, _ = InOneProcess.parties
     bureau.acts = [lambda party, _: Refusal(party.name, RefusalCode.STATE)] * 2
-    for resume in (False, True):
+    for how in ("launch", "resume"):
         with pytest.raises(CohortError, match="bureau: refused: state"):
-            launch(study, resume=resume)
-    assert launch(study, resume=True)[-1] == "complete"
+            launch(study, how)  # type: ignore[arg-type]
+    assert launch(study, "resume")[-1] == "complete"
     assert len(set(bureau.sessions)) == 1
     assert len(bank.sessions) == 1
-    assert launch(study, resume=True, new_session=True)[-1] == "complete"
+    assert launch(study, "new-session")[-1] == "complete"
     assert len(set(bureau.sessions)) == len(bank.sessions) == 2
+
+
+def test_a_prediction_is_launched_once_there_is_a_model(study: Path) -> None:
+    with pytest.raises(UsageError, match="no model is fitted yet"):
+        launch(study, "predict")
+    launch(study)
+    with pytest.raises(UsageError, match="predictions of the charter is 0"):
+        launch(study, "predict")
+    asked = vertical_charter(predictions=1)
+    InOneProcess.parties = [Party(asked, name) for name in PARTIES]
+    folder = saved(study.parent / "asked", asked)
+    launch(folder)
+    said = launch(folder, "predict")
+    assert any(", a prediction, " in line for line in said)
+    assert said[-1] == "complete"
+    assert [len(set(party.sessions)) for party in InOneProcess.parties] == [2, 2, 2]
 
 
 def test_a_vertical_study_that_is_stopped_lets_its_parties_go(study: Path, tmp_path: Path) -> None:
@@ -146,7 +162,9 @@ def test_rounds_have_no_other_session(study: Path, tmp_path: Path) -> None:
     charters.save(folder, ROUNDS, START, COORDINATOR)
     (folder / STUDY_FILE).write_text('base_model = "../model"\n')
     with pytest.raises(UsageError, match="goes in rounds and has no session"):
-        launch(folder, resume=True, new_session=True)
+        launch(folder, "new-session")
+    with pytest.raises(UsageError, match="goes in rounds and has no session"):
+        launch(folder, "predict")
 
 
 def test_lines_that_were_told_are_not_told_again() -> None:

@@ -166,3 +166,13 @@ def test_a_loaded_model_is_frozen_in_full_precision_and_not_in_training(folder: 
     assert not model.training
     assert {str(p.dtype) for p in model.parameters()} == {"torch.float32"}
     assert not any(p.requires_grad for p in model.parameters())
+
+
+def test_a_model_is_found_among_folders_by_its_digest(folder: Path, tiny_bert_folder: Path) -> None:
+    edit(folder / "config.json", remark="")
+    folders = (tiny_bert_folder, folder)
+    for one in folders:
+        assert base_models.find(folders, base_models.digest(one)) == one
+    with pytest.raises(ModelError, match="no base model with the digest") as caught:
+        base_models.find(folders[:1], base_models.digest(folder))
+    assert base_models.digest(tiny_bert_folder) in str(caught.value)

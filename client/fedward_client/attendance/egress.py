@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fedward_shared import canonical
+from fedward_shared.assurances import Purpose
 from fedward_shared.errors import ExchangeError, PrivacyError
 from fedward_shared.psi import PLACE_BYTES, POINT_BYTES
 from fedward_shared.vertical.charter import VerticalCharter
@@ -30,11 +31,21 @@ class Permitted:
 class Egress:
     """What `site` may say in a session. `said` is what it has: bytes by peer and kind."""
 
-    def __init__(self, charter: VerticalCharter, site: str) -> None:
+    def __init__(self, charter: VerticalCharter, site: str, purpose: Purpose) -> None:
+        self.due = charter.due(site, purpose)
         self.booked = 0
         self.said: Counter[tuple[str, Kind]] = Counter()
         self._peers = charter.peers(site)
-        self._permitted = _permitted(charter, site)
+        self._width = charter.vertical.model.embedding * FLOAT_BYTES
+        self._permitted = _permitted(charter, site, purpose)
+
+    @property
+    def answered(self) -> int:
+        """About how many records something was said in a prediction."""
+        each = {"places": PLACE_BYTES, "cells": 1, "embeddings": self._width}
+        return max(
+            (n // each[kind] for (_, kind), n in self.said.items() if kind in each), default=0
+        )
 
     def kept(self) -> bytes:
         """What has been said, for the run that goes on from here."""
@@ -76,26 +87,32 @@ def _check_finite(kind: Kind, body: memoryview) -> None:
         raise ExchangeError(f"egress: {kind} that hold NaN or infinity")
 
 
-def _permitted(charter: VerticalCharter, site: str) -> dict[Kind, Permitted]:
-    """By the charter and by the most records that it lets a party show."""
-    terms = charter.vertical
-    active, needed = site == terms.active, len(charter.events(site))
+def _permitted(charter: VerticalCharter, site: str, purpose: Purpose) -> dict[Kind, Permitted]:
+    """By the charter and by the most records that it lets a party show.
+
+    In a prediction nothing tells who is here before that is booked, and a record is answered for once.
+    """
+    terms, asked = charter.vertical, purpose == "predict"
+    active, needed = site == terms.active, len(charter.due(site, purpose))
     records = terms.alignment.shown(terms.alignment.most)
-    points = Permitted(0, records * POINT_BYTES, POINT_BYTES)
+    before = needed if asked else 0
+    points = Permitted(before, records * POINT_BYTES, POINT_BYTES)
     found: dict[Kind, Permitted] = {
         "sizes": Permitted(0, 2 * SIZE_BYTES, SIZE_BYTES),
         "points": points,
     }
     if active:
-        found["places"] = Permitted(0, records * PLACE_BYTES, 1)
+        found["places"] = Permitted(before, records * PLACE_BYTES, 1)
     else:
         found["doubled"] = points
+    if active and asked:
+        return found  # it asks, and answers nothing
     if isinstance(terms.privacy, OnceTerms):
-        answers = terms.privacy.labels if active else terms.privacy.scores
+        answers = terms.privacy.labels(len(terms.classes)) if active else terms.privacy.scores
         kind: Kind = "labels" if active else "cells"
         found[kind] = Permitted(needed, records, 1, answers.choices)
         return found
-    batches = records * terms.fitting.epochs + (0 if active else records)
-    floats = Permitted(needed, batches * terms.model.embedding * FLOAT_BYTES, FLOAT_BYTES)
-    found["gradients" if active else "embeddings"] = floats
+    batches = 0 if asked else records * terms.fitting.epochs
+    floats = (batches + (0 if active else records)) * terms.model.embedding * FLOAT_BYTES
+    found["gradients" if active else "embeddings"] = Permitted(needed, floats, FLOAT_BYTES)
     return found

@@ -2,9 +2,9 @@
 
 In STATE/vertical/CHARTER/SESSION:
 
-model.safetensors    its part of the model
+model.safetensors    its part of the model, where one was fitted
 result.json          how many records were common; at the active party, how well the model does on those
-                     that were held out
+                     that were held out or, after a prediction, the scores of those that were asked about
 completion.json      what the coordinator was told; written last
 """
 
@@ -12,7 +12,8 @@ from pathlib import Path
 
 from fedward_client.core import Outcome
 from fedward_shared import canonical, tensors
-from fedward_shared.errors import StateError
+from fedward_shared.assurances import Purpose
+from fedward_shared.errors import ModelError, StateError
 from fedward_shared.files import write_atomically
 
 FOLDER = "vertical"
@@ -33,14 +34,25 @@ class Kept:
         path = self.folder / COMPLETION_FILE
         return path.read_bytes() if path.is_file() else None
 
-    def write(self, outcome: Outcome) -> None:
+    @property
+    def model(self) -> bytes:
+        """What was fitted. Raises ModelError unless that was done to its end here."""
+        path = self.folder / MODEL_FILE
+        if self.completion is None or not path.is_file():
+            raise ModelError(
+                f"{path}: a prediction asks the model of a session that has fitted one and is over here"
+            )
+        return path.read_bytes()
+
+    def write(self, outcome: Outcome, purpose: Purpose) -> None:
         """Keeps the outcome. Raises AdapterError for a model that is none, StateError."""
-        tensors.decode(outcome.model, "the model of a session")
         try:
             result = canonical.encode(canonical.decode(outcome.result))
         except (ValueError, TypeError, RecursionError) as error:
             raise StateError(f"{self.folder}: the worker's result is no canonical JSON") from error
-        self._write(MODEL_FILE, outcome.model)
+        if purpose == "fit":
+            tensors.decode(outcome.model, "the model of a session")
+            self._write(MODEL_FILE, outcome.model)
         self._write(RESULT_FILE, result)
 
     def complete(self, completion: bytes) -> None:

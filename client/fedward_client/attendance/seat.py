@@ -1,11 +1,15 @@
 """A site's seat in one session of a vertical study, for as long as a worker attends it."""
 
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
+from fedward_client import policy
+from fedward_client.attendance import predictions
 from fedward_client.attendance.egress import Egress
 from fedward_client.attendance.outcomes import Kept
+from fedward_client.attendance.queries import Queries
 from fedward_client.core import Outcome, SessionOffer
 from fedward_client.exchange import journal as journals
 from fedward_client.exchange.connection import Connection, Dial
@@ -16,11 +20,16 @@ from fedward_client.objections import left_out
 from fedward_client.reconciliation import RESERVED
 from fedward_client.site import Site
 from fedward_shared import canonical
-from fedward_shared.assurances import Completion, epsilon_text
+from fedward_shared.assurances import Completion, Purpose, SessionRequest, epsilon_text
+from fedward_shared.charter_terms import WITHOUT_DP
 from fedward_shared.errors import PrivacyError
 from fedward_shared.messages import SessionDone
 from fedward_shared.privacy.plan import Event
 from fedward_shared.vertical.charter import VerticalCharter
+
+ONE_AT_A_TIME = threading.Lock()
+"""Sessions book in turn: which of a charter's predictions one is, is counted and then booked."""
+BOOKED = "what is said of columns and labels is booked before"
 
 Opening = Callable[[], AbstractContextManager[Site]]
 
@@ -31,6 +40,7 @@ class Attended:
 
     charter: VerticalCharter
     session: str
+    purpose: Purpose
     request: str
     gone: frozenset[str]
     """Peers that are done, and need not confirm anything any more."""
@@ -55,7 +65,7 @@ class AttendedSession:
         self._attended = attended
         self._journal = journal
         self._line = line
-        self._egress = Egress(attended.charter, offer.site)
+        self._egress = Egress(attended.charter, offer.site, attended.purpose)
         said, _, self._state = line.restored().partition(b"\n")
         if said:
             self._egress.resume(said)
@@ -91,19 +101,21 @@ class AttendedSession:
 
         Raises PrivacyError for another event than the charter's, BudgetExceeded, and what `permit` does.
         """
-        charter, request = self._attended.charter, self._attended.request
-        due = charter.events(self.offer.site)
+        charter, request, due = self._attended.charter, self._attended.request, self._egress.due
         if number != self._egress.booked + 1 or number > len(due) or event != due[number - 1]:
             raise PrivacyError(
                 f"charter {charter.study}: booking {number} of the session is not the one that is due"
             )
-        with self._site() as site:
+        with ONE_AT_A_TIME, self._site() as site:
             permission = site.permit(charter)
-            if site.ledger.booked(charter.digest, number, request) is None:
+            place = number
+            if self._attended.purpose == "predict":
+                place += predictions.booked_before(site.ledger, charter, site.name, request)
+            if site.ledger.booked(charter.digest, place, request) is None:
                 site.ledger.reserve(
                     permission.account,
                     permission.study,
-                    number,
+                    place,
                     request,
                     event,
                     lambda made: site.log(RESERVED, study=charter.study, booking=made.as_json()),
@@ -116,19 +128,23 @@ class AttendedSession:
         Raises ExchangeError if they do not take it, StateError if it cannot be kept.
         """
         charter, session = self._attended.charter, self._attended.session
-        if self._egress.booked < len(charter.events(self.offer.site)):
+        purpose = self._attended.purpose
+        if self._egress.booked < len(self._egress.due):
             raise PrivacyError(
                 f"charter {charter.study}: a session that has not booked all is not done"
             )
         self._line.finish(charter.exchange.patience_seconds, self._attended.gone)
         with self._site() as site:
             kept = Kept(site.settings.state, charter.digest, session)
-            kept.write(outcome)
+            kept.write(outcome, purpose)
+            answered = {} if purpose == "fit" else {"answered": self._egress.answered}
             site.log(
                 "session done",
                 study=charter.study,
                 charter=charter.digest,
                 session=session,
+                purpose=purpose,
+                **answered,
                 said={
                     f"{kind} to {peer}": size
                     for (peer, kind), size in sorted(self._egress.said.items())
@@ -145,6 +161,8 @@ class AttendedSession:
                 head=site.shown_head,
             ).signed(site.key)
             kept.complete(completion)
+            if self.offer.query:
+                Queries(site.settings.state, charter.digest).withdraw(self.offer.data.name)
         self._done = True
         return SessionDone(self.offer.site, completion)
 
@@ -164,16 +182,19 @@ def take(
     site: Site,
     opening: Opening,
     charter: VerticalCharter,
-    session: str,
+    asked: SessionRequest,
     gone: frozenset[str],
 ) -> AttendedSession:
     """The seat of `site` in a session of `charter`, which is permitted; not connected yet.
 
-    The parties that are `gone` are done with it. A session that was interrupted goes on where it was.
-    Raises NotNow, DataError for a dataset that is not registered as it is, and StateError for records
-    that have changed since the session began.
+    The parties that are `gone` are done with it.
+
+    A session that was interrupted goes on where it was. Raises NotNow, DataError for a dataset that is
+    not registered as it is or a prediction that nobody asks for, ModelError for one of a model that is
+    not here, BudgetExceeded for one more than the charter has, and StateError for records that have
+    changed since the session began.
     """
-    dataset = site.settings.datasets[charter.dataset]
+    dataset, session = site.settings.datasets[charter.dataset], asked.session
     assert dataset.alignment is not None  # the policy has asked for it
     objected = left_out(dataset)
     path = site.settings.state / journals.FOLDER
@@ -181,8 +202,14 @@ def take(
     try:
         new = journal.is_new
         file = site.admit(charter) if new else site.registered(charter)
+        if new and asked.purpose == "predict":
+            predictions.booked_before(site.ledger, charter, site.name, predictions.NEW)
+        prediction = predictions.asked(site, charter, asked)
         terms = {
             "charter": charter.digest,
+            "purpose": asked.purpose,
+            "model": canonical.digest(prediction.model),
+            "query": canonical.digest(prediction.query),
             "file": file,
             "identifier": list(dataset.alignment.identifier),
             "left_out": "" if objected is None else objected.digest,
@@ -196,6 +223,8 @@ def take(
                 study=charter.study,
                 charter=charter.digest,
                 session=session,
+                purpose=asked.purpose,
+                privacy=f"NOT PRIVATE: {WITHOUT_DP}" if charter.epsilon is None else BOOKED,
                 peers=charter.peers(site.name),
                 alignment="which records are common, and how many are here, is not covered by epsilon",
                 most=alignment.most,
@@ -215,13 +244,18 @@ def take(
         charter=charter,
         session=session,
         secret=secret,
-        data=dataset.path,
+        data=prediction.file or dataset.path,
         file=file,
         identifier=dataset.alignment.identifier,
         left_out=objected,
+        base_models=tuple(policy.encoders(charter, site.settings)),
         threads=site.settings.threads,
+        purpose=asked.purpose,
+        model=prediction.model,
+        query=prediction.query,
     )
     request = canonical.digest(
         canonical.encode({"session": session, "terms": digest, "secret": canonical.digest(secret)})
     )
-    return AttendedSession(opening, Attended(charter, session, request, gone), offer, journal, line)
+    attended = Attended(charter, session, asked.purpose, request, gone)
+    return AttendedSession(opening, attended, offer, journal, line)

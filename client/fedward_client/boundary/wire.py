@@ -155,7 +155,7 @@ def answer_frame(answer: Answer | SessionOffer) -> Frame:
         case Offer():
             return Frame("Offer", _offer_fields(answer), answer.initial)
         case SessionOffer():
-            return Frame("SessionOffer", _session_fields(answer), answer.secret)
+            return Frame("SessionOffer", _session_fields(answer), answer.model)
         case _:
             return Frame(type(answer).__name__, asdict(answer))
 
@@ -209,11 +209,15 @@ def _session_fields(offer: SessionOffer) -> dict[str, Value]:
         "site": offer.site,
         "charter": canonical.encode(offer.charter.body).decode(),
         "session": offer.session,
+        "secret": offer.secret,
         "data": str(offer.data),
         "file": offer.file,
         "identifier": canonical.encode(list(offer.identifier)).decode(),
         "left_out": _left_out_text(offer.left_out),
+        "base_models": canonical.encode([str(folder) for folder in offer.base_models]).decode(),
         "threads": offer.threads,
+        "purpose": offer.purpose,
+        "query": offer.query,
     }
 
 
@@ -223,12 +227,16 @@ def _session_offer(frame: Frame) -> SessionOffer:
         site=frame.get("site", str),
         charter=agreement.parse(canonical.decode(charter_text), VerticalCharter, "the offer"),
         session=frame.get("session", str),
-        secret=frame.blob,
+        secret=frame.get("secret", bytes),
         data=Path(frame.get("data", str)),
         file=frame.get("file", str),
         identifier=tuple(canonical.decode(frame.get("identifier", str).encode())),
         left_out=_left_out(frame.get("left_out", str)),
+        base_models=tuple(map(Path, canonical.decode(frame.get("base_models", str).encode()))),
         threads=frame.get("threads", int),
+        purpose="predict" if frame.get("purpose", str) == "predict" else "fit",
+        model=frame.blob,
+        query=frame.get("query", bytes),
     )
 
 

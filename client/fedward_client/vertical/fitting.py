@@ -1,17 +1,20 @@
 """The steps of one party's tensors: AdamW over one cycle of learning rates (Smith and Topin 2018)."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 import torch
 from torch import nn
 from torch.func import functional_call, grad, vmap
 
+from fedward_shared import tensors
 from fedward_shared.privacy.bounded import BoundedNoise
 from fedward_shared.privacy.randomness import Randomness
 from fedward_shared.tensors import Tensors
 from fedward_shared.vertical.models import generator
 from fedward_shared.vertical.terms import FittingTerms
 
+Made = TypeVar("Made", bound=nn.Module)
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """Of a module's output and the target of one record, as a batch of one."""
 
@@ -21,11 +24,16 @@ RISING = 0.2
 """The part of all steps in which the learning rate rises."""
 
 
+def trained(module: nn.Module) -> dict[str, nn.Parameter]:
+    """The tensors of `module` that train: a base model's own do not."""
+    return {name: tensor for name, tensor in module.named_parameters() if tensor.requires_grad}
+
+
 class Steps:
-    """Of the tensors of some modules."""
+    """Of the tensors of some modules that train."""
 
     def __init__(self, modules: Iterable[nn.Module], terms: FittingTerms, records: int) -> None:
-        tensors = [tensor for module in modules for tensor in module.parameters()]
+        tensors = [tensor for module in modules for tensor in trained(module).values()]
         self._tensors = tensors
         self._optimizer = torch.optim.AdamW(
             tensors, lr=terms.learning_rate, weight_decay=terms.weight_decay
@@ -71,6 +79,21 @@ class Steps:
         self._cycle.step()
 
 
+def kept(module: nn.Module) -> Tensors:
+    """What a party keeps of a model that it has fitted: what trains. Base models are in folders of their
+    own, and what begins at numbers that everybody could tell and stays so is begun again."""
+    return {name: tensor.detach() for name, tensor in trained(module).items()}
+
+
+def loaded(module: Made, model: Tensors) -> Made:
+    """`module` with the tensors that were `kept` of such a one. Raises AdapterError for others."""
+    own = kept(module)
+    tensors.check(model, tensors.schema_of(own), "the kept model")
+    for name, tensor in own.items():
+        tensor.copy_(model[name])
+    return module
+
+
 def batches(terms: FittingTerms, records: int, session: str) -> Iterator[torch.Tensor]:
     """The training records of each batch of all epochs: what both parties can tell."""
     for epoch in range(terms.epochs):
@@ -81,8 +104,8 @@ def batches(terms: FittingTerms, records: int, session: str) -> Iterator[torch.T
 def gradients(
     module: nn.Module, inputs: Sequence[torch.Tensor], target_B: torch.Tensor, loss: Loss
 ) -> list[torch.Tensor]:
-    """Of each tensor of `module` its gradients, one for each record, [B, ...]."""
-    tensors = {name: tensor.detach() for name, tensor in module.named_parameters()}
+    """Of each tensor of `module` that trains its gradients, one for each record, [B, ...]."""
+    tensors = {name: tensor.detach() for name, tensor in trained(module).items()}
     if not len(target_B):
         return [tensor.new_zeros(0, *tensor.shape) for tensor in tensors.values()]
 
@@ -102,10 +125,11 @@ def noised_gradients(
     noise: BoundedNoise,
     randomness: Randomness,
 ) -> None:
-    """Gives the tensors of `module` the noised mean of the clipped gradients of the records."""
+    """Gives the tensors of `module` that train the noised mean of the records' clipped gradients."""
     samples = gradients(module, inputs, target_B, loss)
     flat_BP = torch.cat([sample.flatten(1) for sample in samples], dim=1)
     mean_P = noise.total(flat_BP, randomness) / len(flat_BP)
-    sizes = [tensor.numel() for tensor in module.parameters()]
-    for tensor, part in zip(module.parameters(), torch.split(mean_P, sizes), strict=True):
+    tensors = trained(module).values()
+    sizes = [tensor.numel() for tensor in tensors]
+    for tensor, part in zip(tensors, torch.split(mean_P, sizes), strict=True):
         tensor.grad = part.view_as(tensor).clone()

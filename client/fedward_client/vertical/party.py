@@ -10,6 +10,7 @@ from torch import nn
 from fedward_client.training.trainer import Streams
 from fedward_client.vertical import every_batch, once
 from fedward_client.vertical.checkpoints import Progress
+from fedward_client.vertical.once import Scorer
 from fedward_client.vertical.records import PartyRecords
 from fedward_shared.psi.alignment import Rows, Work
 from fedward_shared.vertical import aligning
@@ -24,7 +25,7 @@ ALIGNMENT = "alignment"
 @dataclass(frozen=True)
 class ActiveOutcome:
     """`rows` of the party's file are common to all; the last of them were held out, and the model gives
-    these `probability_H` of label 1."""
+    these `probability_H` of the second class, [held out], or of each of more than two, [held out, K]."""
 
     rows: Rows
     probability_H: torch.Tensor
@@ -46,7 +47,7 @@ class PassiveOutcome:
     """`rows` of the party's file are common to all; `bottom` embeds, or scores, its records."""
 
     rows: Rows
-    bottom: Bottom
+    bottom: Bottom | Scorer
 
 
 def active(
@@ -57,10 +58,8 @@ def active(
     work: Work = map,
     state: bytes = b"",
 ) -> Generator[Action, bytes, ActiveOutcome]:
-    """The program of the party with the labels. Raises AlignmentError and ExchangeError.
-
-    `state` is that of the checkpoint from which it goes on.
-    """
+    """The program of the party with the labels, from the checkpoint of which `state` is. Raises
+    AlignmentError and ExchangeError; ModelError and CharterError if an encoder of texts is none."""
     assert own.label_N is not None
     progress, stream = Progress(state), streams(ALIGNMENT)
     rows = yield from progress.aligned(
@@ -69,10 +68,12 @@ def active(
     encoded, label_N = own.encoded.rows(_index(rows)), own.label_N[_index(rows)]
     privacy = terms.privacy
     if isinstance(privacy, OnceTerms):
-        once_found = yield from once.active(terms, privacy, encoded, label_N, session, streams)
+        once_found = yield from once.active(
+            terms, privacy, encoded, label_N, session, streams, own.folders
+        )
         return ActiveOutcome(rows, *once_found)
     found = yield from every_batch.active(
-        terms, privacy, encoded, label_N, progress, session, streams
+        terms, privacy, encoded, label_N, progress, session, streams, own.folders
     )
     return ActiveOutcome(rows, *found)
 
@@ -86,7 +87,8 @@ def passive(
     work: Work = map,
     state: bytes = b"",
 ) -> Generator[Action, bytes, PassiveOutcome]:
-    """The program of a party without labels, as `active` is. Raises AlignmentError and ExchangeError."""
+    """The program of a party without labels, from the checkpoint of which `state` is. Raises
+    AlignmentError and ExchangeError; ModelError and CharterError if an encoder of texts is none."""
     progress, stream = Progress(state), streams(ALIGNMENT)
     rows = yield from progress.aligned(
         aligning.passive(
@@ -95,11 +97,11 @@ def passive(
     )
     encoded, privacy = own.encoded.rows(_index(rows)), terms.privacy
     if isinstance(privacy, OnceTerms):
-        bottom = yield from once.passive(terms, privacy, party, encoded, streams)
-    else:
-        bottom = yield from every_batch.passive(
-            terms, privacy, party, encoded, progress, session, streams
-        )
+        scorer = yield from once.passive(terms, privacy, party, encoded, streams, own.folders)
+        return PassiveOutcome(rows, scorer)
+    bottom = yield from every_batch.passive(
+        terms, privacy, party, encoded, progress, session, streams, own.folders
+    )
     return PassiveOutcome(rows, bottom)
 
 

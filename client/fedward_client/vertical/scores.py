@@ -3,6 +3,22 @@
 import torch
 
 
+def quality(probability_H: torch.Tensor, label_H: torch.Tensor) -> dict[str, float]:
+    """Of probabilities of the second of two classes, [held out]: the area under the curve. Of one for
+    each of more, [held out, K]: how often the likeliest is the true one, of all records and as the mean
+    over the classes that occur (Brodersen et al. 2010, "The Balanced Accuracy and Its Posterior
+    Distribution").
+    """
+    if probability_H.ndim == 1:
+        return {"auc": auc(probability_H, label_H)}
+    right_H = (probability_H.argmax(dim=1) == label_H).double()
+    recalls = [right_H[label_H == label].mean() for label in set(label_H.tolist())]
+    return {
+        "accuracy": float(right_H.mean()),
+        "balanced_accuracy": float(torch.stack(recalls).mean()),
+    }
+
+
 def auc(score_H: torch.Tensor, label_H: torch.Tensor) -> float:
     """How often a record of label 1 has the higher score of two, ties counted half (Hanley and McNeil
     1982, "The Meaning and Use of the Area under a Receiver Operating Characteristic Curve").

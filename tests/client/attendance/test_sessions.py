@@ -1,7 +1,8 @@
 """Sessions of three sites over the real relay and real sockets: what they come to, come what may."""
 
+import base64
+import io
 import json
-from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -9,59 +10,34 @@ from typing import Any
 import pytest
 from client.attendance.consortium import (
     COORDINATOR,
+    EVERY_BATCH,
+    MODES,
+    ONCE,
+    PEOPLE,
     SESSION,
-    SITES,
     Deployed,
     Killed,
     Mortal,
+    World,
     data_of,
-    drafted,
     opened,
-    signed,
     undisturbed,
 )
 from client.exchange.running import RunningRelay
 from conftest import key_of
+from PIL import Image
 
 from fedward_client.attendance.seat import AttendedSession
 from fedward_client.boundary.wire import RefusedByCore
 from fedward_client.vertical import checkpoints
-from fedward_shared import records
+from fedward_shared import base_models, records, tensors
 from fedward_shared.assurances import Completion, SessionRequest
-from fedward_shared.errors import ExchangeError, FedwardError, RefusalCode
+from fedward_shared.errors import ExchangeError, FedwardError, ModelError, RefusalCode
 from fedward_shared.privacy import accountant
 from fedward_shared.vertical import planning
 from fedward_shared.vertical.charter import VerticalCharter
 from fedward_shared.vertical.program import KINDS
-
-ONCE = planning.once(8.0, 1e-5).model_dump(mode="json")
-EVERY_BATCH = planning.every_batch(8.0, 1e-5, 4).model_dump(mode="json")
-MODES = {"without DP": None, "once": ONCE, "every batch": EVERY_BATCH}
-World = Callable[..., tuple[VerticalCharter, dict[str, Deployed]]]
-
-
-@pytest.fixture
-def relay(tmp_path: Path) -> Iterator[RunningRelay]:
-    made = RunningRelay(tmp_path / "sessions")
-    yield made
-    made.stop()
-
-
-@pytest.fixture
-def world(tmp_path: Path, relay: RunningRelay) -> Iterator[World]:
-    made: list[Deployed] = []
-
-    def make(**changes: Any) -> tuple[VerticalCharter, dict[str, Deployed]]:
-        charter = drafted(**changes)
-        source = signed(tmp_path / "sent", charter)
-        opened(relay, charter)
-        sites = {n: Deployed(tmp_path / n, n, source, relay) for n in SITES}
-        made.extend(sites.values())
-        return charter, sites
-
-    yield make
-    for site in made:
-        site.stop()
+from fedward_simulations.data.base_models import tiny_bert
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -271,6 +247,73 @@ def test_what_is_in_the_seat_of_the_active_party(world: World) -> None:
     assert result["held_out"] == 60
     assert float(result["auc"]) > 0.9
     assert (folder / "model.safetensors").stat().st_mode & 0o777 == 0o600
+
+
+def picture(brightness: int) -> str:
+    """Of 8 × 8 grey points, in base64."""
+    file = io.BytesIO()
+    Image.new("L", (8, 8), brightness).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def contents_of(name: str) -> dict[str, list[str]]:
+    """Of one in three kinds of people: the bank's file says which, the others' show it."""
+    found = data_of(name)
+    kind_N = [int(person.removeprefix("person-")) % 3 for person in found["id"]]
+    shown = {
+        "bank": ("y", ["calm", "swift", "bright"]),
+        "bureau": ("scan", [picture(level) for level in (20, 120, 230)]),
+        "telecom": ("note", ["calm steady", "sudden", "severe acute"]),
+    }
+    column, of_kind = shown[name]
+    return found | {column: [of_kind[kind] for kind in kind_N]}
+
+
+def contents_terms(encoder: str) -> dict[str, Any]:
+    """Of three classes, an image and a text; LoRA is what trains of the encoder."""
+    scan = {"kind": "image", "name": "scan", "height": 8, "width": 8, "channels": 1}
+    lora = {"method": "lora", "rank": 2, "alpha": 4, "target_modules": ["query"], "layers": [0]}
+    note = {"kind": "text", "name": "note", "base_model": {"digest": encoder}, "adapter": lora}
+    return {
+        "classes": ["calm", "swift", "bright"],
+        "fitting": {"epochs": 12, "batch": 64, "learning_rate": 0.05},
+        "passive": [
+            {"name": "bureau", "table": {"columns": [scan]}},
+            {"name": "telecom", "table": {"columns": [note]}},
+        ],
+    }
+
+
+@pytest.mark.parametrize("mode", ["without DP", "once"])
+def test_texts_images_and_classes_are_learnt_from(world: World, tmp_path: Path, mode: str) -> None:
+    bert = tiny_bert(tmp_path / "bert", 0, ["calm steady sudden severe acute"])
+    once = planning.once(8.0, 1e-5, PEOPLE, classes=3).model_dump(mode="json")
+    charter, sites = world(
+        {"telecom": {"base_models": [str(bert)]}},
+        contents_of,
+        privacy=once if mode == "once" else None,
+        **contents_terms(base_models.digest(bert)),
+    )
+    files = {name: site.home / "customers.jsonl" for name, site in sites.items()}
+    killed = sites["bureau"].attend(charter, wrapped=lambda seat: Mortal(seat, 2))
+    workers = [sites[name].attend(charter) for name in ("bank", "telecom")]
+    killed.ended()
+    secrets = {name: site.secret() for name, site in sites.items()}
+    for worker in [*workers, sites["bureau"].attend(charter)]:
+        worker.done()
+    models = {name: site.model(charter) for name, site in sites.items()}
+    assert models == undisturbed(charter, SESSION, secrets, files, [bert])
+    base_model = [n for n in tensors.decode(models["telecom"], "test") if "base_layer" in n]
+    assert not base_model, "only what trains is kept"
+    result = json.loads((sites["bank"].kept(charter) / "result.json").read_bytes())
+    assert float(result["accuracy"]) > 0.7
+    assert float(result["balanced_accuracy"]) > 0.7
+    assert set(charter.events("bureau")) == set(charter.events("telecom"))
+
+
+def test_a_site_without_the_encoder_of_its_texts_refuses(world: World) -> None:
+    with pytest.raises(ModelError, match=r"site\.toml: base_models: no base model with the digest"):
+        world(**contents_terms("sha256:" + "0" * 64))
 
 
 def test_peers_that_are_silent_end_it_and_are_named(world: World, caplog: Any) -> None:

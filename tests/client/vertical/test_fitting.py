@@ -65,3 +65,19 @@ def test_every_epoch_has_each_record_once_and_an_order_of_its_own(records, batch
     assert (np.sort(whole, axis=1) == np.arange(records)).all()
     again = torch.cat(list(batches(terms, records, "session"))).numpy()
     assert (again == whole.ravel()).all()
+
+
+def test_what_does_not_train_has_no_part_in_a_step():
+    """A frozen tensor takes nothing of the clipping norm and gets no noise."""
+    module, x, target = small(), torch.randn(5, 3), torch.randn(5, 2)
+    whole = gradients(module, (x,), target, squared)
+    module[0].requires_grad_(False)
+    found = gradients(module, (x,), target, squared)
+    assert all(map(torch.equal, found, whole[2:]))
+    assert len(found) == 2
+    lengths = torch.cat([one.flatten(1) for one in found], dim=1).norm(dim=1)
+    clipping = float(lengths.max()) * 1.001
+    noise = BoundedNoise(clipping, 1e-12)
+    noised_gradients(module, (x,), target, squared, noise, Randomness.from_seed(0))
+    assert module[0].weight.grad is None
+    assert torch.allclose(module[2].weight.grad, whole[2].mean(dim=0), atol=1e-6)

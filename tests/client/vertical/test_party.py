@@ -234,6 +234,7 @@ def test_the_first_layer_over_all_columns_is_the_sum_of_the_parties(pair):
     one, other = Bottom(pair.terms.table, 8), Bottom(pair.terms.table, 8)
     own, theirs = pair.records["bank"].encoded, pair.records["bureau"].encoded
     joined = torch.cat([own.numbers_NF, theirs.numbers_NF], dim=1)
-    weight = torch.cat([one.numbers.weight, other.numbers.weight], dim=1)
-    whole = joined @ weight.T + one.numbers.bias + other.numbers.bias
+    numbers = [bottom.layer.numbers for bottom in (one, other)]
+    weight = torch.cat([layer.weight for layer in numbers], dim=1)
+    whole = joined @ weight.T + numbers[0].bias + numbers[1].bias
     assert torch.allclose(one.of(own) + other.of(theirs), whole, atol=1e-5)

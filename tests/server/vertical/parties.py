@@ -6,7 +6,7 @@ from pathlib import Path
 
 from conftest import COORDINATOR, key_of
 from flwr.app import Context, Error, Message
-from shared.vertical.test_charter import parsed
+from shared.vertical.test_charter import GOOD, parsed
 
 from fedward_server.exchange.sessions import Sessions
 from fedward_server.observer import Observer
@@ -26,6 +26,7 @@ from fedward_shared.messages import (
     Welcome,
 )
 from fedward_shared.vertical import charter as charters
+from fedward_shared.vertical import planning
 from fedward_shared.vertical.charter import VerticalCharter
 from fedward_simulations.federation import InProcessGrid
 
@@ -42,8 +43,14 @@ class Silence(Exception):
         self.gone = gone
 
 
-def vertical_charter(patience: float = 600.0, deadline: float = 60.0) -> VerticalCharter:
-    return parsed(exchange={"patience_seconds": patience, "deadline_seconds": deadline})
+def vertical_charter(
+    patience: float = 600.0, deadline: float = 60.0, predictions: int = 0
+) -> VerticalCharter:
+    privacy = planning.once(8.0, 1e-5, predictions=predictions).model_dump(mode="json")
+    return parsed(
+        exchange={"patience_seconds": patience, "deadline_seconds": deadline},
+        vertical={**GOOD["vertical"], "privacy": privacy, "predictions": predictions},
+    )
 
 
 def saved(folder: Path, charter: VerticalCharter) -> Path:
@@ -75,6 +82,7 @@ class Party:
         self.name = name
         self.acts = list(acts)
         self.sessions: list[str] = []
+        self.asked: list[SessionRequest] = []
 
     def __call__(self, message: Message, _: Context) -> Message:
         if message.metadata.message_type == HELLO:
@@ -84,6 +92,7 @@ class Party:
             key = self.charter.coordinator.public_key
             said = SessionRequest.read(call.request, self.charter.digest, key, "it", "call")
             self.sessions.append(said.session)
+            self.asked.append(said)
             answer = self.acts.pop(0)(self, call) if self.acts else self.done()
         if answer is None:
             return Message(Error(code=0, reason="failed"), reply_to=message)

@@ -225,3 +225,21 @@ def test_who_is_done_need_not_be_there_any_more(folder: Path, sessions: Sessions
     Conducting(study, PartiesGrid([alone]), Observer(), sessions).run()
     assert study.outstanding == []
     assert waited == [{"telecom"}]
+
+
+def test_a_prediction_asks_the_model_of_the_training(tmp_path: Path, sessions: Sessions) -> None:
+    charter = vertical_charter(predictions=1)
+    folder = saved(tmp_path / "asked", charter)
+    three = [Party(charter, name) for name in PARTIES]
+    conduct(folder, three, sessions)
+    VerticalStudy(folder).predict()
+    three[0].acts = [refuses]
+    with pytest.raises(CohortError, match="bank: refused: data"):  # nobody there asks anything
+        conduct(folder, three, sessions)
+    study = conduct(folder, three, sessions)
+    assert study.outstanding == []
+    for party in three:
+        fitted, *asked = party.asked
+        assert (fitted.purpose, fitted.model) == ("fit", None)
+        assert {(one.purpose, one.model) for one in asked} == {("predict", fitted.session)}
+        assert len({one.session for one in asked}) == 1

@@ -1,5 +1,6 @@
 """From the parties' tables to what they approve: typed as a coordinator would."""
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from server.test_drafting import filled, run
 from fedward_server.cli import study
 from fedward_shared.charter_terms import WITHOUT_DP
 from fedward_shared.errors import CharterError, IdentityError, UsageError
+from fedward_shared.privacy import accountant
 from fedward_shared.vertical import charter as charters
 from fedward_shared.vertical.columns import TableTerms
 from fedward_shared.vertical.terms import EveryBatchTerms, OnceTerms
@@ -60,6 +62,34 @@ def draft(key: Path, *options: object, tables: tuple[str, ...] = ("bank", "burea
     return folder
 
 
+TEXTS = """
+[[columns]]
+kind = "text"
+name = "note"
+base_model = { digest = "sha256:%s" }
+adapter = { method = "lora", rank = 4, alpha = 1, target_modules = ["query"], layers = [5] }
+
+[[columns]]
+kind = "image"
+name = "scan"
+height = 64
+width = 64
+""" % ("a" * 64)
+
+
+def test_classes_texts_and_images_are_as_the_parties_have_said(key: Path) -> None:
+    (key.parent / "bureau.toml").write_text(TEXTS)
+    given = [text for name in ("home", "ward", "intensive care") for text in ("--class", name)]
+    folder = draft(key, "--epsilon", 8, "--predictions", 2, *given)
+    filled(folder)
+    run(study, "sign", folder)
+    terms = charters.load(folder).vertical
+    assert terms.classes == ("home", "ward", "intensive care")
+    assert isinstance(terms.privacy, OnceTerms)
+    assert terms.privacy.cells == 3
+    assert terms.passive[0].table == TableTerms.model_validate(tomllib.loads(TEXTS))
+
+
 def test_a_draft_that_was_filled_in_is_signed(key: Path) -> None:
     folder = draft(key, "--epsilon", 8, "--rule", "name", "--rule", "date")
     with pytest.raises(CharterError, match=r"charter\.toml: purpose: .*; legal_basis: "):
@@ -68,7 +98,7 @@ def test_a_draft_that_was_filled_in_is_signed(key: Path) -> None:
     filled(folder)
     said = run(study, "sign", folder)
     assert "signed credit (sha256:" in said
-    assert "a session costs each party ε = 8 at most, at δ = 1e-05" in said
+    assert "cost each party ε = 8 at most, at δ = 1e-05" in said
     assert said.endswith(f"send {folder / 'charter.json'} to the parties\n")
     charter = charters.load(folder)
     terms = charter.vertical
@@ -172,3 +202,17 @@ def test_another_key_than_the_charters_signs_nothing(key: Path) -> None:
     with pytest.raises(CharterError, match="'numbr' is none of"):
         run(study, "sign", folder)
     assert not (folder / "charter.json").exists()
+
+
+@pytest.mark.parametrize("how", [(), ("--every-batch",)])
+def test_predictions_are_in_the_epsilon_of_a_draft(key: Path, how: tuple[str, ...]) -> None:
+    folder = draft(key, "--epsilon", 8, "--predictions", 20, *how)
+    filled(folder)
+    assert "the training and 20 predictions cost each party ε = 8" in run(study, "sign", folder)
+    charter = charters.load(folder)
+    assert charter.vertical.predictions == 20
+    for site in ("bank", "bureau"):
+        cost = accountant.epsilon(charter.events(site), charter.delta)
+        assert 0.98 * 8 < cost <= 8 or (site == "bank" and how)
+    assert len(charter.events("bureau")) == (1 if how else 3) + 20
+    assert len(charter.events("bank")) == 1

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from server.vertical.parties import completion, saved, vertical_charter
+from server.vertical.parties import PARTIES, completion, saved, vertical_charter
 
 from fedward_server.exchange.sessions import SESSIONS_VARIABLE, Session, Sessions
 from fedward_server.vertical.studies import SessionRecord, VerticalStudy
@@ -24,7 +24,8 @@ def begun(folder: Path, *done: str) -> SessionRecord:
     """The session after these parties are done."""
     study = VerticalStudy(folder)
     record = study.begin(NOW)
-    study.note({s: completion(CHARTER, s, record.session) for s in done}, {}, ["telecom"])
+    signed = {s: completion(study.charter, s, record.session) for s in done}
+    study.note(signed, {}, ["telecom"])
     assert study.session is not None
     return study.session
 
@@ -137,3 +138,53 @@ def test_a_session_of_another_charter_is_none_of_this_study(folder: Path, tmp_pa
     path_of(other).write_bytes(path_of(folder).read_bytes())
     with pytest.raises(StateError, match="another charter"):
         VerticalStudy(other).read()
+
+
+def test_predictions_follow_a_training_that_is_done_as_often_as_the_charter_says(
+    tmp_path: Path,
+) -> None:
+    folder = saved(tmp_path / "asked", vertical_charter(predictions=2))
+    study = VerticalStudy(folder)
+    with pytest.raises(UsageError, match="no model is fitted yet"):
+        study.predict()
+    fitted = begun(folder, "bank", "bureau")
+    with pytest.raises(UsageError, match="no model is fitted yet"):
+        study.predict()
+    begun(folder, *PARTIES)
+    drawn = []
+    for _ in range(2):
+        study = VerticalStudy(folder)
+        study.predict()
+        assert study.outstanding == list(PARTIES)
+        drawn.append(begun(folder, "bureau"))
+        again = VerticalStudy(folder)
+        again.predict()  # one that is not done goes on
+        assert again.session == drawn[-1]
+        assert ", a prediction, " in again.account[0]
+        begun(folder, *PARTIES)
+    assert {(one.purpose, one.model) for one in drawn} == {("predict", fitted.session)}
+    assert len({fitted.session, *(one.session for one in drawn)}) == 3
+    with pytest.raises(UsageError, match="predictions of the charter is 2, and 2 are done"):
+        VerticalStudy(folder).predict()
+
+
+def test_another_session_in_the_place_of_a_prediction_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SESSIONS_VARIABLE, str(tmp_path / "open"))
+    folder = saved(tmp_path / "asked", vertical_charter(predictions=1))
+    fitted = begun(folder, *PARTIES)
+    study = VerticalStudy(folder)
+    study.predict()
+    first = begun(folder, "bank")
+    study = VerticalStudy(folder)
+    study.start_over()
+    second = begun(folder, *PARTIES)
+    assert second.session != first.session
+    assert (second.purpose, second.model) == ("predict", fitted.session)
+
+
+def test_a_study_without_predictions_has_none(folder: Path) -> None:
+    begun(folder, *PARTIES)
+    with pytest.raises(UsageError, match="predictions of the charter is 0"):
+        VerticalStudy(folder).predict()

@@ -103,7 +103,7 @@ def test_terms_that_do_not_fit_are_named(changed: dict[str, Any], said: str) -> 
 def test_events_are_those_that_the_terms_pay_for() -> None:
     charter = parsed()
     terms = OnceTerms.model_validate(PRIVACY)
-    assert charter.events("bank") == [terms.labels.event("record")]
+    assert charter.events("bank") == [terms.labels(2).event("record")]
     for site in ("bank", "bureau", "telecom"):
         cost = accountant.epsilon(charter.events(site), charter.delta)
         assert charter.epsilon is not None
@@ -115,6 +115,18 @@ def test_without_dp_nothing_bounds_what_is_booked() -> None:
     assert charter.events("bureau") == [UNPROTECTED]
     assert charter.epsilon is None
     assert not UNPROTECTED.bounded
+
+
+def test_predictions_are_among_the_events_of_who_answers() -> None:
+    privacy = planning.once(8.0, 1e-5, predictions=3).model_dump(mode="json")
+    charter = parsed(vertical=vertical(privacy=privacy, predictions=3))
+    fitted, asked = charter.due("bureau", "fit"), charter.due("bureau", "predict")
+    assert charter.events("bureau") == [*fitted, *3 * asked]
+    assert len(asked) == 1
+    assert charter.due("bank", "predict") == []
+    assert charter.events("bank") == charter.due("bank", "fit")
+    plain = parsed(vertical=vertical(privacy=None, predictions=2), without_dp=WITHOUT_DP)
+    assert plain.events("bureau") == 3 * [UNPROTECTED]
 
 
 def test_passive_parties_talk_with_the_active_one_alone() -> None:

@@ -34,7 +34,7 @@ def vertical(privacy, **others):
 def test_answers_and_training_cost_the_whole_epsilon_and_no_more(epsilon):
     terms = planning.once(epsilon, DELTA)
     passive = accountant.epsilon(terms.passive_events(1), DELTA)
-    active = accountant.epsilon([terms.labels.event("record")], DELTA)
+    active = accountant.epsilon([terms.labels(2).event("record")], DELTA)
     assert 0.99 * epsilon < passive <= epsilon
     assert 0.99 * epsilon < active <= epsilon
     # What is booked is the plan that trains, and the responses that answer.
@@ -70,6 +70,28 @@ def test_an_exchange_costs_two_releases_an_epoch(epochs):
         vertical(terms, fitting=FittingTerms(epochs=epochs + 1))
 
 
+@pytest.mark.parametrize("predictions", [1, 12, 200])
+def test_predictions_are_paid_for_within_the_same_epsilon(predictions):
+    once = planning.once(8.0, DELTA, predictions=predictions)
+    batches = planning.every_batch(8.0, DELTA, 5, predictions)
+    for privacy in (once, batches):
+        terms = vertical(privacy, predictions=predictions, fitting=FittingTerms(epochs=5))
+        events = [*terms.fitted("bureau"), *predictions * terms.predicted("bureau")]
+        assert 0.98 * 8 < accountant.epsilon(events, DELTA) <= 8
+        assert terms.predicted("bank") == []
+        with pytest.raises(ValidationError, match=f"with {predictions + 9} predictions"):
+            vertical(privacy, predictions=predictions + 9, fitting=FittingTerms(epochs=5))
+    assert once.cell_epsilon < planning.once(8.0, DELTA).cell_epsilon
+    # An answer is released, and one sum of embeddings: never two for the price of one.
+    assert once.answer == once.scores.event("record")
+    assert batches.answer.steps == 1
+
+
+def test_without_predictions_a_plan_is_as_it_was():
+    assert planning.once(3.0, DELTA, predictions=0) == planning.once(3.0, DELTA)
+    assert planning.once(3.0, DELTA).cell_epsilon == pytest.approx(0.8 * 3)
+
+
 @pytest.mark.parametrize("change", ["label_epsilon", "cell_epsilon"])
 def test_terms_that_cost_more_than_they_say_are_refused(change):
     terms = planning.once(3.0, DELTA)
@@ -94,3 +116,11 @@ def test_parties_and_columns_occur_once():
 def test_terms_are_read_as_they_were_written():
     terms = vertical(planning.once(3.0, DELTA))
     assert VerticalTerms.model_validate_json(terms.model_dump_json()) == terms
+
+
+def test_of_more_classes_the_answer_is_one_of_them_and_costs_no_more():
+    terms = planning.once(8.0, DELTA, classes=5)
+    assert terms.cells == 5
+    assert len(list(terms.passive_events(4000, classes=5))) == 2
+    cost = accountant.epsilon(terms.passive_events(1, classes=5), DELTA)
+    assert 0.97 * 8 < cost <= 8
