@@ -14,8 +14,8 @@ SHARED_LINES = 6_850
 
 They grew for secure aggregation, as a site's half of it holds the secrets that hide its update, and for
 studies that are split by columns: a site's end of the exchange holds a session's keys, its journal says
-what was sent, its egress counts that on where a program goes on from a checkpoint, and whether the model
-may be asked once more is for the ledger to say.
+what was sent, its egress counts on what was said before a checkpoint, and whether the model may be asked
+once more is for the ledger to say.
 """
 
 WORKERS = (

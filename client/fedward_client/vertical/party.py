@@ -58,11 +58,8 @@ def active(
     work: Work = map,
     state: bytes = b"",
 ) -> Generator[Action, bytes, ActiveOutcome]:
-    """The program of the party with the labels. Raises AlignmentError and ExchangeError; ModelError and
-    CharterError if an encoder of texts is none.
-
-    `state` is that of the checkpoint from which it goes on.
-    """
+    """The program of the party with the labels, from the checkpoint of which `state` is. Raises
+    AlignmentError and ExchangeError; ModelError and CharterError if an encoder of texts is none."""
     assert own.label_N is not None
     progress, stream = Progress(state), streams(ALIGNMENT)
     rows = yield from progress.aligned(
@@ -90,8 +87,8 @@ def passive(
     work: Work = map,
     state: bytes = b"",
 ) -> Generator[Action, bytes, PassiveOutcome]:
-    """The program of a party without labels, as `active` is. Raises AlignmentError and ExchangeError;
-    ModelError and CharterError if an encoder of texts is none."""
+    """The program of a party without labels, from the checkpoint of which `state` is. Raises
+    AlignmentError and ExchangeError; ModelError and CharterError if an encoder of texts is none."""
     progress, stream = Progress(state), streams(ALIGNMENT)
     rows = yield from progress.aligned(
         aligning.passive(
