@@ -39,6 +39,9 @@ lint: $(STAMP) ## ruff, mypy --strict, import-linter
 	$(BIN)/mypy shared client server simulations
 	$(BIN)/lint-imports
 
+# Several tests at once: a thread for each core in each of them would wait for the others, and spin.
+unit e2e: export OMP_NUM_THREADS := 1
+
 unit: $(STAMP) system ## Unit, property, integration and documentation tests
 	$(BIN)/pytest -m "not e2e and not slow" -n 2
 
