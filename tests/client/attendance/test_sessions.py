@@ -249,10 +249,12 @@ def test_what_is_in_the_seat_of_the_active_party(world: World) -> None:
     assert (folder / "model.safetensors").stat().st_mode & 0o777 == 0o600
 
 
-def picture(brightness: int) -> str:
-    """Of 8 × 8 grey points, in base64."""
+def picture(across: int, down: int) -> str:
+    """Of 8 × 8 grey points in base64: stripes that lie, stand or cross, as wide as is said."""
     file = io.BytesIO()
-    Image.new("L", (8, 8), brightness).save(file, "PNG")
+    image = Image.new("L", (8, 8))
+    image.putdata([200 * ((x // across + y // down) % 2) for y in range(8) for x in range(8)])
+    image.save(file, "PNG")
     return base64.b64encode(file.getvalue()).decode()
 
 
@@ -262,7 +264,7 @@ def contents_of(name: str) -> dict[str, list[str]]:
     kind_N = [int(person.removeprefix("person-")) % 3 for person in found["id"]]
     shown = {
         "bank": ("y", ["calm", "swift", "bright"]),
-        "bureau": ("scan", [picture(level) for level in (20, 120, 230)]),
+        "bureau": ("scan", [picture(1, 8), picture(8, 1), picture(2, 2)]),
         "telecom": ("note", ["calm steady", "sudden", "severe acute"]),
     }
     column, of_kind = shown[name]
