@@ -84,28 +84,24 @@ def encode(found: Found) -> bytes:
 
 
 def decode(line: bytes) -> Found:
-    """What `encode` gives. Raises ValueError for anything else, however it was made."""
+    """What `encode` gives. Raises Unreadable for anything else, however it was made."""
+    refusal = Unreadable("its reader said what is no document")
     if len(line) > LONGEST_LINE:
-        raise ValueError("a document's line is too long")
+        raise refusal
     try:
         body = json.loads(line)
-    except RecursionError:
-        raise ValueError("nested") from None
-    if not isinstance(body, dict):
-        raise ValueError("no object")
-    fields = body.pop("fields", None)
-    if body.keys() != {"text", "file", "place", "reader"} or not _texts(body):
-        raise ValueError("no document")
+    except (ValueError, RecursionError):
+        raise refusal from None
+    fields = body.pop("fields", None) if isinstance(body, dict) else None
+    if not isinstance(body, dict) or body.keys() != {"text", "file", "place", "reader"}:
+        raise refusal
+    if not _texts(body) or not (fields is None or (isinstance(fields, dict) and _texts(fields))):
+        raise refusal
     about = Provenance(body["file"], body["place"], body["reader"])
     if fields is None:
         return Remark(body["text"], about)
-    if not isinstance(fields, dict) or not _texts(fields):
-        raise ValueError("no fields")
     found = Document(body["text"], about, MappingProxyType(fields))
-    try:
-        _check(found)
-    except Unreadable as error:
-        raise ValueError(str(error)) from None
+    _check(found)
     return found
 
 

@@ -170,10 +170,7 @@ def _cause(code: int) -> str:
 
 
 def _found(line: bytes, file: str) -> Found:
-    try:
-        found = decode(line)
-    except ValueError:
-        raise Unreadable("its reader said what is no document") from None
+    found = decode(line)
     if found.provenance.file != file:
         raise Unreadable("its reader spoke of another file")
     return found

@@ -1,11 +1,12 @@
 """Every file of a folder is read or quarantined, and it is the same each time."""
 
 import os
+import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from client.preparation.made import NOTE, good
+from client.preparation.made import NOTE, good, mangled
 
 from fedward_client.preparation import folder
 from fedward_client.preparation.documents import Document, Remark, encode
@@ -52,6 +53,17 @@ def test_every_file_is_read_or_quarantined(ward: Path, box: Sandbox) -> None:
         "empty.csv": "the file is empty",
         "unknown.bin": "of no known kind, neither by its first bytes nor by its ending",
     }
+
+
+def test_nothing_of_a_spoilt_folder_is_lost(tmp_path: Path, box: Sandbox) -> None:
+    draw = random.Random("ward")
+    for number in range(60):
+        name = draw.choice(list(GOOD))
+        (tmp_path / f"{number}-{name}").write_bytes(mangled(GOOD[name], draw))
+    found = outcomes(tmp_path, box)
+    assert set(found) == {path.name for path in tmp_path.iterdir()}
+    assert {type(one) for one in found.values()} == {Read, Quarantined}
+    assert outcomes(tmp_path, box) == found
 
 
 def test_what_is_read_is_counted_and_comes_before_its_outcome(ward: Path, box: Sandbox) -> None:

@@ -18,6 +18,10 @@ BODIES = {
     "exit": ("sys.exit(1)", r"died of an error \(exit code 1\)"),
     "memory": ("sys.exit(75)", "needs more than 2,048 MiB of memory"),
     "processor": ("os.kill(os.getpid(), 24)", "needs more than 300 seconds of processor"),
+    "loop": (
+        "from fedward_client.preparation import child; child.grant(0)\nwhile True: pass",
+        "needs more than 300 seconds of processor",
+    ),
     "silence": ("input()", "took longer than 0.3 seconds"),
     "endless line": ("while True: sys.stdout.write('+' * 2**20)", "what is no answer"),
     "endless": ("while True: print('+' + found)", "unpacks to more than"),
@@ -31,10 +35,7 @@ BODIES = {
 
 def saying(body: str) -> tuple[str, ...]:
     """A reader that does that for its first file."""
-    code = f"import os, sys; found = '{FOUND}'; input(); {body}"
-    if body.startswith("while"):
-        code = f"import os, sys\nfound = '{FOUND}'\ninput()\n{body}"
-    return (sys.executable, "-c", code)
+    return (sys.executable, "-c", f"import os, sys\nfound = '{FOUND}'\ninput()\n{body}")
 
 
 def read(box: Sandbox, path: Path) -> list[object]:
