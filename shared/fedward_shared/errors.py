@@ -3,6 +3,7 @@
 FedwardError                    1
 ├── UsageError                  2   an option or argument that cannot be
 ├── DataError                   3   a data file: missing, empty, not UTF-8, unknown column, unknown label
+│   └── Unreadable              3   a file of the ward that no reader can make sense of; quarantined
 ├── CharterError                4   a charter: a field that is wrong, or not the one that was approved
 ├── ModelError                  5   a base model: missing, another SHA-256, wants remote code
 ├── AdapterError                6   tensors: names, shapes, dtypes, NaN or infinity, norm
@@ -76,6 +77,10 @@ class DataError(FedwardError):
 
     exit_code = 3
     refusal = RefusalCode.DATA
+
+
+class Unreadable(DataError):
+    """A file that a reader cannot read as a whole; the message is the reason of its quarantine."""
 
 
 class CharterError(FedwardError):

@@ -24,6 +24,7 @@ from fedward_client.boundary import wire
 from fedward_client.core import Grant
 from fedward_client.gate import bundle
 from fedward_client.gate.rules import ENDPOINTS, FLEET, Gate
+from fedward_client.preparation import documents
 from fedward_shared import assurances, audit, charter, enrolment, key_change, statements, tensors
 from fedward_shared.errors import FedwardError
 from fedward_shared.exchange import channel, hops
@@ -242,6 +243,7 @@ TARGETS: dict[str, Callable[[bytes], object]] = {
     "signed-opening": signed(Opening.KIND),
     "signed-attendance": signed(Attendance.KIND),
     "image": read_image,
+    "document": documents.decode,
     "gate": at_the_gate,
     "bundle": bundle.check,
     "parcel": lambda data: parcels.decode(data, "fuzz"),
@@ -289,6 +291,9 @@ def seeds() -> list[bytes]:
     norms = clipping.norms_text({"head": 0.5, "adapter": 0.25}).encode()
     return [
         *(good + bodies + lines + witness + [event, norms]),
+        documents.encode(
+            documents.Origin("a.txt", "plain/1").document("line 1", "Cough.", unit="7")
+        ),
         *(letters() + at_the_socket() + requests() + masked() + exchanged() + drawn()),
     ]
 

@@ -1,0 +1,1 @@
+"""From the ward's files to documents: what is read where, and what is quarantined why."""

@@ -1,0 +1,125 @@
+"""What readers find in files: documents, and remarks on what they did not read."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from fedward_shared.errors import Unreadable
+
+MOST_CHARACTERS = 2**20
+"""Of the text of one document."""
+
+MOST_OF_A_FIELD = 2**12
+LONGEST_LINE = 2**24
+"""In bytes, of one document on the pipe, where a character takes twelve at most."""
+
+FIELDS = frozenset({"unit", "date", "code", "label", "kind"})
+"""`unit`: whose record it is. `code`: in a terminology. `label`: what a study predicts."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where something was found: a file, relative to its folder; a place in it; and by which reader."""
+
+    file: str
+    place: str
+    reader: str
+
+
+@dataclass(frozen=True)
+class Document:
+    """A text and what its file says about it. `fields` has no key that is not in `FIELDS`."""
+
+    text: str
+    provenance: Provenance
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Remark:
+    """Something that whoever prepares the data should know, as that a page has no text."""
+
+    text: str
+    provenance: Provenance
+
+
+Found = Document | Remark
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The file that is being read, and by whom: what makes its documents."""
+
+    file: str
+    reader: str
+
+    def document(self, place: str, text: str, **fields: str | None) -> Document:
+        """Of `text`, empty fields left out. Raises Unreadable for a text or field that is too long."""
+        kept = {name: _clean(value.strip()) for name, value in fields.items() if value}
+        found = Document(_clean(text), self._at(place), MappingProxyType(kept))
+        _check(found)
+        return found
+
+    def remark(self, place: str, text: str) -> Remark:
+        """That `text` is so at `place`."""
+        return Remark(_clean(text), self._at(place))
+
+    def _at(self, place: str) -> Provenance:
+        return Provenance(self.file, _clean(place)[:MOST_OF_A_FIELD], self.reader)
+
+
+def encode(found: Found) -> bytes:
+    """One line of JSON, the same for the same document."""
+    about = found.provenance
+    body: dict[str, object] = {
+        "text": found.text,
+        "file": about.file,
+        "place": about.place,
+        "reader": about.reader,
+    }
+    if isinstance(found, Document):
+        body["fields"] = dict(sorted(found.fields.items()))
+    return json.dumps(body).encode() + b"\n"
+
+
+def decode(line: bytes) -> Found:
+    """What `encode` gives. Raises Unreadable for anything else, however it was made."""
+    refusal = Unreadable("its reader said what is no document")
+    if len(line) > LONGEST_LINE:
+        raise refusal
+    try:
+        body = json.loads(line)
+    except (ValueError, RecursionError):
+        raise refusal from None
+    fields = body.pop("fields", None) if isinstance(body, dict) else None
+    if not isinstance(body, dict) or body.keys() != {"text", "file", "place", "reader"}:
+        raise refusal
+    if not _texts(body) or not (fields is None or (isinstance(fields, dict) and _texts(fields))):
+        raise refusal
+    about = Provenance(body["file"], body["place"], body["reader"])
+    if fields is None:
+        return Remark(body["text"], about)
+    found = Document(body["text"], about, MappingProxyType(fields))
+    _check(found)
+    return found
+
+
+def _texts(body: Mapping[str, object]) -> bool:
+    return all(isinstance(value, str) and _clean(value) == value for value in body.values())
+
+
+def _check(found: Document) -> None:
+    place = found.provenance.place
+    if len(found.text) > MOST_CHARACTERS:
+        raise Unreadable(f"{place}: a text of more than {MOST_CHARACTERS:,} characters")
+    for name, value in found.fields.items():
+        if name not in FIELDS:
+            raise Unreadable(f"{place}: no document has a field {name[:40]!r}")
+        if len(value) > MOST_OF_A_FIELD:
+            raise Unreadable(f"{place}: its {name} has more than {MOST_OF_A_FIELD:,} characters")
+
+
+def _clean(text: str) -> str:
+    """Without halves of characters, which JSON can write down and UTF-8 cannot."""
+    return text.encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,176 @@
+"""DICOM: the words in a file's header and in structured reports; its pixels are described, not decoded.
+
+Of the header, what the Basic Application Level Confidentiality Profile (PS3.15, table E.1-1) keeps is
+read, and no private element. Beyond it are read the descriptions of `DESCRIBED` and the text of
+reports, as its options Clean Descriptors and Clean Structured Content foresee: they may name people, and
+are to be cleaned like every other text. The patient's id becomes the document's unit; the name is never
+read.
+"""
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from fedward_client.preparation.documents import Found, Origin
+from fedward_shared.errors import Unreadable
+
+NAME, VERSION = "dicom", 1
+ENDINGS: tuple[str, ...] = (".dcm", ".dicom")
+TABLE = "dicomfields_2026c"
+MOST_PIXELS = 2**32
+"""Rows by columns by frames: 4,096 frames of 1,024 × 1,024."""
+
+LARGEST_ELEMENT = 2**20
+"""In bytes: what is larger stays in the file."""
+
+UNDEFINED = 2**32 - 1
+"""The length of an element that ends with a delimiter."""
+
+DEEPEST = 32
+WORDS = frozenset({"LO", "LT", "SH", "ST", "UC", "UT"})
+DESCRIBED = (
+    "StudyDescription",
+    "SeriesDescription",
+    "ProtocolName",
+    "RequestedProcedureDescription",
+    "PerformedProcedureStepDescription",
+    "ReasonForStudy",
+    "AdmittingDiagnosesDescription",
+    "AdditionalPatientHistory",
+    "ImageComments",
+    "AcquisitionDeviceProcessingDescription",
+    "DerivationDescription",
+    "ContrastBolusAgent",
+)
+
+
+def takes(head: bytes) -> bool:
+    """The preamble's end; a file without one goes by its ending."""
+    return head[128:132] == b"DICM"
+
+
+def read(path: Path, origin: Origin) -> Iterator[Found]:
+    """One document, and a remark on the pixels."""
+    import pydicom
+    from pydicom.errors import InvalidDicomError
+
+    with pydicom.config.disable_value_validation(), path.open("rb") as file:
+        try:
+            data = pydicom.dcmread(file, defer_size=LARGEST_ELEMENT, stop_before_pixels=True)
+        except InvalidDicomError:
+            raise Unreadable("no DICOM file: no DICM after its preamble") from None
+        if "TransferSyntaxUID" not in data.file_meta:
+            raise Unreadable("does not say in which transfer syntax it is")
+        if not data.file_meta.TransferSyntaxUID.is_deflated:
+            _check_whole(data, path.stat().st_size, at_end=not file.read(1))
+        yield from _found(data, origin)
+
+
+def _check_whole(data: Any, size: int, at_end: bool) -> None:
+    """pydicom takes what is left of a file that was cut off for all of it. `at_end`: whether all of its
+    `size` bytes were read, none of them being pixels."""
+    if at_end and "Rows" in data:
+        raise Unreadable("is cut off before its pixels")
+    end = size
+    for tag in data.keys():  # noqa: SIM118 - a dataset iterates over its elements
+        raw = data.get_item(tag, keep_deferred=True)
+        begin, length = getattr(raw, "value_tell", None), getattr(raw, "length", UNDEFINED)
+        end = size if begin is None or length == UNDEFINED else begin + length
+        if end > size:
+            raise Unreadable(f"is cut off in element {tag}")
+    if at_end and end < size:
+        raise Unreadable("is cut off in the head of an element")
+
+
+def _found(data: Any, origin: Origin) -> Iterator[Found]:
+    if not len(data):
+        raise Unreadable("no element is in it")
+    pixels = _pixels(data)
+    if pixels:
+        yield origin.remark("pixels", f"{pixels}: not read")
+    said = [*_header(data), *_report(data, 0)]
+    if said:
+        yield origin.document(
+            "header",
+            "\n".join(said),
+            unit=_value(data, "PatientID"),
+            date=_value(data, "StudyDate"),
+            kind=_value(data, "Modality"),
+        )
+    else:
+        yield origin.remark("header", "no words")
+
+
+def _header(data: Any) -> Iterator[str]:
+    touched = _touched()
+    for element in data:
+        described = element.keyword in DESCRIBED
+        if (
+            element.tag.is_private
+            or element.VR not in WORDS
+            or not (described or (element.tag.group, element.tag.element) not in touched)
+        ):
+            continue
+        if text := _words(element.value):
+            yield f"{element.name}: {text}"
+
+
+def _report(item: Any, depth: int) -> Iterator[str]:
+    """The text of a structured report, in its order, each after the name of what it says."""
+    if depth > DEEPEST:
+        raise Unreadable(f"content within more than {DEEPEST} levels of content")
+    for part in item.get("ContentSequence") or ():
+        name = _meaning(part, "ConceptNameCodeSequence")
+        written = part.get("ValueType") == "TEXT"
+        text = _words(part.get("TextValue")) if written else _meaning(part, "ConceptCodeSequence")
+        if text:
+            yield f"{name}: {text}" if name else text
+        yield from _report(part, depth + 1)
+
+
+def _meaning(part: Any, keyword: str) -> str:
+    for code in part.get(keyword) or ():
+        return _words(code.get("CodeMeaning"))
+    return ""
+
+
+def _pixels(data: Any) -> str:
+    """What the pixels are, from the header alone. Raises Unreadable for a size that cannot be."""
+    rows, columns = data.get("Rows"), data.get("Columns")
+    if rows is None and columns is None:
+        return ""
+    frames = data.get("NumberOfFrames") or 1
+    sizes = [rows, columns, frames]
+    try:
+        height, width, count = (int(size) for size in sizes)
+    except (TypeError, ValueError):
+        raise Unreadable("its rows, columns or frames are no numbers") from None
+    if min(height, width, count) < 1 or height * width * count > MOST_PIXELS:
+        raise Unreadable(
+            f"says it has {count:,} frames of {height:,} × {width:,}; at most {MOST_PIXELS:,} "
+            "pixels can be"
+        )
+    syntax = data.file_meta.TransferSyntaxUID.name
+    frame = "frame" if count == 1 else "frames"
+    return f"{count} {frame} of {height} × {width}, {syntax}"
+
+
+@cache
+def _touched() -> frozenset[tuple[int, int]]:
+    """The elements that the profile removes, empties or replaces."""
+    from dicomanonymizer.dicomfields_selector import dicom_anonymization_database_selector
+
+    table = dicom_anonymization_database_selector(TABLE)
+    return frozenset(tag for tags in table.values() for tag in tags if len(tag) == 2)
+
+
+def _value(data: Any, keyword: str) -> str:
+    return _words(data.get(keyword, ""))
+
+
+def _words(value: Any) -> str:
+    if value is None:
+        return ""
+    parts = value if isinstance(value, list | tuple) or hasattr(value, "append") else [value]
+    return "; ".join(filter(None, (str(part).strip(" \0") for part in parts)))

@@ -1,0 +1,66 @@
+"""Documents on the pipe: what goes in comes out, and nothing else does."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedward_client.preparation import documents
+from fedward_client.preparation.documents import FIELDS, Document, Origin, decode, encode
+from fedward_shared.errors import Unreadable
+
+TEXT = st.text(st.characters(codec=None), max_size=50)
+ORIGIN = Origin("ward/a.txt", "plain/1")
+
+
+@given(text=TEXT, place=TEXT, fields=st.dictionaries(st.sampled_from(sorted(FIELDS)), TEXT))
+def test_a_document_survives_the_pipe(text: str, place: str, fields: dict[str, str]) -> None:
+    found = ORIGIN.document(place, text, **fields)
+    line = encode(found)
+    assert line.count(b"\n") == 1
+    assert decode(line) == found
+    assert encode(decode(line)) == line
+    assert decode(encode(ORIGIN.remark(place, text))) == ORIGIN.remark(place, text)
+    found.text.encode()  # no half of a character is left
+
+
+@given(data=st.binary(max_size=200))
+def test_garbage_is_no_document(data: bytes) -> None:
+    with pytest.raises(Unreadable):
+        decode(data)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"text": 1},
+        {"fields": {"name": "Doe"}},
+        {"fields": {"unit": 1}},
+        {"fields": []},
+        {"more": ""},
+        {"text": "\ud800"},
+        {"text": "x" * (documents.MOST_CHARACTERS + 1)},
+        {"fields": {"unit": "x" * (documents.MOST_OF_A_FIELD + 1)}},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_what_is_not_as_it_was_encoded_is_refused(change: dict[str, object]) -> None:
+    body = json.loads(encode(ORIGIN.document("line 1", "Cough.", unit="7")))
+    with pytest.raises(Unreadable):
+        decode(json.dumps(body | change).encode())
+    with pytest.raises(Unreadable):
+        decode(b"[" * 100_000)
+
+
+def test_bounds_name_the_place() -> None:
+    with pytest.raises(Unreadable, match="page 3: a text of more than"):
+        ORIGIN.document("page 3", "x" * (documents.MOST_CHARACTERS + 1))
+    with pytest.raises(Unreadable, match="page 3: no document has a field"):
+        ORIGIN.document("page 3", "x", name="Doe")
+
+
+def test_the_longest_document_fits_the_pipe() -> None:
+    longest = "\U0001f600" * documents.MOST_CHARACTERS
+    assert len(encode(ORIGIN.document("x", longest))) < documents.LONGEST_LINE
+    assert isinstance(decode(encode(ORIGIN.document("x", longest))), Document)
