@@ -16,6 +16,9 @@ from typer.testing import CliRunner
 
 from fedward_client import settings
 from fedward_shared import cli, errors, result
+from fedward_shared.annotation import documents
+from fedward_shared.annotation.check import problems
+from fedward_shared.annotation.schema import Schema
 from fedward_shared.vertical.columns import TableTerms
 from fedward_shared.vertical.terms import VerticalTerms
 
@@ -147,6 +150,14 @@ def test_the_example_of_a_vertical_study_is_accepted() -> None:
     )
     assert [column.kind for column in found.table.columns] == ["text", "image"]
     assert found.outputs == len(found.class_weights) == 3
+
+
+def test_the_example_of_marked_texts_is_accepted(tmp_path: Path) -> None:
+    page = (ROOT / "docs/how-to/annotate.md").read_text("utf-8")
+    (schema,) = re.findall(r"^```toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    (line,) = re.findall(r"^```json\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    terms = Schema.model_validate(tomllib.loads(schema) | {"words": "unicode"})
+    assert problems(documents.parse(line, "page"), terms) == []
 
 
 def test_the_example_of_a_table_is_accepted() -> None:
