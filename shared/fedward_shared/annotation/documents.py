@@ -34,7 +34,7 @@ class Entity(Terms):
     end: Offset
     label: Label
     text: Value | None = None
-    attributes: Annotated[dict[Label, Value], Field(max_length=64, default_factory=dict)]
+    attributes: dict[Label, Value] = Field(default={}, max_length=64)
 
 
 class Relation(Terms):
