@@ -20,6 +20,7 @@ from fedward_client.site import Site
 from fedward_client.training.trainer import train
 from fedward_shared import adapters, formats, pretrained, tasks, tensors
 from fedward_shared import sketch as sketches
+from fedward_shared.annotation.documents import Entity, entities_json
 from fedward_shared.charter import Charter
 from fedward_shared.charter_terms import TaskTerms
 from fedward_shared.privacy import accountant
@@ -130,13 +131,21 @@ def rehearse(
 
 
 def invented(task: TaskTerms, count: int, tokenizer: object) -> Columns:
-    """Records of the task's roles: random words of the tokeniser, random labels."""
+    """Records of the task's roles: random words of the tokeniser, random labels; entities come first."""
     drawn = np.random.default_rng()
     vocabulary = [word for word in tokenizer.get_vocab() if word.isalpha()]  # type: ignore[attr-defined]
 
     def text() -> str:
         return " ".join(drawn.choice(vocabulary, drawn.integers(*WORDS)))
 
+    if task.kind == "token-classification":
+        texts = [text() for _ in range(count)]
+        spans = [(0, text.index(" ")) for text in texts]
+        entities = [
+            entities_json((Entity(start=a, end=b, label=task.labels[i % len(task.labels)]),))
+            for i, (a, b) in enumerate(spans)
+        ]
+        return {"text": texts, "entities": entities}
     if task.kind == "text-classification":
         labels = [task.labels[i % len(task.labels)] for i in range(count)]
         return {"text": [text() for _ in range(count)], "label": labels}

@@ -27,9 +27,21 @@ def _what_runs(charter: Charter, site: str) -> str:
             modules = ", ".join(terms.target_modules)
             what = f"adapters ({terms.method}, rank {terms.rank}) on {modules} of {place}"
     return (
-        f"The packages installed here, and no code of the coordinator: {charter.task.kind} with {what}; "
+        f"The packages installed here, and no code of the coordinator: {_learnt(charter)} with "
+        f"{what}; "
         f"{steps} steps a round above the base model {charter.base_model.digest[:19]}…"
     )
+
+
+def _learnt(charter: Charter) -> str:
+    labels = ", ".join(charter.task.labels)
+    match charter.task.kind:
+        case "text-classification":
+            return f"text-classification, which gives a text one of the labels {labels},"
+        case "token-classification":
+            return f"token-classification, which finds in a text the entities {labels},"
+        case "causal-lm":
+            return "causal-lm, which continues a prompt,"
 
 
 def _noise(charter: Charter) -> str:

@@ -13,7 +13,7 @@ from fedward_shared import adapters, base_models, pretrained, records, tasks, te
 from fedward_shared import charter as charters
 from fedward_shared.agreement import DRAFT_FILE
 from fedward_shared.charter import Charter
-from fedward_shared.charter_terms import AdapterTerms, Participant, TaskTerms
+from fedward_shared.charter_terms import AdapterTerms, Participant, TaskKind, TaskTerms
 from fedward_shared.errors import UsageError
 from fedward_shared.files import write_atomically
 from fedward_shared.identity import SigningKey
@@ -23,6 +23,7 @@ from fedward_shared.privacy import accountant
 from fedward_shared.secagg.graph import degree_for
 from fedward_shared.secagg.ring import ring_for
 from fedward_shared.tasks.classification import TextClassifier
+from fedward_shared.tasks.headed import HeadedModel
 
 RESERVE_ROUNDS = 1
 
@@ -43,7 +44,7 @@ name = {coordinator}
 key = {key}
 
 [task]
-kind = "text-classification"
+kind = {task}
 labels = {labels}
 max_tokens = 64
 
@@ -107,7 +108,7 @@ key = {key}
 [start]                  # how the tensors that the study starts from are made
 # public = "public.jsonl"           # text that belongs to nobody: feature statistics and directions
 aimed = false            # directions of the adapters from the public text, not at random
-name_length = 0.0        # above 0: the head starts at the names of the labels
+name_length = 0.0        # above 0: the head starts at the names of the labels (of texts)
 seed = 0
 """
 
@@ -118,6 +119,7 @@ def draft(
     coordinator: str,
     key: Path,
     base_model: Path,
+    task: TaskKind,
     labels: list[str],
     participants: list[Participant],
     epsilon: float,
@@ -129,7 +131,7 @@ def draft(
 ) -> float:
     """Writes both files and returns the noise multiplier; never over what is there.
 
-    Raises UsageError, or PrivacyError for an ε that no noise gives.
+    Raises UsageError, or PrivacyError for an ε that no noise gives. `task` is one with labels.
     """
     for name in (DRAFT_FILE, STUDY_FILE):
         if (folder / name).exists():
@@ -141,6 +143,7 @@ def draft(
         expires=expires,
         coordinator=_quoted(coordinator),
         key=_quoted(SigningKey.load(key).public.text),
+        task=_quoted(task),
         labels=json.dumps(labels, ensure_ascii=False),
         layer=pretrained.depth(base_model) - 1,
         epsilon=float(epsilon),
@@ -237,13 +240,16 @@ def initial_tensors(
     """
     model = tasks.build(base_model, task, adapter)
     model.load(adapters.initial(model.body, start.seed), "initial adapter")
-    if isinstance(model, TextClassifier) and public is not None:
-        # Its labels are not looked at; the task wants some.
-        examples = model.prepare({"text": public, "label": [task.labels[0]] * len(public)})
+    if start.name_length and task.kind == "token-classification":
+        raise UsageError(
+            f"{STUDY_FILE}: start.name_length: tags of tokens have no names to start at; leave it out"
+        )
+    if isinstance(model, HeadedModel) and public is not None:
+        examples = model.prepare(model.unlabelled(public))
         model.measure(examples)
         if start.aimed:
             model.aim(examples)
-        if start.name_length:
+        if start.name_length and isinstance(model, TextClassifier):
             model.start_at_names(start.name_length)
     return {n: t.detach() for n, t in model.named_tensors().items() if part_of(n) != "moved"}
 

@@ -53,7 +53,7 @@ class Charter(Agreement):
     @model_validator(mode="after")
     def _consistent(self) -> "Charter":
         sites = len(self.participants)
-        if self.training.head_rounds and self.task.kind == "causal-lm":
+        if self.training.head_rounds and not self.task.has_head:
             raise ValueError("training.head_rounds: a causal language model has no head")
         if self.aggregation.minimum_cohort > sites:
             raise ValueError(
@@ -232,7 +232,7 @@ class Charter(Agreement):
         smallest = min(self.participants, key=lambda participant: participant.records)
         plan = self.plan(smallest.name)
         adapters_move = self.adapter.method != "head-only" and number > training.head_rounds
-        norms = plan.clipping_norms(self.task.kind == "text-classification", adapters_move)
+        norms = plan.clipping_norms(self.task.has_head, adapters_move)
         rates = training.head_learning_rate or training.learning_rate, training.learning_rate
         head, adapter = (
             reach(plan, norm, rate, training.momentum)

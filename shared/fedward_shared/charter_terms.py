@@ -19,6 +19,9 @@ Decimal = Annotated[float, PlainSerializer(repr, when_used="json")]
 Positive = Annotated[Decimal, Field(gt=0, allow_inf_nan=False)]
 
 
+TaskKind = Literal["text-classification", "token-classification", "causal-lm"]
+
+
 class BaseModelTerms(Terms):
     """Which frozen model is adapted: the digest of its folder, not a name that can be re-used."""
 
@@ -26,9 +29,12 @@ class BaseModelTerms(Terms):
 
 
 class TaskTerms(Terms):
-    """What is learnt, from which fields of a record."""
+    """What is learnt, from which fields of a record.
 
-    kind: Literal["text-classification", "causal-lm"]
+    `labels`: of texts, or of the entities in them.
+    """
+
+    kind: TaskKind
     labels: tuple[str, ...] = ()
     max_tokens: Annotated[int, Field(ge=2, le=8192)] = 128
 
@@ -36,9 +42,18 @@ class TaskTerms(Terms):
     def _labels_fit_the_kind(self) -> "TaskTerms":
         if self.kind == "text-classification" and len(self.labels) < 2:
             raise ValueError("labels: a classification has at least two")
+        if self.kind == "token-classification" and not self.labels:
+            raise ValueError("labels: a token-classification has at least one, of entities")
+        if self.kind == "token-classification" and not all(self.labels):
+            raise ValueError("labels: one is empty")
         if len(set(self.labels)) != len(self.labels):
             raise ValueError("labels: one occurs twice")
         return self
+
+    @property
+    def has_head(self) -> bool:
+        """Whether a head is trained; a language model has all that it needs."""
+        return self.kind != "causal-lm"
 
 
 class AdapterTerms(Terms):

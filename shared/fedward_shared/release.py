@@ -1,7 +1,8 @@
 """A release: the adapter a study hands on, in a folder that plain peft loads.
 
 adapter_config.json, adapter_model.safetensors   peft's own files (absent for a head alone)
-head.safetensors                                 the head's tensors, where the task has one
+head.safetensors                                 the head's tensors, where the task has one; its rows
+                                                 are `outputs` of the manifest
 manifest.json                                    what it is and was made from, with digests
 """
 
@@ -36,6 +37,7 @@ def write(model: StudyModel, charter: Charter, epsilon: float | None, folder: Pa
             "purpose": charter.purpose,
             "base_model": charter.base_model.digest,
             "task": charter.task.model_dump(mode="json"),
+            "outputs": list(model.outputs),
             "adapter": charter.adapter.model_dump(mode="json"),
             "privacy": {
                 "mechanism": charter.privacy.mechanism,

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from platform import python_version
 
 from fedward_client.site import Site
+from fedward_shared.annotation.documents import parse_entities
 from fedward_shared.report import MetricSpec, Result, Row, Sample, SiteSummary
 from fedward_shared.tasks.base import Columns
 from fedward_simulations.consortium import Consortium, Outcome, Recipe, World, size
@@ -18,6 +19,10 @@ PACKAGES = ("fedward-shared", "torch", "flwr", "opacus", "peft", "transformers",
 CLASSIFICATION = (
     MetricSpec(name="accuracy", label="Accuracy", format="percent"),
     MetricSpec(name="macro_f1", label="Macro-F1", primary=True),
+)
+ENTITIES = (
+    MetricSpec(name="span_f1", label="Span-F1", primary=True),
+    MetricSpec(name="macro_span_f1", label="Macro span-F1"),
 )
 LANGUAGE = (MetricSpec(name="perplexity", label="Perplexity", higher_is_better=False),)
 
@@ -150,7 +155,7 @@ class Comparison:
                     bytes_up=sum(record.bytes_up for record in joined) // cohort,
                     bytes_down=sum(record.bytes_down for record in joined) // cohort,
                     alone=own.metrics if own else {},
-                    labels=_counts(columns.get("label", [])),
+                    labels=_counts(_labels(columns)),
                     rounds_joined=len(joined),
                 )
             )
@@ -169,6 +174,12 @@ def jobs(entries: Sequence[Entry]) -> list[Job]:
 def now() -> tuple[datetime, float]:
     """Wall-clock time and a monotonic one, for a result's `started` and `seconds`."""
     return datetime.now(UTC), time.monotonic()
+
+
+def _labels(columns: Columns) -> list[str]:
+    """Those of the records, or of the entities in them."""
+    entities = (parse_entities(text, "entities") for text in columns.get("entities", []))
+    return [*columns.get("label", []), *(entity.label for own in entities for entity in own)]
 
 
 def _counts(labels: Sequence[str]) -> dict[str, int]:

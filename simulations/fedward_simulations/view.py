@@ -19,6 +19,8 @@ METRICS = (
     ("loss", "loss"),
     ("accuracy", "accuracy"),
     ("macro_f1", "macro-F1"),
+    ("span_f1", "span-F1"),
+    ("macro_span_f1", "macro span-F1"),
     ("perplexity", "perplexity"),
 )
 

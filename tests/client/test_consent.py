@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import tomli_w
 import torch
-from conftest import COORDINATOR, adapter_terms, key_of, small_charter, texts
+from conftest import COORDINATOR, LABELS, adapter_terms, key_of, small_charter, texts
 from rich.console import Console
 
 from fedward_client import consent, review
@@ -24,6 +24,8 @@ from fedward_shared.charter_terms import (
     BaseModelTerms,
     PrivacyTerms,
     SecureAggregationTerms,
+    TaskKind,
+    TaskTerms,
     TrainingTerms,
 )
 from fedward_shared.errors import (
@@ -255,6 +257,22 @@ def test_a_review_says_what_trains_here(site: Site, terms: Charter, method: str,
     own = tuple(p.model_copy(update={"rank": rank}) for p in terms.participants)
     adapted = {"adapter": adapter_terms(method, 4), "participants": own}
     text = dict(review.sentences(terms.model_copy(update=adapted), site))
+    assert said in text["What runs"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("text-classification", "gives a text one of the labels bone, heart, with"),
+        ("token-classification", "finds in a text the entities bone, heart, with"),
+        ("causal-lm", "continues a prompt, with"),
+    ],
+)
+def test_a_review_says_what_is_learnt(
+    site: Site, terms: Charter, kind: TaskKind, said: str
+) -> None:
+    task = TaskTerms(kind=kind, labels=LABELS)
+    text = dict(review.sentences(terms.model_copy(update={"task": task}), site))
     assert said in text["What runs"]
 
 

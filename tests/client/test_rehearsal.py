@@ -9,8 +9,8 @@ from fedward_client import rehearsal
 from fedward_client.site import Site
 from fedward_server.observer import Observer
 from fedward_shared import charter as charters
-from fedward_shared import pretrained, records
-from fedward_shared.charter_terms import TaskTerms
+from fedward_shared import pretrained, records, tasks
+from fedward_shared.charter_terms import AdapterTerms, TaskTerms
 from fedward_shared.errors import CharterError
 from fedward_shared.privacy import accountant
 from fedward_simulations.consortium import Consortium, Recipe, World
@@ -73,14 +73,17 @@ def test_what_the_rules_forbid_is_not_rehearsed(world: World, recipe: Recipe) ->
     site.close()
 
 
-@pytest.mark.parametrize("kind", ["text-classification", "causal-lm"])
+@pytest.mark.parametrize("kind", ["text-classification", "token-classification", "causal-lm"])
 def test_invented_records_fit_the_task(
     kind: str, tiny_bert_folder: Path, tiny_llama_folder: Path
 ) -> None:
-    classifies = kind == "text-classification"
+    classifies = kind != "causal-lm"
     task = TaskTerms.model_validate({"kind": kind, "labels": ("a", "b") if classifies else ()})
     folder = tiny_bert_folder if classifies else tiny_llama_folder
     found = rehearsal.invented(task, 9, pretrained.load_tokenizer(folder))
     assert {len(values) for values in found.values()} == {9}
-    assert set(found) == ({"text", "label"} if classifies else {"prompt", "completion"})
+    assert set(found) == set(tasks.KINDS[kind].roles)
+    if classifies:
+        model = tasks.build(folder, task, AdapterTerms(method="head-only"))
+        assert not model.prepare(found).single_class
     assert not set(next(iter(found.values()))) & set(texts(9)["text"])

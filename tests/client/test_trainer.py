@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 from client.steps import EVERY, PLAN, TERMS, clipped_sum, model_and_examples, run, shaken
-from conftest import texts
+from conftest import adapter_terms, texts
 from transformers import AutoTokenizer, MixtralConfig, MixtralForCausalLM
 
-from fedward_client.training import aftermath
+from fedward_client.training import aftermath, lora
 from fedward_client.training.trainer import train
 from fedward_shared import tasks, tensors
 from fedward_shared.charter_terms import AdapterTerms, TaskTerms, TrainingTerms
@@ -76,6 +76,41 @@ def test_a_step_of_a_language_model_is_the_clipped_sum(
     expected = clipped_sum(model, examples, sample, (0.0, PLAN.clipping_norm))
     change = run(model, examples, PLAN)
     assert len(change) == 2 * len(modules)
+    for name, total in expected.items():
+        torch.testing.assert_close(change[name], -total / PLAN.expected_batch, atol=2e-6, rtol=1e-4)
+
+
+ENTITIES = TaskTerms(kind="token-classification", labels=("site", "event"), max_tokens=16)
+
+
+@pytest.mark.parametrize("method", ["head-only", "lora-xs", "lora", "prefix-tuning"])
+def test_gradients_of_tagged_records_are_those_of_autograd(
+    method: str, tiny_bert_folder: Path
+) -> None:
+    """The length of each record's gradient, of tokens without a target and of padding too, and its
+    clipped sum: texts of 3 to 16 tokens in one batch."""
+    model = shaken(tasks.build(tiny_bert_folder, ENTITIES, adapter_terms(method)))
+    records = ["heart of the left femur " * (1 + place % 3) + "x" for place in range(20)]
+    records[3] = "heart"
+    entities = ['[{"start": 0, "end": 5, "label": "site"}]'] * 20
+    examples = model.prepare({"text": records, "entities": entities})
+    trained = {n: t for n, t in model.named_tensors().items() if t.requires_grad}
+    with lora.fused(model, trained, per_record=True) as gradients:
+        gradients.backward(model(examples.batch(np.arange(20))))
+    for place in range(20):
+        loss = model(examples.batch(np.array([place]))).sum()
+        alone = torch.autograd.grad(loss, list(trained.values()))
+        ours = torch.cat([t.grad_sample[place].flatten() for t in trained.values()])
+        theirs = torch.cat([gradient.flatten() for gradient in alone])
+        assert float(abs(ours.norm() - theirs.norm())) <= 1e-5
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+    for tensor in trained.values():
+        tensor.grad_sample = None
+    (sample,) = PLAN.batches(len(examples), Randomness.from_seed(0, "sample"))
+    adapter_moves = method != "head-only"
+    bounds = PLAN.clipping_norms(head=True, adapter=adapter_moves)
+    expected = clipped_sum(model, examples, sample, bounds)
+    change = run(model, examples, PLAN)
     for name, total in expected.items():
         torch.testing.assert_close(change[name], -total / PLAN.expected_batch, atol=2e-6, rtol=1e-4)
 

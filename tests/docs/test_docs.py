@@ -7,6 +7,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import click
 import pytest
@@ -15,7 +16,11 @@ from pydantic.fields import FieldInfo
 from typer.testing import CliRunner
 
 from fedward_client import settings
-from fedward_shared import cli, errors, result
+from fedward_shared import cli, errors, result, tasks
+from fedward_shared.annotation import documents
+from fedward_shared.annotation.check import problems
+from fedward_shared.annotation.schema import Schema
+from fedward_shared.charter_terms import TaskKind
 from fedward_shared.vertical.columns import TableTerms
 from fedward_shared.vertical.terms import VerticalTerms
 
@@ -147,6 +152,25 @@ def test_the_example_of_a_vertical_study_is_accepted() -> None:
     )
     assert [column.kind for column in found.table.columns] == ["text", "image"]
     assert found.outputs == len(found.class_weights) == 3
+
+
+def test_the_example_of_marked_texts_is_accepted(tmp_path: Path) -> None:
+    page = (ROOT / "docs/how-to/annotate.md").read_text("utf-8")
+    (schema,) = re.findall(r"^```toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    (line,) = re.findall(r"^```json\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    terms = Schema.model_validate(tomllib.loads(schema) | {"words": "unicode"})
+    assert problems(documents.parse(line, "page"), terms) == []
+
+
+def test_the_example_of_a_record_with_entities_is_accepted() -> None:
+    page = (ROOT / "docs/how-to/own-data.md").read_text("utf-8")
+    (line,) = re.findall(r"^```json\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    record = json.loads(line)
+    (entity,) = documents.parse_entities(record["entities"], "page")
+    assert record["text"][entity.start : entity.end] == "pain"
+    for kind in get_args(TaskKind):
+        (fields,) = re.findall(rf"^\| `{kind}` \| ([^|]+) \|", page, re.MULTILINE)
+        assert tuple(re.findall(r"`(\w+)`", fields)) == tasks.KINDS[kind].roles
 
 
 def test_the_example_of_a_table_is_accepted() -> None:

@@ -26,6 +26,8 @@ from fedward_client.gate import bundle
 from fedward_client.gate.rules import ENDPOINTS, FLEET, Gate
 from fedward_client.preparation import documents
 from fedward_shared import assurances, audit, charter, enrolment, key_change, statements, tensors
+from fedward_shared.annotation import brat, label_studio
+from fedward_shared.annotation import documents as marked_texts
 from fedward_shared.errors import FedwardError
 from fedward_shared.exchange import channel, hops
 from fedward_shared.exchange.envelopes import Attendance, Opening
@@ -202,6 +204,12 @@ def read_image(data: bytes) -> object:
     return encode(SCANS, [[base64.b64encode(data).decode()]])
 
 
+def read_brat(data: bytes) -> object:
+    """What is before the first zero byte is the text, the rest its annotation."""
+    text, _, marks = data.decode("utf-8", "replace").partition("\0")
+    return brat.decode(text, marks, "fuzz")
+
+
 def at_the_gate(data: bytes) -> object:
     """The first byte chooses the endpoint; the rest goes through it both ways."""
     names = sorted(ENDPOINTS)
@@ -244,6 +252,9 @@ TARGETS: dict[str, Callable[[bytes], object]] = {
     "signed-attendance": signed(Attendance.KIND),
     "image": read_image,
     "document": documents.decode,
+    "annotation": lambda data: marked_texts.decode(data, "fuzz"),
+    "brat": read_brat,
+    "label-studio": lambda data: label_studio.decode(data.decode("utf-8", "replace"), "fuzz"),
     "gate": at_the_gate,
     "bundle": bundle.check,
     "parcel": lambda data: parcels.decode(data, "fuzz"),
@@ -294,7 +305,7 @@ def seeds() -> list[bytes]:
         documents.encode(
             documents.Origin("a.txt", "plain/1").document("line 1", "Cough.", unit="7")
         ),
-        *(letters() + at_the_socket() + requests() + masked() + exchanged() + drawn()),
+        *(letters() + at_the_socket() + requests() + masked() + exchanged() + drawn() + marked()),
     ]
 
 
@@ -307,6 +318,19 @@ def drawn() -> list[bytes]:
         image.convert("RGB").save(file, kind)
         found.append(file.getvalue())
     return found
+
+
+def marked() -> list[bytes]:
+    """A text with two entities and a relation in the three formats that are read."""
+    entities = ({"start": 0, "end": 1, "label": "drug"}, {"start": 2, "end": 6, "label": "sign"})
+    relations = ({"label": "treats", "head": 0, "tail": 1},)
+    content = {"text": "🚀 pain", "entities": entities, "relations": relations}
+    document = marked_texts.Document.model_validate(content)
+    return [
+        marked_texts.encode([document]),
+        f"{document.text}\0{brat.encode(document, 'fuzz')}".encode(),
+        label_studio.encode([document], "fuzz").encode(),
+    ]
 
 
 def exchanged() -> list[bytes]:

@@ -129,6 +129,28 @@ def test_public_text_gives_statistics_directions_and_names(
     )
 
 
+def test_a_draft_for_entities(tmp_path: Path, key: Path, tiny_bert_folder: Path) -> None:
+    """Its public text gives statistics of tokens; there are no names of tags to start at."""
+    folder = tmp_path / "study"
+    draft(folder, key, tiny_bert_folder, "--task", "token-classification")
+    filled(folder)
+    records.write_jsonl(folder / "public.jsonl", {"text": texts(30)["text"]})
+    path, terms = folder / "study.toml", folder / "charter.toml"
+    text = path.read_text("utf-8").replace('# public = "public.jsonl"', 'public = "public.jsonl"')
+    terms.write_text(terms.read_text("utf-8").replace("rank = 32", "rank = 4"), "utf-8")
+    path.write_text(text.replace("name_length = 0.0", "name_length = 4.0"), "utf-8")
+    with pytest.raises(
+        UsageError, match=r"study\.toml: start\.name_length: tags of tokens have no"
+    ):
+        run(study, "sign", folder)
+    path.write_text(text, "utf-8")
+    run(study, "sign", folder)
+    charter, initial = charters.load(folder)
+    assert charter.task.kind == "token-classification"
+    assert initial["head.weight"].shape == (1 + 2 * len(LABELS), 32)
+    assert float(initial["head.mean"].norm()) > 0
+
+
 def test_nothing_is_written_over(tmp_path: Path, key: Path, tiny_bert_folder: Path) -> None:
     folder = tmp_path / "study"
     draft(folder, key, tiny_bert_folder)

@@ -3,6 +3,7 @@
 import typer
 
 from fedward_client.commands import charters, daemon, datasets, enrolment, ledger, settings
+from fedward_client.commands.annotation import annotation
 from fedward_client.commands.audit import audit, report
 
 site = typer.Typer(
@@ -33,3 +34,4 @@ for command in (
     site.command()(command)
 site.command("object")(datasets.object_)
 site.add_typer(audit, name="audit")
+site.add_typer(annotation, name="annotation")

@@ -74,8 +74,11 @@ class Training:
 
 
 def _check_classes(examples: Examples, charter: Charter, path: Path) -> None:
-    if charter.task.kind == "text-classification" and examples.single_class:
-        raise DataError(f"{path}: all records have the same label")
+    if not charter.task.has_head or not examples.single_class:
+        return
+    if charter.task.kind == "token-classification":
+        raise DataError(f"{path}: no record has an entity that can be told from other tokens")
+    raise DataError(f"{path}: all records have the same label")
 
 
 def _no_progress(_done: int, _of: int) -> None:

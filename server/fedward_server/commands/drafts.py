@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -28,8 +28,12 @@ def draft(
     folder: Annotated[Path, typer.Argument(help="A new folder.")],
     study: Annotated[str, typer.Option(help="The study's name.")],
     base_model: Annotated[Path, typer.Option(help="Folder of the base model.")],
-    labels: Annotated[str, typer.Option(help="What is told apart: a,b,c.")],
+    labels: Annotated[str, typer.Option(help="What is told apart, or marked in texts: a,b,c.")],
     participant: Annotated[list[str], Sites],
+    task: Annotated[
+        Literal["text-classification", "token-classification"],
+        typer.Option(help="Whether texts have the labels, or entities in them."),
+    ] = "text-classification",
     coordinator: Coordinator = None,
     key: Key = None,
     epsilon: Annotated[float, typer.Option(help="ε of each site for the whole study.")] = 1.0,
@@ -50,6 +54,7 @@ def draft(
         study,
         *_self(coordinator, key, home),
         base_model,
+        task,
         labels.split(","),
         [_participant(text, home) for text in participant],
         epsilon,

@@ -9,9 +9,11 @@ from fedward_shared.charter_terms import AdapterTerms, TaskTerms
 from fedward_shared.tasks.base import StudyModel
 from fedward_shared.tasks.causal_lm import CausalLanguageModel
 from fedward_shared.tasks.classification import TextClassifier
+from fedward_shared.tasks.tagging import TokenClassifier
 
-KINDS: dict[str, type[TextClassifier] | type[CausalLanguageModel]] = {
+KINDS: dict[str, type[TextClassifier] | type[TokenClassifier] | type[CausalLanguageModel]] = {
     "text-classification": TextClassifier,
+    "token-classification": TokenClassifier,
     "causal-lm": CausalLanguageModel,
 }
 

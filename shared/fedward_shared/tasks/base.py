@@ -34,6 +34,8 @@ class StudyModel(nn.Module, ABC):
 
     roles: ClassVar[tuple[str, ...]]
     """The fields of a record that the task reads."""
+    outputs: tuple[str, ...] = ()
+    """What the head's rows stand for; empty without a head."""
 
     def __init__(
         self, base: PreTrainedModel, tokenizer: Any, task: TaskTerms, adapter: AdapterTerms

@@ -14,9 +14,7 @@ from fedward_shared.charter_terms import AdapterTerms, TaskTerms
 from fedward_shared.errors import CharterError, DataError
 from fedward_shared.pretrained import load_causal_lm, load_tokenizer
 from fedward_shared.tasks.base import Columns, StudyModel
-from fedward_shared.tasks.examples import Batch, Examples
-
-IGNORED = -100
+from fedward_shared.tasks.examples import IGNORED, Batch, Examples
 
 
 class CausalLanguageModel(StudyModel):

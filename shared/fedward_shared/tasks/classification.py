@@ -1,48 +1,30 @@
 """Text classification: mean-pooled hidden states, standardised by public statistics, one linear head."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from fedward_shared.charter_terms import AdapterTerms, TaskTerms
 from fedward_shared.errors import DataError
-from fedward_shared.pretrained import load_encoder, load_tokenizer
-from fedward_shared.tasks.base import Columns, StudyModel
+from fedward_shared.tasks.base import Columns
 from fedward_shared.tasks.examples import Batch, Examples
+from fedward_shared.tasks.headed import HeadedModel
 
-SMALLEST_SCALE = 1e-6
 
-
-class TextClassifier(StudyModel):
-    """One of the charter's labels for a text.
-
-    The head sees (pooled - mean) / scale, where mean and scale are constants of the study that come
-    from public text (`measure`).
-    """
+class TextClassifier(HeadedModel):
+    """One of the charter's labels for a text. The head reads its pooled hidden states."""
 
     roles: ClassVar[tuple[str, ...]] = ("text", "label")
 
     def __init__(self, folder: Path, task: TaskTerms, adapter: AdapterTerms) -> None:
-        body, tokenizer = load_encoder(folder), load_tokenizer(folder)
-        super().__init__(body, tokenizer, task, adapter)
-        width = body.config.hidden_size
-        self.head = nn.Linear(width, len(task.labels))
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
-        self.register_buffer("mean", torch.zeros(width))
-        self.register_buffer("scale", torch.ones(width))
+        super().__init__(folder, task, adapter, task.labels)
 
-    def head_tensors(self) -> dict[str, torch.Tensor]:
-        return {
-            "head.weight": self.head.weight,
-            "head.bias": self.head.bias,
-            "head.mean": self.get_buffer("mean"),
-            "head.scale": self.get_buffer("scale"),
-        }
+    def unlabelled(self, texts: Sequence[str]) -> Columns:
+        return {"text": list(texts), "label": [self.task.labels[0]] * len(texts)}
 
     def tokenise(self, columns: Columns) -> tuple[list[list[int]], list[Any]]:
         index = {label: i for i, label in enumerate(self.task.labels)}
@@ -70,27 +52,16 @@ class TextClassifier(StudyModel):
             hidden_BTD = self.upper(hidden_BTD, batch.mask_BT).last_hidden_state
         return _mean(hidden_BTD, batch.mask_BT)
 
+    def read(self, batch: Batch) -> torch.Tensor:
+        return self.pooled(batch)
+
     def logits(self, batch: Batch) -> torch.Tensor:
         """Score of each label, [B, labels]."""
-        features_BD = (self.pooled(batch) - self.get_buffer("mean")) / self.get_buffer("scale")
-        scores: torch.Tensor = self.head(features_BD)
+        scores: torch.Tensor = self.head(self.standardised(self.pooled(batch)))
         return scores
 
     def forward(self, batch: Batch) -> torch.Tensor:
         return F.cross_entropy(self.logits(batch), batch.targets, reduction="none")
-
-    @torch.no_grad()
-    def measure(self, examples: Examples) -> None:
-        """Sets mean and scale from `examples`, which have to be public.
-
-        Features are standardised and then divided by their mean length, so that a record's features
-        weigh as much as the head's bias in its clipped gradient.
-        """
-        pooled_ND = torch.cat([self.pooled(batch) for _, batch in self.all_batches(examples)])
-        self.get_buffer("mean").copy_(pooled_ND.mean(dim=0))
-        deviation_D = pooled_ND.std(dim=0).clamp_min(SMALLEST_SCALE)
-        standard_ND = (pooled_ND - pooled_ND.mean(dim=0)) / deviation_D
-        self.get_buffer("scale").copy_(deviation_D * standard_ND.norm(dim=1).mean())
 
     @torch.no_grad()
     def start_at_names(self, length: float) -> None:
@@ -99,9 +70,8 @@ class TextClassifier(StudyModel):
         The names are public, so this costs no privacy; `measure` has to come first.
         """
         labels = list(self.task.labels)
-        names = self.prepare({"text": labels, "label": labels})
-        pooled_KD = self.pooled(names.batch(np.arange(len(labels))))
-        features_KD = (pooled_KD - self.get_buffer("mean")) / self.get_buffer("scale")
+        names = self.prepare(self.unlabelled(labels))
+        features_KD = self.standardised(self.pooled(names.batch(np.arange(len(labels)))))
         self.head.weight.copy_(length * F.normalize(features_KD - features_KD.mean(dim=0), dim=1))
 
     @torch.no_grad()

@@ -10,10 +10,13 @@ from fedward_shared.errors import PrivacyError
 from fedward_shared.privacy.unit import Unit
 from fedward_shared.tasks.units import Units, packed
 
+IGNORED = -100
+"""The target of a token that has none."""
+
 
 @dataclass(frozen=True)
 class Batch:
-    """B records padded to T positions. `targets` is of [B] (labels) or [B, T] (tokens, -100: none)."""
+    """B records padded to T positions. `targets`: [B] (labels) or [B, T] (tokens; `IGNORED`: none)."""
 
     hidden_BTD: torch.Tensor
     mask_BT: torch.Tensor
@@ -40,7 +43,8 @@ class Examples:
     @property
     def single_class(self) -> bool:
         """Whether all targets are the same: there is nothing to tell apart."""
-        return bool((self.targets == self.targets[0]).all())
+        targets = self.targets[self.targets != IGNORED]
+        return bool((targets == targets[0]).all())
 
     @property
     def lengths(self) -> np.ndarray:
@@ -72,5 +76,5 @@ class Examples:
         if len(self.targets) == len(self):
             targets = self.targets[torch.from_numpy(indices)]
         else:
-            targets = torch.where(mask_BT, self.targets[rows_BT], -100)
+            targets = torch.where(mask_BT, self.targets[rows_BT], IGNORED)
         return Batch(hidden_BTD, mask_BT, targets)
