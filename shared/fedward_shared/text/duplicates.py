@@ -24,7 +24,7 @@ The order of documents decides who stays. The same documents in the same order u
 the same result, byte for byte, in however many calls and on however many processes.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from itertools import islice
@@ -114,22 +114,17 @@ class Index:
     def add(self, texts: Iterable[str], units: Iterable[str], work: Work = map) -> None:
         """Compares `texts` with each other and with all before; `units` says whose each is.
 
-        `work` computes the sketches. Raises DataError if there are more of one than of the other; what
-        was added before the last batch counts all the same.
+        `work` computes the sketches. Raises DataError if there are more of one than of the other; whole
+        batches before that count all the same.
         """
-        self.add_sketches(sketches(texts, self.terms.seed, work), units)
+        self.add_sketches(_matched(sketches(texts, self.terms.seed, work), iter(units)))
 
-    def add_sketches(self, parts: Iterable[Sketches], units: Iterable[str]) -> None:
-        """As `add`, of texts whose sketches were made elsewhere, under the same seed."""
-        owners, waiting = iter(units), iter(parts)
+    def add_sketches(self, parts: Iterable[tuple[Sketches, Sequence[str]]]) -> None:
+        """As `add`, of texts that were sketched elsewhere under the same seed, with whose each is."""
+        waiting = iter(parts)
         while batch := list(islice(waiting, BATCH)):
-            joined = Sketches.joined(batch)
-            names = list(islice(owners, len(joined)))
-            if len(names) < len(joined):
-                raise DataError(f"fewer units than texts, from document {len(self)} on")
-            self._add(joined, _digests(names))
-        if next(owners, None) is not None:
-            raise DataError(f"more units than texts, of which there are {len(self)}")
+            joined = Sketches.joined([part for part, _ in batch])
+            self._add(joined, _digests([unit for _, units in batch for unit in units]))
 
     def instead(self) -> np.ndarray:
         """For each document its own number if it stays, else that of the one it was left out for, [N].
@@ -224,6 +219,20 @@ class Index:
         suppressing = np.unique(place[alike_P[place] & (bands < self.terms.suppresses)])
         suppressed, one = np.unique(later_P[suppressing], return_index=True)
         return links, suppressed, earlier_P[suppressing][one]
+
+
+def _matched(
+    parts: Iterable[Sketches], units: Iterator[str]
+) -> Iterator[tuple[Sketches, list[str]]]:
+    count = 0
+    for part in parts:
+        theirs = list(islice(units, len(part)))
+        count += len(theirs)
+        if len(theirs) < len(part):
+            raise DataError(f"there are {count} units, and more texts")
+        yield part, theirs
+    if next(units, None) is not None:
+        raise DataError(f"there are {count} texts, and more units")
 
 
 def _digests(units: list[str]) -> np.ndarray:

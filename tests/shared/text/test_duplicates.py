@@ -205,12 +205,12 @@ def test_a_folder_keeps_to_its_terms_and_to_one_process(tmp_path: Path) -> None:
 
 def test_texts_and_units_are_as_many(tmp_path: Path) -> None:
     with Index(tmp_path) as index:
-        with pytest.raises(DataError, match="fewer units"):
+        with pytest.raises(DataError, match="more texts"):
             index.add([NOTE, NOTE], ["p"])
         with pytest.raises(DataError, match="more units"):
             index.add([NOTE], ["p", "q"])
-        assert len(index) == 1
         index.add([], [])
+        assert len(index) == 0
 
 
 @pytest.mark.parametrize(
