@@ -34,6 +34,7 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from fedward_shared.errors import DataError, UsageError
+from fedward_shared.records import normalised
 from fedward_shared.text.jaccard import Sets, similarities
 from fedward_shared.text.shelf import DOCUMENT, LINK, Shelf
 from fedward_shared.text.shingles import CHARACTERS, WORDS
@@ -87,8 +88,9 @@ class Report(NamedTuple):
 class Index:
     """The documents that were compared so far, in a folder, numbered from 0 on in the order given.
 
-    Memory is that of a batch, and of one band of keys while two runs become one; the rest is mapped from
-    disk. A process that is killed leaves the batches that it finished: the next goes on with document
+    Memory is that of a batch, and of one band of keys while two runs become one. The rest is mapped from
+    disk, where a document that stays within its unit has 288 bytes, and 4 for each of its shingles. A
+    process that is killed leaves the batches that it finished: the next goes on with document
     `len(index)`.
     Raises StateError if the folder was begun under other terms, is damaged, or is in use.
     """
@@ -236,10 +238,9 @@ def _matched(
 
 
 def _digests(units: list[str]) -> np.ndarray:
-    """128 bits of each unit's name, uint64, [D, 2]."""
-    digests = b"".join(
-        sha256(unit.encode("utf-8", "surrogatepass")).digest()[:16] for unit in units
-    )
+    """128 bits of each unit's name, which is compared as an owner of records is, uint64, [D, 2]."""
+    names = (normalised(unit).encode("utf-8", "surrogatepass") for unit in units)
+    digests = b"".join(sha256(name).digest()[:16] for name in names)
     return np.frombuffer(digests, "<u8").reshape(-1, 2)
 
 

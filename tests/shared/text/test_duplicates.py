@@ -119,7 +119,7 @@ def test_a_unit_decides_the_presence_of_at_most_so_many_documents_of_others(
 
 def test_across_units_documents_are_reported_and_stay(tmp_path: Path) -> None:
     with Index(tmp_path) as index:
-        index.add([NOTE, NOTE.upper(), NOTE, "something else"], ["p", "p", "q", "q"])
+        index.add([NOTE, NOTE.upper(), NOTE, "something else"], ["p", "P ", "q", "q"])
         assert index.instead().tolist() == [0, 0, 2, 3]
         (link,) = index.links()
         assert (link["later"], link["earlier"], link["similarity"]) == (2, 0, 1.0)
