@@ -33,7 +33,7 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from fedward_shared.errors import DataError, UsageError
+from fedward_shared.errors import DataError, StateError, UsageError
 from fedward_shared.records import normalised
 from fedward_shared.text.jaccard import Sets, similarities
 from fedward_shared.text.shelf import DOCUMENT, LINK, Shelf
@@ -98,6 +98,7 @@ class Index:
     def __init__(self, folder: Path, terms: Terms | None = None) -> None:
         self.terms = terms or Terms()
         kept = {"words": WORDS, "characters": CHARACTERS, "bands": BANDS, "rows": ROWS}
+        self._folder = folder
         self._shelf = Shelf(folder, {**asdict(self.terms), **kept})
 
     def __enter__(self) -> Self:
@@ -122,11 +123,19 @@ class Index:
         self.add_sketches(_matched(sketches(texts, self.terms.seed, work), iter(units)))
 
     def add_sketches(self, parts: Iterable[tuple[Sketches, Sequence[str]]]) -> None:
-        """As `add`, of texts that were sketched elsewhere under the same seed, with whose each is."""
+        """As `add`, of texts that were sketched elsewhere under the same seed, with whose each is.
+
+        Raises StateError if the disk is full; the index is then to be closed, and can be opened again.
+        """
         waiting = iter(parts)
         while batch := list(islice(waiting, BATCH)):
             joined = Sketches.joined([part for part, _ in batch])
-            self._add(joined, _digests([unit for _, units in batch for unit in units]))
+            try:
+                self._add(joined, _digests([unit for _, units in batch for unit in units]))
+            except OSError as error:
+                raise StateError(
+                    f"{self._folder}: cannot be written: {error.strerror}; {len(self)} documents count"
+                ) from error
 
     def instead(self) -> np.ndarray:
         """For each document its own number if it stays, else that of the one it was left out for, [N].

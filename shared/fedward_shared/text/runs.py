@@ -1,6 +1,6 @@
 """Keys of documents on disk, sorted, in runs that double (a log-structured merge tree, O'Neil 1996).
 
-A run is a file of uint32 that is written once: `[2, B, N]`, for each of B bands the keys of N documents
+A run is a file of uint32 that is written once: `[B, 2, N]`, for each of B bands the keys of N documents
 in order, and whose each is. Equal keys are in the order of the documents. What is asked is mapped into
 memory and searched; at most two bands of a run are in memory of its own, while two runs are merged.
 """
@@ -44,7 +44,7 @@ class Runs:
         """For each key (uint32) the last document that has it in its band, or -1: [D, B]."""
         found_DB = np.full(keys_DB.shape, -1, np.int64)
         for run in map(self._open, self.names):
-            for band, (keys_N, documents_N) in enumerate(zip(*run, strict=True)):
+            for band, (keys_N, documents_N) in enumerate(run):
                 places_D = np.searchsorted(keys_N, keys_DB[:, band], "right") - 1
                 hits = np.flatnonzero(keys_N[places_D] == keys_DB[:, band])
                 hits = hits[places_D[hits] >= 0]
@@ -55,7 +55,7 @@ class Runs:
         """All documents that share a key: row of `keys_DB` and document, each pair once and in order."""
         pairs = [np.empty(0, np.uint64)]
         for run in map(self._open, self.names):
-            for band, (keys_N, documents_N) in enumerate(zip(*run, strict=True)):
+            for band, (keys_N, documents_N) in enumerate(run):
                 first_D = np.searchsorted(keys_N, keys_DB[:, band], "left")
                 counts_D = np.searchsorted(keys_N, keys_DB[:, band], "right") - first_D
                 rows = np.repeat(np.arange(len(keys_DB), dtype=np.uint64), counts_D)
@@ -66,17 +66,16 @@ class Runs:
         return (both >> np.uint64(32)).astype(np.int64), both.astype(np.uint32).astype(np.int64)
 
     def _open(self, name: str) -> np.ndarray:
-        shape = (2, self._bands, _size(name))
+        shape = (self._bands, 2, _size(name))
         return np.memmap(self._folder / name, np.uint32, "r", shape=shape).view(np.ndarray)
 
     def _write(self, first: int, size: int, bands: Iterator[tuple[np.ndarray, np.ndarray]]) -> None:
         name = f"{self._kind}-{first}-{size}"
-        run = np.memmap(self._folder / name, np.uint32, "w+", shape=(2, self._bands, size))
-        for band, (keys_N, documents_N) in enumerate(bands):
-            run[0, band] = keys_N
-            run[1, band] = documents_N
-        run.flush()
-        with (self._folder / name).open("rb") as file:
+        with (self._folder / name).open("wb") as file:
+            for keys_N, documents_N in bands:
+                file.write(keys_N.astype(np.uint32).tobytes())
+                file.write(documents_N.astype(np.uint32).tobytes())
+            file.flush()
             os.fsync(file.fileno())
         self.names.append(name)
 
@@ -86,7 +85,7 @@ def _size(name: str) -> int:
 
 
 def _merged(older: np.ndarray, newer: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    for band in range(older.shape[1]):
-        keys_N, documents_N = np.concatenate([older[:, band], newer[:, band]], axis=1)
+    for pair in zip(older, newer, strict=True):
+        keys_N, documents_N = np.concatenate(pair, axis=1)
         order_N = np.argsort(keys_N, kind="stable")
         yield keys_N[order_N], documents_N[order_N]

@@ -188,6 +188,24 @@ def test_one_that_is_killed_anywhere_goes_on_to_the_same_result(tmp_path: Path) 
             assert (index.instead().tolist(), index.links().tobytes()) == expected
 
 
+def test_a_full_disk_is_said_and_what_counted_still_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with Index(tmp_path) as index:
+        index.add([NOTE], ["p"])
+        with monkeypatch.context() as patched:
+            patched.setattr("os.fsync", full)
+            with pytest.raises(StateError, match="No space left"):
+                index.add([NOTE, NOTE], ["p", "q"])
+    with Index(tmp_path) as index:
+        assert len(index) == 1
+        index.add([NOTE, NOTE], ["p", "q"])
+        assert index.instead().tolist() == [0, 0, 2]
+
+
 def test_a_folder_keeps_to_its_terms_and_to_one_process(tmp_path: Path) -> None:
     with Index(tmp_path) as index:
         index.add([NOTE], ["p"])
