@@ -20,6 +20,7 @@ from fedward_simulations.bench import (
     accounting,
     attacks,
     correlated,
+    dedup,
     distributed,
     dp_memory,
     dp_step,
@@ -73,6 +74,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         correlated.run,
         resumable=True,
     ),
+    "dedup": Benchmark("Near-duplicates, beside datasketch one by one", dedup.run),
     "distributed-noise": Benchmark(
         "Noise that sites make together, and noise of each by itself",
         distributed.run,
