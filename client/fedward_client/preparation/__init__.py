@@ -1,0 +1,1 @@
+"""From a site's files to a dataset, without anything that leaves the site."""
