@@ -108,8 +108,8 @@ def test_twice_the_text_takes_twice_the_time(piece: str) -> None:
         scrub.find(text)
         return time.process_time() - started
 
-    ratios = [seconds(12_000) / seconds(3_000) for _ in range(3)]
-    assert min(ratios) < 8  # 16 if it were quadratic, 4 where it is linear
+    # 16 if it were quadratic, 4 where it is linear; tried again where the machine was busy
+    assert any(seconds(12_000) / seconds(3_000) < 8 for _ in range(3))
 
 
 def test_a_megabyte_is_scrubbed() -> None:
