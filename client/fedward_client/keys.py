@@ -2,8 +2,8 @@
 
 What is derived from a key under one of the `LASTING` labels has to stay the same when the key is
 rotated: a blinded head that a coordinator holds is found again, and a record that was registered keeps
-its fingerprint. So a rotation keeps these secrets of the site's first key in a file beside the key, and
-the audit log has its digest.
+its fingerprint, a person their pseudonym. So a rotation keeps these secrets of the site's first key in
+a file beside the key, and the audit log has its digest.
 """
 
 import stat
@@ -15,7 +15,7 @@ from fedward_shared.errors import IdentityError
 from fedward_shared.files import write_atomically
 from fedward_shared.identity import SigningKey
 
-LASTING = ("audit head", "record fingerprints")
+LASTING = ("audit head", "record fingerprints", "pseudonyms")
 MAX_PASSPHRASE = 1024
 MAX_SECRETS = 4096
 

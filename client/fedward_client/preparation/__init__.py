@@ -1,1 +1,1 @@
-"""From the ward's files to documents: what is read where, and what is quarantined why."""
+"""From a site's files to a dataset, without anything that leaves the site."""

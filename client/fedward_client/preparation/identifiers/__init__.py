@@ -1,0 +1,1 @@
+"""Identifiers in free text: found by rules, and replaced. What stays is not anonymous."""

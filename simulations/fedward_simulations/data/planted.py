@@ -1,0 +1,214 @@
+"""Clinical texts with planted identifiers, of which it is known where they stand.
+
+Two halves that share no template; the held-out one has two locales of its own. The rules of
+`fedward_client.preparation.identifiers` were written with the development half at hand, and not changed
+after what they find was measured on the held-out one. Values are Faker's; numbers with a check digit
+are made here.
+"""
+
+import random
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from fedward_client.preparation.identifiers import checks
+from fedward_client.preparation.identifiers.spans import Kind
+from fedward_shared.errors import MissingExtra
+from fedward_simulations.data.planted_templates import DEVELOPMENT, HELD_OUT, Template
+
+SLOT = re.compile(r"\{([a-z_]{2,20})\}")
+LOCALES = {
+    True: {"en": ("en_US", "en_IN", "en_NG"), "de": ("de_DE", "de_CH"), "zh": ("zh_CN",)},
+    False: {
+        "en": ("en_US", "en_GB", "en_AU", "en_IE", "en_CA", "en_NZ"),
+        "de": ("de_DE", "de_AT", "de_CH"),
+        "zh": ("zh_CN",),
+    },
+}
+
+
+class Planted(NamedTuple):
+    """An identifier in a text."""
+
+    kind: Kind
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text, the identifiers in it, its language, and the names that the record has of the patient."""
+
+    text: str
+    planted: tuple[Planted, ...]
+    language: str
+    patient: tuple[str, ...] = ()
+
+
+def texts(held_out: bool, copies: int, seed: int) -> Iterator[Text]:
+    """Each template of a half `copies` times, with other values each time.
+
+    Raises MissingExtra without `faker`.
+    """
+    try:
+        from faker import Faker
+    except ImportError as error:
+        raise MissingExtra(
+            "Faker is not installed: pip install 'fedward-simulations[data]'"
+        ) from error
+    randomness = random.Random(seed)  # noqa: S311 (invented values)
+    for template in HELD_OUT if held_out else DEVELOPMENT:
+        for _ in range(copies):
+            locale = randomness.choice(LOCALES[held_out][template.language])
+            fake = Faker(locale)
+            fake.seed_instance(randomness.getrandbits(32))
+            yield _filled(template, _Values(fake, randomness, template.language))
+
+
+def _filled(template: Template, values: "_Values") -> Text:
+    parts: list[str] = []
+    planted: list[Planted] = []
+    at = length = 0
+    for slot in SLOT.finditer(template.text):
+        before = template.text[at : slot.start()]
+        kind, value = values.of(slot[1])
+        start = length + len(before)
+        length = start + len(value)
+        planted.append(Planted(kind, start, length))
+        parts += [before, value]
+        at = slot.end()
+    whole = "".join([*parts, template.text[at:]])
+    return Text(whole, tuple(planted), template.language, values.patient())
+
+
+class _Values:
+    """The values of one text: a person who is named twice has the same name."""
+
+    def __init__(self, fake: Any, randomness: random.Random, language: str) -> None:
+        self._fake, self._random = fake, randomness
+        self._people: dict[str, tuple[str, str]] = {}
+        self._between = "" if language == "zh" else " "
+        self._language = language
+
+    def of(self, slot: str) -> tuple[Kind, str]:
+        """The kind of a slot of a template, and a value for it."""
+        who, _, part = slot.partition("_")
+        if who in ("patient", "doctor", "relative"):
+            return Kind.NAME, self._name(who, part)
+        kind, make = MAKERS[slot]
+        return kind, make(self._fake, self._random)
+
+    def patient(self) -> tuple[str, ...]:
+        """As a header has it: HL7 and DICOM write `Doe^Jane`."""
+        first, last = self._people.get("patient", ("", ""))
+        return (f"{last}^{first}",)
+
+    def _name(self, who: str, part: str) -> str:
+        if who not in self._people:
+            self._people[who] = (self._fake.first_name(), self._fake.last_name())
+        first, last = self._people[who]
+        if self._language == "zh":
+            return last if part == "last" else last + first
+        return {
+            "": f"{first} {last}",
+            "last": last,
+            "first": first,
+            "sorted": f"{last}, {first}",
+            "capitals": f"{last.upper()}, {first.upper()}",
+            "initial": f"{first[0]}. {last}",
+        }[part]
+
+
+def _number(fake: Any, form: str) -> str:
+    return str(fake.numerify(form))
+
+
+def _checked(form: str, check: Callable[[str], bool]) -> Callable[[Any, random.Random], str]:
+    """A number of that form whose check digit is right."""
+
+    def make(fake: Any, _: random.Random) -> str:
+        while True:
+            number = str(fake.bothify(form, letters="ABCDEFGHKLMNPRSTVWXYZ"))
+            if check(number):
+                return number
+
+    return make
+
+
+def _resident(fake: Any, _: random.Random) -> str:
+    start = f"{_number(fake, '%#####')}{fake.date('%Y%m%d')}{_number(fake, '###')}"
+    start = "11" + start[2:]
+    return next(start + c for c in checks.RESIDENT_CHECK if checks.resident(start + c))
+
+
+def _date(form: str) -> Callable[[Any, random.Random], str]:
+    def make(fake: Any, _: random.Random) -> str:
+        day = fake.date_between("-60y")
+        return (
+            str(day.strftime(form)) if "年" not in form else f"{day.year}年{day.month}月{day.day}日"
+        )
+
+    return make
+
+
+def _german_date(fake: Any, _: random.Random) -> str:
+    day = fake.date_between("-60y")
+    months = "Januar Februar März April Mai Juni Juli August September Oktober November Dezember"
+    return f"{day.day}. {months.split()[day.month - 1]} {day.year}"
+
+
+def _address(fake: Any, _: random.Random) -> str:
+    return str(fake.address())
+
+
+MAKERS: dict[str, tuple[Kind, Callable[[Any, random.Random], str]]] = {
+    "date_iso": (Kind.DATE, _date("%Y-%m-%d")),
+    "date_us": (Kind.DATE, _date("%m/%d/%Y")),
+    "date_short": (Kind.DATE, _date("%d/%m/%y")),
+    "date_dots": (Kind.DATE, _date("%d.%m.%Y")),
+    "date_dots_short": (Kind.DATE, _date("%d.%m.%y")),
+    "date_words": (Kind.DATE, _date("%B %d, %Y")),
+    "date_words_uk": (Kind.DATE, _date("%d %B %Y")),
+    "date_month": (Kind.DATE, _date("%B %Y")),
+    "date_abbreviated": (Kind.DATE, _date("%d-%b-%Y")),
+    "date_day": (Kind.DATE, _date("%d.%m.")),
+    "date_german": (Kind.DATE, _german_date),
+    "date_chinese": (Kind.DATE, _date("年")),
+    "date_slashes": (Kind.DATE, _date("%Y/%m/%d")),
+    "date_compact": (Kind.DATE, _date("%Y%m%d")),
+    "phone": (Kind.PHONE, lambda fake, _: str(fake.phone_number())),
+    "fax": (Kind.FAX, lambda fake, _: str(fake.phone_number())),
+    "phone_us": (Kind.PHONE, lambda fake, _: _number(fake, "(2##) %##-####")),
+    "phone_landline": (Kind.PHONE, lambda fake, _: _number(fake, "0%%-%#######")),
+    "email": (Kind.EMAIL, lambda fake, _: str(fake.ascii_email())),
+    "url": (Kind.URL, lambda fake, _: str(fake.uri())),
+    "address": (Kind.PLACE, _address),
+    "town": (Kind.PLACE, lambda fake, _: str(fake.city())),
+    "mrn": (Kind.RECORD, lambda fake, _: _number(fake, "%#######")),
+    "mrn_letters": (Kind.RECORD, lambda fake, _: str(fake.bothify("??-#####", letters="ABCXYZ"))),
+    "member": (Kind.INSURANCE, lambda fake, _: str(fake.bothify("???#########", letters="ABCXYZ"))),
+    "ssn": (Kind.NATIONAL, _checked("%##-##-####", checks.ssn)),
+    "nhs": (Kind.NATIONAL, _checked("%## ### ####", checks.nhs)),
+    "nhs_bare": (Kind.NATIONAL, _checked("%#########", checks.nhs)),
+    "kvnr": (Kind.INSURANCE, _checked("?#########", checks.kvnr)),
+    "svnr": (Kind.INSURANCE, _checked("%### 1504##", checks.svnr)),
+    "ahv": (Kind.NATIONAL, _checked("756.####.####.##", checks.ahv)),
+    "tax": (Kind.NATIONAL, _checked("%# ### ### ###", checks.tax_id)),
+    "resident": (Kind.NATIONAL, _resident),
+    "iban": (Kind.ACCOUNT, lambda fake, _: str(fake.iban())),
+    "card": (Kind.ACCOUNT, lambda fake, _: str(fake.credit_card_number("visa"))),
+    "account": (Kind.ACCOUNT, lambda fake, _: _number(fake, "%#######")),
+    "licence": (Kind.LICENCE, lambda fake, _: str(fake.bothify("?######", letters="ABCDEF"))),
+    "plate_german": (
+        Kind.VEHICLE,
+        lambda fake, _: str(fake.bothify("??-?? %##", letters="BDEFHKMN")),
+    ),
+    "plate_chinese": (Kind.VEHICLE, lambda fake, _: str(fake.bothify("京?%####", letters="ABC"))),
+    "vin": (Kind.VEHICLE, _checked("1??CM82633A######", checks.vin)),
+    "serial": (Kind.DEVICE, lambda fake, _: str(fake.bothify("??####-###", letters="QRSTU"))),
+    "ip": (Kind.IP, lambda fake, _: str(fake.ipv4())),
+    "uuid": (Kind.ID, lambda fake, _: str(fake.uuid4())),
+    "study": (Kind.ID, lambda fake, _: _number(fake, "%##-###")),
+    "old": (Kind.AGE, lambda _, randomness: str(randomness.randint(90, 104))),
+}
