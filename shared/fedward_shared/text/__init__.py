@@ -1,0 +1,1 @@
+"""Texts of a site, before they become records of a dataset."""
