@@ -1,1 +1,1 @@
-"""Texts of a site before they become a dataset: what is done to them where they lie."""
+"""Texts of a site before they are a dataset: which are near-duplicates, and how sound each is."""

@@ -33,6 +33,7 @@ from fedward_simulations.bench import (
     masking_scale,
     methods,
     psi,
+    quality,
     registration,
     sketch,
 )
@@ -92,6 +93,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "masking-scale": Benchmark("How masking grows", masking_scale.run),
     "methods": Benchmark("Adapter methods beside each other", methods.run, resumable=True),
     "psi": Benchmark("Private set intersection, beside OpenMined's", psi.run),
+    "quality": Benchmark("Telling damaged texts from undamaged ones", quality.run),
     "registration": Benchmark("Registering a dataset at a site", registration.run),
     "sketch": Benchmark("Training a part of the numbers in each round", sketch.run, resumable=True),
 }
