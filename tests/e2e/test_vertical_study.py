@@ -166,7 +166,9 @@ def test_a_party_is_killed_in_the_middle_and_the_result_is_the_undisturbed_one(
         for value in (*data["id"], *data["x"]):
             assert value.encode() not in held, f"{value} of {name} is at the coordinator"
     result = json.loads(
-        next((consortium.root / "bank").glob("state/vertical/*/*/result.json")).read_bytes()
+        next(
+            (consortium.root / "bank").glob(f"state/vertical/*/{session}/result.json")
+        ).read_bytes()
     )
     assert result["records"] == 300
     assert result["auc"].encode() not in held
