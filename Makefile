@@ -31,7 +31,7 @@ $(STAMP): constraints.txt pyproject.toml $(wildcard */pyproject.toml)
 demo: $(STAMP) ## The main job: four hospitals, one model, a few minutes
 	$(BIN)/fedward simulate hospitals --out $(OUT)
 
-test: lint unit e2e ## Every check that guards main (about 17 minutes on 2 cores)
+test: lint unit e2e ## Every check that guards main (about 20 minutes on 2 cores)
 
 lint: $(STAMP) ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .
@@ -46,7 +46,7 @@ unit: $(STAMP) system ## Unit, property, integration and documentation tests
 	$(BIN)/pytest -m "not e2e and not slow" -n 2
 
 e2e: $(STAMP) system ## Deployed studies on loopback: real SuperLink, SuperNodes, nginx; three at a time
-	$(BIN)/pytest -m "e2e and not slow" -n 3 --maxschedchunk 1 tests/e2e
+	$(BIN)/pytest -m "e2e and not slow" -n 3 tests/e2e
 
 bench: $(STAMP) ## Every benchmark beside its peer, into docs/benchmarks.md; can be interrupted
 	$(BIN)/fedward bench --out runs/bench --page docs/benchmarks.md
