@@ -7,20 +7,17 @@ from pathlib import Path
 
 import grpc
 import pytest
-from client.gate.outside import HOST, Tunnels, write_membership
+from client.gate.outside import HOST, Tunnels, forget_proxies, write_membership
 
 from fedward_client.exchange.connection import dialling
 from fedward_client.memberships import Membership
 
-NAMES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "grpc_proxy", "no_grpc_proxy")
 ASKED = f"CONNECT {HOST}:443 HTTP/1.1"
 
 
 @pytest.fixture(autouse=True)
 def no_proxy_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in NAMES:
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
+    forget_proxies(monkeypatch)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 import uvicorn
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -20,6 +21,15 @@ from fedward_client.memberships import Membership
 
 HOST = "coordinator.test"
 """Nobody but the proxy knows where that is: the name resolves nowhere (RFC 6761)."""
+
+PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "grpc_proxy", "no_grpc_proxy")
+
+
+def forget_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Takes those of this machine out of the environment."""
+    for name in PROXIES:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
 
 
 def write_membership(place: Path) -> Membership:

@@ -8,7 +8,14 @@ from pathlib import Path
 
 import httpx
 import pytest
-from client.gate.outside import HOST, Tunnels, coordinator, write_membership
+from client.gate.outside import (
+    HOST,
+    PROXIES,
+    Tunnels,
+    coordinator,
+    forget_proxies,
+    write_membership,
+)
 from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest, SendNodeHeartbeatResponse
 from flwr.proto.node_pb2 import Node
 from flwr.supercore.error import ApiErrorCode, FlowerError
@@ -28,14 +35,11 @@ from fedward_client.supervision import MARK, Program, Supervised
 from fedward_shared.errors import TransportError
 
 HEARTBEAT = SendNodeHeartbeatRequest(node=Node(node_id=7), heartbeat_interval=30.0)
-PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 
 @pytest.fixture(autouse=True)
 def no_proxy_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in PROXIES:
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
+    forget_proxies(monkeypatch)
 
 
 @pytest.fixture

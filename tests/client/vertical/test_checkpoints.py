@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from client.vertical.reruns import remembered, replayed
 
 from fedward_client.vertical import checkpoints, party
 from fedward_client.vertical.checkpoints import Progress
@@ -31,31 +32,6 @@ def result(found):
     module = found.model if hasattr(found, "model") else found.bottom
     said = dict(module.named_parameters()) | {"rows": torch.from_numpy(found.rows)}
     return tensors.encode(said | {"p": getattr(found, "probability_H", torch.zeros(0))})
-
-
-def remembered(program, heard):
-    """The program, with what it does and is answered put into `heard`."""
-    action = next(program)
-    while True:
-        answer = yield action
-        heard.append((action, answer))
-        try:
-            action = program.send(answer)
-        except StopIteration as end:
-            return end.value
-
-
-def replayed(program, heard):
-    """What the program comes to with these answers, if it does the same."""
-    action, left = next(program), list(heard)
-    while True:
-        before, answer = left.pop(0)
-        assert action == before
-        try:
-            action = program.send(answer)
-        except StopIteration as end:
-            assert not left
-            return end.value
 
 
 @pytest.mark.parametrize("mode", MODES)
