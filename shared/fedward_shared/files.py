@@ -2,11 +2,15 @@
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 
-def write_atomically(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Writes `data` to `path` so that a crash leaves the old file or the new one, never a part.
+@contextmanager
+def written_atomically(path: Path, mode: int = 0o644) -> Iterator[IO[bytes]]:
+    """A file to write, which becomes `path` at the end: a crash leaves the old file or the new one.
 
     The bytes go to a temporary file beside `path`, are flushed to disk, and take its name.
     """
@@ -14,7 +18,7 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o644) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         Path(name).chmod(mode)
@@ -27,3 +31,9 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o644) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def write_atomically(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Writes `data` to `path` as a whole or not at all."""
+    with written_atomically(path, mode) as file:
+        file.write(data)

@@ -5,6 +5,7 @@ import typer
 from fedward_client.commands import charters, daemon, datasets, enrolment, ledger, settings
 from fedward_client.commands.annotation import annotation
 from fedward_client.commands.audit import audit, report
+from fedward_client.commands.data import data
 
 site = typer.Typer(
     help="This institution: its charters, its privacy budget and its audit log.",
@@ -35,3 +36,4 @@ for command in (
 site.command("object")(datasets.object_)
 site.add_typer(audit, name="audit")
 site.add_typer(annotation, name="annotation")
+site.add_typer(data, name="data")

@@ -38,40 +38,56 @@ class Quarantined:
 def read(folder: Path, sandbox: Sandbox) -> Iterator[Found | Read | Quarantined]:
     """What is in the files below `folder`, in the order of their names; after each, how it went.
 
-    No document comes out of a file that is broken further down, or changed while it was read: they wait
-    until it has been read to its end. Raises DataError for no folder, MissingExtra.
+    Raises as `listing` and `read_file` do.
+    """
+    for file in listing(folder):
+        if isinstance(file, Quarantined):
+            yield file
+        else:
+            yield from read_file(folder, file, sandbox)
+
+
+def listing(folder: Path) -> Iterator[str | Quarantined]:
+    """The files below `folder`, relative to it, in the order of the bytes of their names.
+
+    What is no file, or has a name that is not UTF-8, comes as quarantined. Raises DataError for no
+    folder.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")
     for path in _files(folder, folder):
-        if isinstance(path, Quarantined):
-            yield path
-            continue
-        file = _name(folder, path)
-        with tempfile.SpooledTemporaryFile(IN_MEMORY) as waiting:
-            try:
-                done = _read(path, file, sandbox, waiting)
-            except Unreadable as error:
-                yield Quarantined(file, str(error))
-                continue
-            waiting.seek(0)
-            yield from map(decode, waiting)
-        yield done
+        yield path if isinstance(path, Quarantined) else _name(folder, path)
+
+
+def read_file(folder: Path, file: str, sandbox: Sandbox) -> Iterator[Found | Read | Quarantined]:
+    """What is in `file` of `folder`; then how it went.
+
+    No document comes out of a file that is broken further down, or changed while it was read: they wait
+    until it has been read to its end. Raises MissingExtra.
+    """
+    with tempfile.SpooledTemporaryFile(IN_MEMORY) as waiting:
+        try:
+            done = _read(folder / file, file, sandbox, waiting)
+        except Unreadable as error:
+            yield Quarantined(file, str(error))
+            return
+        waiting.seek(0)
+        yield from map(decode, waiting)
+    yield done
 
 
 def _read(path: Path, file: str, sandbox: Sandbox, waiting: IO[bytes]) -> Read:
-    before = _fingerprint(path)
+    before = fingerprint(path)
     documents = 0
     for found in sandbox.read(path, file):
         documents += isinstance(found, Document)
         waiting.write(encode(found))
-    if _fingerprint(path) != before:
+    if fingerprint(path) != before:
         raise Unreadable("changed while it was read")
     return Read(file, *before, documents)
 
 
 def _files(folder: Path, at: Path) -> Iterator[Path | Quarantined]:
-    """In the order of the bytes of their names; links and what is no file come as quarantined."""
     try:
         entries = sorted(os.scandir(at), key=lambda entry: os.fsencode(entry.name))
     except OSError as error:
@@ -113,8 +129,8 @@ def _relative(folder: Path, path: Path) -> str:
     return path.relative_to(folder).as_posix()
 
 
-def _fingerprint(path: Path) -> tuple[int, str]:
-    """Size and SHA-256, of a file that is one."""
+def fingerprint(path: Path) -> tuple[int, str]:
+    """Size and SHA-256, of a file that is one. Raises Unreadable."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from fedward_shared import base_models, pretrained, tensors
+from fedward_shared import base_models, canonical, pretrained, tensors
 from fedward_shared.errors import AdapterError, DataError, ModelError
 from fedward_shared.files import write_atomically
 from fedward_shared.tensors import Schema, Tensors
@@ -74,6 +74,11 @@ class Head:
     def save(self, path: Path) -> None:
         """Writes safetensors to `path`: the same head gives the same bytes."""
         write_atomically(path, tensors.encode(self.tensors, note=self.base_model))
+
+    @property
+    def digest(self) -> str:
+        """The same for the same head."""
+        return canonical.digest(tensors.encode(self.tensors, note=self.base_model))
 
     def score(self, features_NF: np.ndarray) -> np.ndarray:
         """The quality of each row, [N] in [0, 1]. Raises AdapterError for another width."""

@@ -1,0 +1,155 @@
+"""`fedward site data`: from the ward's files to a dataset, without anything that leaves."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from fedward_client.commands.options import DEFAULT_SETTINGS, SettingsPath
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from fedward_client.preparation.prepare import Progress
+
+data = typer.Typer(help="From the ward's files to a dataset.", no_args_is_help=True)
+
+Dataset = Annotated[Path, typer.Argument(help="The folder that `prepare` has made.")]
+
+
+@data.command()
+def prepare(
+    folder: Annotated[Path, typer.Argument(help="The ward's files, and folders of them.")],
+    out: Annotated[Path, typer.Option(help="Folder of the dataset, new or to be added to.")],
+    labels: Annotated[
+        Path | None, typer.Option(help="CSV of `code` and `label`: the longest beginning counts.")
+    ] = None,
+    low_quality: Annotated[
+        Literal["flag", "leave-out", "unscored"],
+        typer.Option(help="What becomes of texts below --cut."),
+    ] = "flag",
+    cut: Annotated[
+        float, typer.Option(help="Quality below which a text is taken for damaged.")
+    ] = 0.7,
+    head: Annotated[
+        Path | None, typer.Option(help="Head that tells quality, of `train-quality`.")
+    ] = None,
+    threshold: Annotated[float, typer.Option(help="Jaccard similarity of near-duplicates.")] = 0.85,
+    suppresses: Annotated[
+        int,
+        typer.Option(help="Records of others that one may leave out as their duplicate, each."),
+    ] = 0,
+    day_first: Annotated[bool, typer.Option(help="3/4/2021 is in April.")] = False,
+    processes: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="How many; one for each core by default.")
+    ] = None,
+    site: SettingsPath = DEFAULT_SETTINGS,
+) -> None:
+    """Makes a dataset of a folder: reads, drops duplicates, scores, takes identifiers out.
+
+    Files that cannot be read are quarantined with the reason. What was prepared before stays as it is,
+    new files are added; a run that was stopped goes on. Exit code 3 for no files, or one that is another
+    than when it was prepared; 5 without the base model that tells quality; 8 for a dataset begun under
+    other options; 11 if an extra is not installed.
+    """
+    from contextlib import closing
+
+    from fedward_client.preparation import prepare as preparing
+    from fedward_client.preparation import store as stores
+    from fedward_client.preparation import terms
+    from fedward_client.preparation.labels import Labels
+    from fedward_client.site import Site
+    from fedward_shared.text.duplicates import Terms
+
+    with closing(Site.open(site)) as opened:
+        way, kept = terms.of(
+            opened,
+            Terms(threshold, suppresses=suppresses),
+            terms.quality(opened.settings, head, cut, low_quality),
+            Labels.read(labels) if labels else Labels({}),
+            day_first,
+            processes or preparing.cores(),
+        )
+    with stores.Store(out, kept) as store, _shown() as progress:
+        report = preparing.prepare(folder, store, way, progress)
+    with closing(Site.open(site)) as opened:
+        if not any(_same(entry.details, report) for entry in opened.audit.entries):
+            opened.log("prepared", records=report["digests"][stores.RECORDS], runs=report["runs"])
+    for line in _sentences(report):
+        typer.echo(line)
+    typer.echo(f"wrote {out / stores.RECORDS}; `fedward site data card {out}` draws it")
+
+
+def _same(details: dict[str, Any], report: dict[str, Any]) -> bool:
+    from fedward_client.preparation.store import RECORDS
+
+    return bool(details.get("records") == report["digests"][RECORDS])
+
+
+def _sentences(report: dict[str, Any]) -> list[str]:
+    files, documents, records = report["files"], report["documents"], report["records"]
+    return [
+        f"files: {files['found']:,} found = {files['read']:,} read + "
+        f"{files['quarantined']:,} quarantined",
+        f"documents: {documents['read']:,} read = {documents['kept']:,} kept + "
+        f"{documents['duplicates']:,} duplicates + {documents['low_quality']:,} of low quality",
+        f"records: of {records['owners']:,} owners, {records['labelled']:,} with a label, "
+        f"{records['below_cut']:,} below the cut; "
+        f"{report['identifiers']['texts_with_any']:,} had identifiers",
+    ]
+
+
+STEPS = {
+    "read": "reading files",
+    "compare": "comparing",
+    "finish": "finishing",
+    "publish": "writing",
+}
+
+
+def _shown() -> "AbstractContextManager[Progress]":
+    """A bar for each step with the time it still takes; nothing where nobody looks."""
+    from contextlib import contextmanager
+
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    @contextmanager
+    def bars() -> Any:
+        columns = (TextColumn("{task.description:>13}"), BarColumn(), TaskProgressColumn())
+        with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as shown:
+            tasks: dict[str, Any] = {}
+
+            def progress(step: str, done: int, of: int) -> None:
+                if step not in tasks:
+                    tasks[step] = shown.add_task(STEPS[step], total=of)
+                shown.update(tasks[step], completed=done, total=of)
+
+            yield progress
+
+    return bars()
+
+
+@data.command()
+def pseudonym(
+    owners: Annotated[
+        list[str], typer.Argument(metavar="OWNER...", help="As the files name them.")
+    ],
+    site: SettingsPath = DEFAULT_SETTINGS,
+) -> None:
+    """Says the pseudonyms of people, by which their records are found, and can be objected to."""
+    from contextlib import closing
+
+    from fedward_client.preparation.identifiers.pseudonyms import LABEL, Pseudonyms
+    from fedward_client.site import Site
+
+    with closing(Site.open(site)) as opened:
+        pseudonyms = Pseudonyms(opened.secrets.derive(LABEL))
+    for owner in owners:
+        typer.echo(f"{pseudonyms.person(owner).pseudonym}  {owner}")

@@ -1,0 +1,147 @@
+"""What becomes of documents that are no duplicates: scored, scrubbed, and one record each.
+
+Each is looked at by itself, so that nobody's record decides about another's, and the same document has
+the same record wherever it stands.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from fedward_client.preparation import owners
+from fedward_client.preparation.documents import Document, decode
+from fedward_client.preparation.identifiers import dates, known
+from fedward_client.preparation.identifiers.pseudonyms import Person, Pseudonyms
+from fedward_client.preparation.identifiers.scrub import scrub
+from fedward_client.preparation.labels import Labels
+
+Outcome = Literal["kept", "duplicate", "low quality"]
+LowQuality = Literal["flag", "leave-out", "unscored"]
+DIGITS = 4
+"""Of a quality, as it is written down and compared with the cut."""
+
+
+@dataclass(frozen=True)
+class Quality:
+    """`model`: the base model's folder. `head`: the file of the head, the one of fedward by default."""
+
+    model: Path
+    head: Path | None
+    cut: float
+    leaves_out: bool
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How documents become records; `key` makes the pseudonyms, and is written down nowhere."""
+
+    key: bytes
+    labels: Labels
+    day_first: bool
+    quality: Quality | None
+
+    def __repr__(self) -> str:
+        return f"Rules(labels={self.labels.digest}, quality={self.quality})"
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Documents from number `first` on, as `documents.encode` writes each; `instead`: for each, the
+    number of the one that stands for it."""
+
+    first: int
+    documents: Sequence[bytes]
+    instead: Sequence[int]
+
+
+def lines(rules: Rules, piece: Piece) -> bytes:
+    """A line of JSON for each document: where it stood, what became of it, and its record.
+
+    Raises ModelError where texts cannot be scored.
+    """
+    said = [
+        _line(rules, number, instead, cast(Document, decode(document)))
+        for number, (instead, document) in enumerate(
+            zip(piece.instead, piece.documents, strict=True), piece.first
+        )
+    ]
+    return b"".join(
+        json.dumps(one, ensure_ascii=False, separators=(",", ":")).encode() + b"\n" for one in said
+    )
+
+
+def _line(rules: Rules, number: int, instead: int, document: Document) -> dict[str, Any]:
+    about = document.provenance
+    line: dict[str, Any] = {
+        "number": number,
+        "file": about.file,
+        "place": about.place,
+        "reader": about.reader,
+    }
+    if instead != number:
+        return line | {"outcome": "duplicate", "instead": instead}
+    quality = None
+    if rules.quality is not None:
+        quality = line["quality"] = round(_scorer(rules.quality)(document.text), DIGITS)
+        if rules.quality.leaves_out and quality < rules.quality.cut:
+            return line | {"outcome": "low quality"}
+    record, found = _record(rules, document)
+    if quality is not None:
+        record["quality"] = quality
+    return line | {"outcome": "kept", "found": found, "record": record}
+
+
+def _record(rules: Rules, document: Document) -> tuple[dict[str, Any], dict[str, int]]:
+    """The record, and how many identifiers of each kind by each rule were found in its text."""
+    fields = document.fields
+    owner, named = owners.of(document)
+    person = _pseudonyms(rules.key).person(owner)
+    is_known = known.of([], record=owner) if named else known.NOBODY
+    scrubbed = scrub(document.text, is_known, person if named else None, day_first=rules.day_first)
+    said: dict[str, str | None] = {
+        "text": scrubbed.text,
+        "label": fields.get("label") or rules.labels.of(fields.get("code", "")),
+        "code": fields.get("code"),
+        "kind": fields.get("kind"),
+        "date": _date(fields.get("date"), person, rules.day_first) if named else None,
+        "owner": person.pseudonym,
+    }
+    found = Counter(f"{span.kind.value}/{span.recogniser}" for span in scrubbed.found)
+    return {name: value for name, value in said.items() if value}, dict(sorted(found.items()))
+
+
+def _date(text: str | None, person: Person, day_first: bool) -> str | None:
+    """A record's own date, moved as those in its text; of a time the day alone."""
+    if not text:
+        return None
+    try:
+        moved = date.fromisoformat(text[:10]).isoformat()
+    except ValueError:
+        moved = text
+    return dates.shifted(moved, person.days, day_first)
+
+
+@lru_cache(maxsize=1)
+def _pseudonyms(key: bytes) -> Pseudonyms:
+    return Pseudonyms(key)
+
+
+@lru_cache(maxsize=1)
+def _scorer(quality: Quality) -> Any:
+    """Of one process: the model is loaded once, and reckons on one thread."""
+    import torch
+
+    from fedward_shared.text.quality import Head, Scorer
+
+    torch.set_num_threads(1)
+    scorer = Scorer(quality.model, Head.load(quality.head))
+    return partial(_score, scorer)
+
+
+def _score(scorer: Any, text: str) -> float:
+    return float(scorer.score([text])[0])

@@ -1,0 +1,79 @@
+"""Under what a dataset is prepared: its runs keep to the terms of the first."""
+
+from pathlib import Path
+from typing import Any
+
+from fedward_client import settings as site_settings
+from fedward_client.preparation import readers
+from fedward_client.preparation.finishing import LowQuality, Quality, Rules
+from fedward_client.preparation.identifiers.pseudonyms import LABEL, Pseudonyms
+from fedward_client.preparation.labels import Labels
+from fedward_client.preparation.prepare import Way
+from fedward_client.site import Site
+from fedward_shared import base_models, canonical
+from fedward_shared.errors import ModelError, UsageError
+from fedward_shared.text.duplicates import Terms
+
+
+def quality(
+    settings: site_settings.SiteSettings, head: Path | None, cut: float, then: LowQuality
+) -> tuple[Quality | None, dict[str, str]]:
+    """How texts are scored, and the terms that follow; nothing where they are `unscored`.
+
+    Raises UsageError for a cut outside of [0, 1], ModelError where the site has not got the head's base
+    model, DataError and AdapterError for a file that is no head.
+    """
+    if then == "unscored":
+        return None, {"low_quality": then}
+    if not 0 <= cut <= 1:
+        raise UsageError(f"--cut: {cut:g} is not between 0 and 1")
+    from fedward_shared.text.quality import Head
+
+    loaded = Head.load(head)
+    try:
+        model = base_models.find(settings.base_models, loaded.base_model)
+    except ModelError as error:
+        raise ModelError(
+            "site.toml: base_models: the quality of texts is told with the model that the head was "
+            f"trained on: {error}. Add it, train a head on one of yours "
+            "(`fedward site data train-quality`), or prepare with --low-quality unscored"
+        ) from error
+    told = {
+        "low_quality": then,
+        "cut": f"{cut:g}",
+        "head": loaded.digest,
+        "base_model": loaded.base_model,
+    }
+    return Quality(model, head, cut, then == "leave-out"), told
+
+
+def of(
+    site: Site,
+    compared: Terms,
+    scored: tuple[Quality | None, dict[str, str]],
+    labels: Labels,
+    day_first: bool,
+    processes: int,
+) -> tuple[Way, dict[str, Any]]:
+    """The way of a preparation at `site`, and the terms that it keeps to."""
+    key = site.secrets.derive(LABEL)
+    scoring, told = scored
+    terms = {
+        "version": 1,
+        "threshold": f"{compared.threshold:g}",
+        "seed": compared.seed,
+        "suppresses": compared.suppresses,
+        "labels": labels.digest,
+        "day_first": day_first,
+        # Tells a site's key from another's, as it names nobody.
+        "pseudonyms": Pseudonyms(key).person("the terms of a dataset").pseudonym,
+        "readers": [f"{reader.NAME}/{reader.VERSION}" for reader in readers.READERS],
+        **told,
+    }
+    rules = Rules(key, labels, day_first, scoring)
+    return Way(compared, rules, scoring.cut if scoring else 0.0, processes), terms
+
+
+def digest(terms: dict[str, Any]) -> str:
+    """Of terms as they are kept."""
+    return canonical.digest(canonical.encode(terms))
