@@ -218,6 +218,31 @@ def meter(spent: float, limit: float, *, title: str) -> Markup:
     return _markup(svg)
 
 
+def histogram(counts: Sequence[int], low: float, high: float, *, cut: float, title: str) -> Markup:
+    """Counts in equal parts of the range from `low` to `high`; those of values below `cut` hollow."""
+    svg = _image(title, {"viewBox": f"0 0 {WIDTH} {HEIGHT}", "class": "chart histogram"})
+    right, bottom = WIDTH - LEFT, HEIGHT - BOTTOM
+    width = (right - LEFT) / len(counts)
+    tallest = max(*counts, 1)
+    for number, count in enumerate(counts):
+        start = low + (high - low) * number / len(counts)
+        end = low + (high - low) * (number + 1) / len(counts)
+        height = (bottom - TOP) * count / tallest
+        box = {"x": LEFT + number * width + 1, "width": width - 2, "y": bottom - height}
+        tone = "open" if end <= cut + 1e-9 else "dp"
+        bar = _add(svg, "rect", box | {"height": height, "class": f"part {tone}"})
+        _hover(bar, f"{start:.2f} to {end:.2f}: {count:,}")
+    x = LEFT + (right - LEFT) * _share(cut, low, high) / 100
+    _add(svg, "line", {"class": "limit", "x1": x, "x2": x, "y1": TOP, "y2": bottom})
+    for value in (low, cut, high):
+        x = LEFT + (right - LEFT) * _share(value, low, high) / 100
+        at = {"class": "tick", "x": x, "y": bottom + 17, "text-anchor": "middle"}
+        _add(svg, "text", at, f"{value:g}")
+    at = {"class": "tick", "x": LEFT - 7, "y": TOP + 8, "text-anchor": "end"}
+    _add(svg, "text", at, f"{tallest:,}")
+    return _markup(svg)
+
+
 def pair(alone: float, joint: float, low: float, high: float, *, tone: str, title: str) -> Markup:
     """Two values on one scale, joined: the hollow mark is a site alone, the filled one together."""
     svg = _image(title, {"class": "pair", "height": 14})

@@ -1,5 +1,6 @@
 """`fedward site data`: from the ward's files to a dataset, without anything that leaves."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -134,6 +135,72 @@ def _shown() -> "AbstractContextManager[Progress]":
             yield progress
 
     return bars()
+
+
+@data.command()
+def card(
+    dataset: Dataset,
+    out: Annotated[
+        Path | None, typer.Option(help="The page; card.html in the dataset's folder by default.")
+    ] = None,
+    delta: Annotated[float, typer.Option(help="δ of what ε buys.")] = 1e-5,
+) -> None:
+    """Draws a dataset's card: what became of its files, its labels, quality, and what ε buys.
+
+    Exit code 3 for a folder without a dataset, 8 for records that are others than were prepared.
+    """
+    from fedward_client.preparation import card as cards
+    from fedward_shared.errors import UsageError
+    from fedward_shared.files import write_atomically
+
+    if not 0 < delta < 1:
+        raise UsageError(f"--delta: {delta:g} is not between 0 and 1")
+    page = cards.render(dataset.resolve().name, cards.load(dataset), delta)
+    place = out or dataset / "card.html"
+    try:
+        write_atomically(place, page.encode(), 0o600)
+    except OSError as error:
+        raise UsageError(f"{place}: cannot be written: {error.strerror}") from error
+    typer.echo(f"wrote {place}")
+
+
+@data.command()
+def train_quality(
+    file: Annotated[
+        Path, typer.Argument(help="JSONL, CSV or Parquet: text, and label undamaged or damaged.")
+    ],
+    out: Annotated[Path, typer.Option(help="The head to write, for `prepare --head`.")],
+    base_model: Annotated[
+        Path | None, typer.Option(help="Folder of a BERT; the first in site.toml by default.")
+    ] = None,
+    site: SettingsPath = DEFAULT_SETTINGS,
+) -> None:
+    """Trains the head that tells the quality of texts on labels of this site's own.
+
+    It follows from the texts without differential privacy, and stays here as they do. Exit code 2 if
+    something lies where it would write, 3 for labels that cannot be used, 5 without a base model.
+    """
+    from fedward_client import settings
+    from fedward_client.preparation import heads
+    from fedward_shared.errors import ModelError, UsageError
+
+    if out.exists():
+        raise UsageError(f"{out}: is there already and was left as it is")
+    known = (base_model,) if base_model else settings.load(site).base_models
+    if not known:
+        raise ModelError(f"{site}: base_models: none is there; name one, or give --base-model")
+    trained = heads.train(file, known[0])
+    try:
+        trained.head.save(out)
+    except OSError as error:
+        raise UsageError(f"{out}: cannot be written: {error.strerror}") from error
+    seen = f"{trained.undamaged:,} undamaged texts and {trained.damaged:,} damaged ones"
+    told = (
+        "too few to hold some out"
+        if math.isnan(trained.auc)
+        else f"ROC-AUC {trained.auc:.3f} on a fifth that it had not seen"
+    )
+    typer.echo(f"wrote {out}: {seen}, {told}")
 
 
 @data.command()

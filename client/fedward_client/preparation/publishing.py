@@ -51,6 +51,7 @@ def publish(store: Store, index: Index, cut: float) -> dict[str, Any]:
     report = {
         "runs": store.runs,
         "files": files,
+        "cut": f"{cut:g}",
         **counted,
         "digests": {name: _digest(store.folder / name) for name in PUBLISHED},
     }
