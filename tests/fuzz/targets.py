@@ -305,6 +305,7 @@ def seeds() -> list[bytes]:
         documents.encode(
             documents.Origin("a.txt", "plain/1").document("line 1", "Cough.", unit="7")
         ),
+        *map(documents.encode, documents.Origin("a", "hl7/2").person("1", "7", [("name", "Doe")])),
         *(letters() + at_the_socket() + requests() + masked() + exchanged() + drawn() + marked()),
     ]
 

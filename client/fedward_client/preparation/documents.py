@@ -1,21 +1,29 @@
-"""What readers find in files: documents, and remarks on what they did not read."""
+"""What readers find in files: documents, whom they are about, and remarks on what was not read."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
+from fedward_client.preparation.identifiers.spans import Kind
 from fedward_shared.errors import Unreadable
 
 MOST_CHARACTERS = 2**20
 """Of the text of one document."""
 
 MOST_OF_A_FIELD = 2**12
+MOST_OF_A_PERSON = 64
+"""Names, numbers and addresses of one person in one place."""
+
 LONGEST_LINE = 2**24
 """In bytes, of one document on the pipe, where a character takes twelve at most."""
 
 FIELDS = frozenset({"unit", "date", "code", "label", "kind"})
 """`unit`: whose record it is. `code`: in a terminology. `label`: what a study predicts."""
+
+
+KINDS = frozenset(kind.value for kind in Kind)
 
 
 @dataclass(frozen=True)
@@ -44,7 +52,17 @@ class Remark:
     provenance: Provenance
 
 
-Found = Document | Remark
+@dataclass(frozen=True)
+class Person:
+    """What a file says of the person `unit`, to be found again in their documents: names, and other
+    values each with its kind, one of `identifiers.spans.Kind`."""
+
+    unit: str
+    known: tuple[tuple[str, str], ...]
+    provenance: Provenance
+
+
+Found = Document | Person | Remark
 
 
 @dataclass(frozen=True)
@@ -61,6 +79,21 @@ class Origin:
         _check(found)
         return found
 
+    def person(
+        self, place: str, unit: str | None, known: Iterable[tuple[str, str | None]]
+    ) -> Iterator[Person]:
+        """Who `unit` is; nobody where there is no unit or nothing is known of them.
+
+        Empty values are left out, and so are longer and later ones than can be.
+        """
+        said = dict.fromkeys(
+            (kind, _clean(value.strip())) for kind, value in known if value and value.strip()
+        )
+        kept = [pair for pair in said if len(pair[1]) <= MOST_OF_A_FIELD][:MOST_OF_A_PERSON]
+        who = _clean((unit or "").strip())[:MOST_OF_A_FIELD]
+        if who and kept:
+            yield Person(who, tuple(kept), self._at(place))
+
     def remark(self, place: str, text: str) -> Remark:
         """That `text` is so at `place`."""
         return Remark(_clean(text), self._at(place))
@@ -73,12 +106,16 @@ def encode(found: Found) -> bytes:
     """One line of JSON, the same for the same document."""
     about = found.provenance
     body: dict[str, object] = {
-        "text": found.text,
+        "text": "" if isinstance(found, Person) else found.text,
         "file": about.file,
         "place": about.place,
         "reader": about.reader,
     }
-    if isinstance(found, Document):
+    if isinstance(found, Person):
+        body["known"] = [list(pair) for pair in found.known]
+        body["unit"] = found.unit
+        del body["text"]
+    elif isinstance(found, Document):
         body["fields"] = dict(sorted(found.fields.items()))
     return json.dumps(body).encode() + b"\n"
 
@@ -92,6 +129,8 @@ def decode(line: bytes) -> Found:
         body = json.loads(line)
     except (ValueError, RecursionError):
         raise refusal from None
+    if isinstance(body, dict) and "known" in body:
+        return _person(body, refusal)
     fields = body.pop("fields", None) if isinstance(body, dict) else None
     if not isinstance(body, dict) or body.keys() != {"text", "file", "place", "reader"}:
         raise refusal
@@ -105,7 +144,26 @@ def decode(line: bytes) -> Found:
     return found
 
 
-def _texts(body: Mapping[str, object]) -> bool:
+def _person(body: dict[str, object], refusal: Unreadable) -> Person:
+    known = body.pop("known")
+    if body.keys() != {"unit", "file", "place", "reader"} or not _texts(body):
+        raise refusal
+    if not isinstance(known, list) or not 0 < len(known) <= MOST_OF_A_PERSON:
+        raise refusal
+    for pair in known:
+        if not isinstance(pair, list) or len(pair) != 2 or not _texts(dict(enumerate(pair))):
+            raise refusal
+        if pair[0] not in KINDS or not 0 < len(pair[1]) <= MOST_OF_A_FIELD:
+            raise refusal
+    unit, file, place, reader = (str(body[name]) for name in ("unit", "file", "place", "reader"))
+    if not 0 < len(unit) <= MOST_OF_A_FIELD:
+        raise refusal
+    return Person(
+        unit, tuple((kind, value) for kind, value in known), Provenance(file, place, reader)
+    )
+
+
+def _texts(body: Mapping[Any, object]) -> bool:
     return all(isinstance(value, str) and _clean(value) == value for value in body.values())
 
 

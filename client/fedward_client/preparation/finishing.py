@@ -15,13 +15,18 @@ from typing import Any, Literal, cast
 
 from fedward_client.preparation import owners
 from fedward_client.preparation.documents import Document, decode
-from fedward_client.preparation.identifiers import dates, known
+from fedward_client.preparation.identifiers import dates
+from fedward_client.preparation.identifiers.known import NOBODY, Known
 from fedward_client.preparation.identifiers.pseudonyms import Person, Pseudonyms
 from fedward_client.preparation.identifiers.scrub import scrub
+from fedward_client.preparation.identifiers.spans import Kind
 from fedward_client.preparation.labels import Labels
 
 Outcome = Literal["kept", "duplicate", "low quality"]
 LowQuality = Literal["flag", "leave-out", "unscored"]
+Pairs = tuple[tuple[str, str], ...]
+"""Kinds and values of what is known of somebody."""
+
 DIGITS = 4
 """Of a quality, as it is written down and compared with the cut."""
 
@@ -51,11 +56,12 @@ class Rules:
 
 @dataclass(frozen=True)
 class Piece:
-    """Documents from number `first` on, as `documents.encode` writes each; `instead`: for each, the
-    number of the one that stands for it."""
+    """Documents from number `first` on, as `documents.encode` writes each; for each, what is `known` of
+    its person by kind and value, and the number of the one that stands `instead` of it."""
 
     first: int
     documents: Sequence[bytes]
+    known: Sequence[Pairs]
     instead: Sequence[int]
 
 
@@ -65,9 +71,9 @@ def lines(rules: Rules, piece: Piece) -> bytes:
     Raises ModelError where texts cannot be scored.
     """
     said = [
-        _line(rules, number, instead, cast(Document, decode(document)))
-        for number, (instead, document) in enumerate(
-            zip(piece.instead, piece.documents, strict=True), piece.first
+        _line(rules, number, instead, cast(Document, decode(document)), of_person)
+        for number, (instead, document, of_person) in enumerate(
+            zip(piece.instead, piece.documents, piece.known, strict=True), piece.first
         )
     ]
     return b"".join(
@@ -75,7 +81,9 @@ def lines(rules: Rules, piece: Piece) -> bytes:
     )
 
 
-def _line(rules: Rules, number: int, instead: int, document: Document) -> dict[str, Any]:
+def _line(
+    rules: Rules, number: int, instead: int, document: Document, of_person: Pairs
+) -> dict[str, Any]:
     about = document.provenance
     line: dict[str, Any] = {
         "number": number,
@@ -90,18 +98,20 @@ def _line(rules: Rules, number: int, instead: int, document: Document) -> dict[s
         quality = line["quality"] = round(_scorer(rules.quality)(document.text), DIGITS)
         if rules.quality.leaves_out and quality < rules.quality.cut:
             return line | {"outcome": "low quality"}
-    record, found = _record(rules, document)
+    record, found = _record(rules, document, of_person)
     if quality is not None:
         record["quality"] = quality
     return line | {"outcome": "kept", "found": found, "record": record}
 
 
-def _record(rules: Rules, document: Document) -> tuple[dict[str, Any], dict[str, int]]:
+def _record(
+    rules: Rules, document: Document, of_person: Pairs
+) -> tuple[dict[str, Any], dict[str, int]]:
     """The record, and how many identifiers of each kind by each rule were found in its text."""
     fields = document.fields
     owner, named = owners.of(document)
     person = _pseudonyms(rules.key).person(owner)
-    is_known = known.of([], record=owner) if named else known.NOBODY
+    is_known = _known((*of_person, ("record", owner))) if named else NOBODY
     scrubbed = scrub(document.text, is_known, person if named else None, day_first=rules.day_first)
     said: dict[str, str | None] = {
         "text": scrubbed.text,
@@ -113,6 +123,11 @@ def _record(rules: Rules, document: Document) -> tuple[dict[str, Any], dict[str,
     }
     found = Counter(f"{span.kind.value}/{span.recogniser}" for span in scrubbed.found)
     return {name: value for name, value in said.items() if value}, dict(sorted(found.items()))
+
+
+def _known(pairs: Pairs) -> Known:
+    names = tuple(value for kind, value in pairs if kind == Kind.NAME)
+    return Known(names, tuple((Kind(kind), value) for kind, value in pairs if kind != Kind.NAME))
 
 
 def _date(text: str | None, person: Person, day_first: bool) -> str | None:

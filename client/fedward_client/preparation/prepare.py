@@ -15,7 +15,7 @@ that was killed is, byte for byte, that of one that was not.
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -25,7 +25,7 @@ from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 from fedward_client.preparation import finishing, folder, owners, publishing, segments
-from fedward_client.preparation.documents import Document, encode
+from fedward_client.preparation.documents import MOST_OF_A_PERSON, Document, Person, encode
 from fedward_client.preparation.finishing import Piece, Rules
 from fedward_client.preparation.folder import Quarantined, Read
 from fedward_client.preparation.sandbox import Sandbox
@@ -33,6 +33,7 @@ from fedward_client.preparation.store import OURS, Store, read
 from fedward_shared import canonical
 from fedward_shared.errors import DataError, StateError, UsageError
 from fedward_shared.files import write_atomically, written_atomically
+from fedward_shared.records import normalised
 from fedward_shared.text import workers
 from fedward_shared.text.duplicates import Index, Terms
 from fedward_shared.text.workers import Work
@@ -46,6 +47,10 @@ MOST_NAMED = 5
 Progress = Callable[[str, int, int], None]
 """Is told a step, how much of it is done, and of how much: bytes of files where these are read, else
 documents."""
+
+
+People = Mapping[str, tuple[tuple[str, str], ...]]
+"""Of each person, as `normalised`, the kinds and values of what is known."""
 
 
 class File(NamedTuple):
@@ -201,7 +206,7 @@ def _read(source: Path, store: Store, run: int, processes: int, progress: Progre
             out.write(segments.line(Quarantined(file, reason)))
         for segment in store.read_segments(run):
             for event in segments.events(segment):
-                if not isinstance(event, Document):
+                if not isinstance(event, Document | Person):
                     out.write(segments.line(event))
 
 
@@ -232,6 +237,17 @@ def _documents(store: Store, run: int) -> Iterator[Document]:
         for event in segments.events(segment):
             if isinstance(event, Document):
                 yield event
+
+
+def _people(store: Store, run: int) -> People:
+    """What the files of the run say of people, by whom they name."""
+    found: dict[str, dict[tuple[str, str], None]] = {}
+    for segment in store.read_segments(run):
+        for event in segments.events(segment):
+            if isinstance(event, Person):
+                known = found.setdefault(normalised(event.unit), {})
+                known |= dict.fromkeys(event.known[: MOST_OF_A_PERSON - len(known)])
+    return {unit: tuple(known) for unit, known in found.items()}
 
 
 def _compare(
@@ -273,11 +289,12 @@ def _finish(
     before, count = counts
     work, rules = how
     done = 0
+    people = _people(store, run)
     progress("finish", 0, count)
 
     def missing() -> Iterator[Piece]:
         nonlocal done
-        for number, piece in enumerate(_pieces(_documents(store, run), before, instead)):
+        for number, piece in enumerate(_pieces(_documents(store, run), people, before, instead)):
             if store.done_segment(run, number).exists():
                 done += len(piece.documents)
                 progress("finish", done, count)
@@ -293,19 +310,23 @@ def _finish(
         progress("finish", done, count)
 
 
-def _pieces(documents: Iterator[Document], first: int, instead: Any) -> Iterator[Piece]:
+def _pieces(
+    documents: Iterator[Document], people: People, first: int, instead: Any
+) -> Iterator[Piece]:
     piece: list[bytes] = []
+    known: list[tuple[tuple[str, str], ...]] = []
     characters = 0
 
     def made() -> Piece:
-        return Piece(first, piece, instead[first : first + len(piece)].tolist())
+        return Piece(first, piece, known, instead[first : first + len(piece)].tolist())
 
     for document in documents:
         piece.append(encode(document))
+        known.append(people.get(normalised(document.fields.get("unit", "")), ()))
         characters += len(document.text)
         if len(piece) == DOCUMENTS_AT_ONCE or characters >= CHARACTERS_AT_ONCE:
             yield made()
-            first, piece, characters = first + len(piece), [], 0
+            first, piece, known, characters = first + len(piece), [], [], 0
     if piece:
         yield made()
 

@@ -1,6 +1,6 @@
 """What was in some files of a run, one line for each thing, as it is kept until the run is done.
 
-+ {document or remark}
++ {document, person or remark}
 = {"file", "size", "digest", "documents"}    a file that was read
 ! {"file", "reason"}                         one that is quarantined
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from fedward_client.preparation.documents import Document, Found, Remark, decode, encode
+from fedward_client.preparation.documents import Found, decode, encode
 from fedward_client.preparation.folder import Quarantined, Read
 from fedward_shared.errors import StateError, Unreadable
 
@@ -21,7 +21,7 @@ Event = Found | Read | Quarantined
 
 def line(event: Event) -> bytes:
     """`event`, as `events` reads it."""
-    if isinstance(event, Document | Remark):
+    if not isinstance(event, Read | Quarantined):
         return FOUND + encode(event)
     tag = READ if isinstance(event, Read) else QUARANTINED
     return tag + json.dumps(asdict(event)).encode() + b"\n"

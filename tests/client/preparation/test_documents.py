@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedward_client.preparation import documents
-from fedward_client.preparation.documents import FIELDS, Document, Origin, decode, encode
+from fedward_client.preparation.documents import FIELDS, KINDS, Document, Origin, decode, encode
 from fedward_shared.errors import Unreadable
 
 TEXT = st.text(st.characters(codec=None), max_size=50)
@@ -23,6 +23,39 @@ def test_a_document_survives_the_pipe(text: str, place: str, fields: dict[str, s
     assert encode(decode(line)) == line
     assert decode(encode(ORIGIN.remark(place, text))) == ORIGIN.remark(place, text)
     found.text.encode()  # no half of a character is left
+
+
+@given(unit=TEXT, known=st.lists(st.tuples(st.sampled_from(sorted(KINDS)), TEXT), max_size=80))
+def test_a_person_survives_the_pipe(unit: str, known: list[tuple[str, str]]) -> None:
+    for found in ORIGIN.person("PID", unit, known):
+        assert 0 < len(found.known) <= documents.MOST_OF_A_PERSON
+        assert decode(encode(found)) == found
+    if unit.strip() and any(value.strip() for _, value in known):
+        assert list(ORIGIN.person("PID", unit, known))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"unit": ""},
+        {"unit": 1},
+        {"unit": "x" * (documents.MOST_OF_A_FIELD + 1)},
+        {"known": []},
+        {"known": "name"},
+        {"known": [["name"]]},
+        {"known": [["name", 1]]},
+        {"known": [["name", ""]]},
+        {"known": [["height", "180"]]},
+        {"known": [["name", "x"]] * (documents.MOST_OF_A_PERSON + 1)},
+        {"text": ""},
+    ],
+    ids=str,
+)
+def test_nobody_else_is_a_person(change: dict[str, object]) -> None:
+    [found] = ORIGIN.person("PID", "7", [("name", "Doe")])
+    body = json.loads(encode(found))
+    with pytest.raises(Unreadable):
+        decode(json.dumps(body | change).encode())
 
 
 @given(data=st.binary(max_size=200))

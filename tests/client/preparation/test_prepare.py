@@ -126,6 +126,17 @@ def test_no_name_and_no_number_of_a_patient_is_in_it(ward: Path, tmp_path: Path)
             assert path.parent.stat().st_mode & 0o077 == 0, path
 
 
+def test_who_is_named_in_one_file_is_found_in_the_others(tmp_path: Path) -> None:
+    ward = tmp_path / "ward"
+    ward.mkdir()
+    (ward / "a.csv").write_text("mrn,text\nP7,saw quillfeather again\nP8,saw Quillfeather again\n")
+    (ward / "z.csv").write_text("mrn,patient_name,text\np7,Zebediah Quillfeather,well\n")
+    made(ward, tmp_path / "dataset")
+    own, other, _ = rows(tmp_path / "dataset" / "records.jsonl")
+    assert "uillfeather" not in own["text"] or "quill" in own["text"]
+    assert "Quillfeather" in other["text"]
+
+
 def test_it_is_the_same_wherever_it_was_stopped(ward: Path, tmp_path: Path) -> None:
     whole = tmp_path / "whole"
     told: list[str] = []

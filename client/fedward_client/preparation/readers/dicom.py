@@ -15,7 +15,7 @@ from typing import Any
 from fedward_client.preparation.documents import Found, Origin
 from fedward_shared.errors import Unreadable
 
-NAME, VERSION = "dicom", 1
+NAME, VERSION = "dicom", 2
 ENDINGS: tuple[str, ...] = (".dcm", ".dicom")
 TABLE = "dicomfields_2026c"
 MOST_PIXELS = 2**32
@@ -43,6 +43,24 @@ DESCRIBED = (
     "DerivationDescription",
     "ContrastBolusAgent",
 )
+
+
+NAMES = (
+    "PatientName",
+    "OtherPatientNames",
+    "PatientBirthName",
+    "PatientMotherBirthName",
+    "ReferringPhysicianName",
+    "PerformingPhysicianName",
+    "OperatorsName",
+)
+NUMBERS = {
+    "PatientID": "record",
+    "AccessionNumber": "record",
+    "PatientAddress": "place",
+    "PatientTelephoneNumbers": "phone",
+}
+"""None of these gets into a document: they are looked for in its text."""
 
 
 def takes(head: bytes) -> bool:
@@ -89,6 +107,9 @@ def _found(data: Any, origin: Origin) -> Iterator[Found]:
     pixels = _pixels(data)
     if pixels:
         yield origin.remark("pixels", f"{pixels}: not read")
+    known = [("name", _value(data, keyword)) for keyword in NAMES]
+    known += [(kind, _value(data, keyword)) for keyword, kind in NUMBERS.items()]
+    yield from origin.person("header", _value(data, "PatientID"), known)
     said = [*_header(data), *_report(data, 0)]
     if said:
         yield origin.document(

@@ -1,4 +1,5 @@
-"""FHIR R4: notes and diagnoses of bundles, of single resources, and of NDJSON as Bulk Data exports it.
+"""FHIR R4: notes, diagnoses and patients of bundles, of single resources, and of NDJSON as Bulk Data
+exports it.
 
 Bundles are read entry by entry, each of bounded size. What is read of a resource is checked here, field
 by field, and not by fhir.resources: that refuses a whole resource for an error in fields that are of no
@@ -18,13 +19,15 @@ from fedward_client.preparation.documents import Found, Origin
 from fedward_client.preparation.readers import bounded, html
 from fedward_shared.errors import Unreadable
 
-NAME, VERSION = "fhir", 1
+NAME, VERSION = "fhir", 2
 ENDINGS: tuple[str, ...] = (".fhir.json", ".fhir.ndjson")
 MARK = b"\xef\xbb\xbf"
 DEEPEST = 16
 """Of sections within sections."""
 
 DEEPEST_JSON = 256
+CONTACTS = {"email": "email", "fax": "fax", "url": "url"}
+"""Systems of contact points, and the kinds of identifiers that they are; all others are telephones."""
 
 Resource = Mapping[str, Any]
 
@@ -141,6 +144,22 @@ def _object(data: bytes, place: str) -> Resource:
         raise Unreadable(f"{place}: no whole JSON") from None
 
 
+def _patient(resource: Resource, where: str, origin: Origin) -> Iterator[Found]:
+    """Who a patient is, whose names, numbers and addresses are then known in their documents."""
+    known: list[tuple[str, str | None]] = []
+    for name in _dicts(resource.get("name")):
+        parts = [*_strings(name.get("given")), _text(name.get("family"))]
+        known += [("name", _text(name.get("text"))), ("name", " ".join(parts))]
+    known += [("record", _text(one.get("value"))) for one in _dicts(resource.get("identifier"))]
+    for contact in _dicts(resource.get("telecom")):
+        kind = CONTACTS.get(_text(contact.get("system")), "phone")
+        known.append((kind, _text(contact.get("value"))))
+    for address in _dicts(resource.get("address")):
+        known += [("place", line) for line in _strings(address.get("line"))]
+        known += [("place", _text(address.get(part))) for part in ("city", "postalCode")]
+    yield from origin.person(where, _text(resource.get("id")), known)
+
+
 def _document_reference(resource: Resource, where: str, origin: Origin) -> Iterator[Found]:
     fields = _fields(resource, "type", date="date")
     attachments = [_dict(one.get("attachment")) for one in _dicts(resource.get("content"))]
@@ -200,6 +219,7 @@ KINDS: dict[str, Callable[[Resource, str, Origin], Iterator[Found]]] = {
     "DiagnosticReport": _diagnostic_report,
     "Observation": _observation,
     "Condition": _condition,
+    "Patient": _patient,
 }
 
 
@@ -278,6 +298,14 @@ def _dicts(value: object) -> list[Resource]:
     if not isinstance(value, list):
         raise Unreadable(f"{type(value).__name__} where FHIR has a list")
     return [_dict(one) for one in value]
+
+
+def _strings(value: object) -> list[str]:
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise Unreadable(f"{type(value).__name__} where FHIR has a list")
+    return [_text(one) for one in value]
 
 
 def _first(value: object) -> Resource:

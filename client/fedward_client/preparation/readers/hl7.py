@@ -12,11 +12,14 @@ from fedward_client.preparation.documents import Found, Origin
 from fedward_client.preparation.readers import bounded
 from fedward_shared.errors import Unreadable
 
-NAME, VERSION = "hl7", 1
+NAME, VERSION = "hl7", 2
 ENDINGS: tuple[str, ...] = (".hl7",)
 BEGINNINGS = (b"MSH", b"FHS", b"BHS")
 WORDS = frozenset({"TX", "FT", "ST", "CE", "CWE"})
 """Types of values (OBX-2) that are words; of a coded one, its text is read."""
+
+NUMBERS = {2: "record", 3: "record", 4: "record", 18: "account", 19: "national"}
+"""Fields of PID, and which kinds of identifiers they are."""
 
 FRAME = "\x0b\x1c\x1d"
 LARGEST_MESSAGE = 2**24
@@ -77,6 +80,9 @@ def _message(text: str, place: str, origin: Origin) -> Iterator[Found]:
         raise Unreadable(f"{place}: no message of HL7 version 2") from None
     segments = [*message]
     unit = next((_part(message, s, 3) for s in segments if _name(s) == "PID"), "")
+    for segment in segments:
+        if _name(segment) == "PID":
+            yield from origin.person(place, unit, _who(message, segment))
     kind = _part(message, segments[0], 9, 1) or _part(message, segments[0], 9)
     said, date, other = [], _part(message, segments[0], 7), 0
     for segment in segments:
@@ -103,6 +109,19 @@ def _message(text: str, place: str, origin: Origin) -> Iterator[Found]:
         yield origin.document(place, body, unit=unit, date=date, kind=kind)
     if other:
         yield origin.remark(place, f"{other} OBX of values that are no words are not read")
+
+
+def _who(message: Any, segment: Any) -> Iterator[tuple[str, str]]:
+    """Names, aliases and the mother's name, numbers, address and telephones of PID."""
+    for field in (5, 6, 9):
+        names = (_part(message, segment, field, n) for n in (2, 3, 1))
+        yield "name", " ".join(filter(None, names))
+    for field, kind in NUMBERS.items():
+        yield kind, _part(message, segment, field)
+    for component in (1, 3, 5):
+        yield "place", _part(message, segment, 11, component)
+    for field in (13, 14):
+        yield "phone", _part(message, segment, field)
 
 
 def _name(segment: Any) -> str:

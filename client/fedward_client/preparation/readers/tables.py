@@ -13,7 +13,7 @@ from fedward_client.preparation.documents import MOST_CHARACTERS, Found, Origin
 from fedward_client.preparation.readers import bounded
 from fedward_shared.errors import Unreadable
 
-NAME, VERSION = "tables", 1
+NAME, VERSION = "tables", 2
 ENDINGS: tuple[str, ...] = (".csv", ".tsv", ".tab", ".xlsx", ".parquet")
 SEPARATORS = ",;\t|"
 MOST_COLUMNS = 4096
@@ -30,6 +30,17 @@ COLUMNS = {
     "kind": ("kind", "note_type", "category", "type"),
 }
 """Names of columns, in small letters, the first that is there being taken."""
+
+NAMES = (
+    "patient_name",
+    "name",
+    "full_name",
+    "last_name",
+    "first_name",
+    "family_name",
+    "given_name",
+)
+"""Columns with the names of the person whose record it is: all that are there are known of them."""
 
 
 def takes(head: bytes) -> bool:
@@ -115,6 +126,7 @@ class _Record:
             raise Unreadable("two columns have the same name")
         at = {name.strip().casefold(): place for place, name in reversed([*enumerate(names)])}
         self._names, self._origin = names, origin
+        self._names_at = [at[name] for name in NAMES if name in at]
         self._text = next((at[name] for name in TEXTS if name in at), None)
         self._fields = {
             field: at[found]
@@ -123,14 +135,16 @@ class _Record:
         }
 
     def read(self, place: str, row: Sequence[str]) -> Iterator[Found]:
-        """The document of one row, or the remark that it has no text."""
+        """The document of one row, or the remark that it has no text; before it, whose it is."""
         if len(row) != len(self._names):
             raise Unreadable(f"{place}: {len(row)} values under {len(self._names)} columns")
         fields = {name: row[at] for name, at in self._fields.items()}
+        named = [("name", row[at]) for at in self._names_at]
+        yield from self._origin.person(place, fields.get("unit"), named)
         if self._text is not None:
             text = row[self._text].strip()
         else:
-            taken = set(self._fields.values())
+            taken = {*self._fields.values(), *self._names_at}
             pairs = [*zip(self._names, row, strict=True)]
             text = "\n".join(
                 f"{name}: {value.strip()}"

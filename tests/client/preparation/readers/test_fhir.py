@@ -44,7 +44,7 @@ def test_a_note_and_a_diagnosis(tmp_path: Path) -> None:
     first, second = documents(tmp_path, "b.json", fhir(note(), CONDITION))
     assert first.text == NOTE
     assert first.provenance.place == "entry 1: DocumentReference/d1, attachment 1"
-    assert first.provenance.reader == "fhir/1"
+    assert first.provenance.reader == "fhir/2"
     assert first.fields == {"unit": "4711", "date": "2026-01-02", "kind": "Progress note"}
     assert second.text == "Acute bronchitis"
     assert second.fields == {
@@ -93,13 +93,13 @@ def test_what_is_not_read_is_said(tmp_path: Path) -> None:
     said = remarks(
         tmp_path,
         "b.json",
-        fhir({"resourceType": "Patient"}, elsewhere, note(kind="application/pdf"), number),
+        fhir({"resourceType": "Device"}, elsewhere, note(kind="application/pdf"), number),
     )
     assert said == [
         "its text lies elsewhere, and is not fetched",
         "an attachment of application/pdf is not read",
         "1 resources Observation have no words",
-        "1 resources Patient are not read",
+        "1 resources Device are not read",
     ]
 
 

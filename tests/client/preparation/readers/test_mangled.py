@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedward_client.preparation import readers
-from fedward_client.preparation.documents import Document, Remark, decode, encode
+from fedward_client.preparation.documents import Document, Person, Remark, decode, encode
 from fedward_shared.errors import Unreadable
 
 GOOD = good()
@@ -23,7 +23,7 @@ def outcome(path: Path) -> object:
         found = list(readers.read(path, path.name))
     except Unreadable as error:
         return str(error)
-    assert all(isinstance(one, Document | Remark) for one in found)
+    assert all(isinstance(one, Document | Person | Remark) for one in found)
     assert [decode(encode(one)) for one in found] == found
     return [encode(one) for one in found]
 
