@@ -15,6 +15,7 @@ from conftest import texts
 from flwr.app import Context, Message
 from flwr.common.serde import message_from_proto, message_to_proto
 from flwr.proto.message_pb2 import Message as MessageProto
+from patience import PATIENCE
 
 from fedward_client import settings as site_settings
 from fedward_client.boundary.listener import Listener
@@ -50,7 +51,7 @@ class CutOff:
             ["unshare", "--net", sys.executable, str(WORKER), str(self.socket), *self.outside],
             input=message_to_proto(message).SerializeToString(),
             capture_output=True,
-            timeout=120,
+            timeout=PATIENCE,
             check=False,
         )
         assert done.returncode == 0, done.stderr.decode()
@@ -102,7 +103,7 @@ def test_with_a_network_the_same_process_says_so(tmp_path: Path) -> None:
             [sys.executable, str(WORKER), str(tmp_path / "none"), address],
             input=b"",
             capture_output=True,
-            timeout=120,
+            timeout=PATIENCE,
             check=False,
         )
     assert (done.returncode, done.stderr.decode()) == (1, f"{address} was reached\n")

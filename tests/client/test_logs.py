@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import structlog
 from conftest import key_of
+from patience import PATIENCE
 
 from fedward_client import logs
 from fedward_shared.errors import UsageError
@@ -54,7 +55,7 @@ def syslog(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[soc
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         place = str(tmp_path / "log")
         listening.bind(place)
-    listening.settimeout(5)
+    listening.settimeout(PATIENCE)
     with listening:
         yield listening, place
 

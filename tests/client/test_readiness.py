@@ -5,6 +5,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE
 
 from fedward_client import readiness
 
@@ -12,7 +13,7 @@ from fedward_client import readiness
 def test_systemd_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
-        systemd.settimeout(5)
+        systemd.settimeout(PATIENCE)
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         readiness.tell()
         assert systemd.recv(100) == b"READY=1"
@@ -26,7 +27,7 @@ def test_systemd_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_a_socket_without_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(f"\0fedward-{os.getpid()}")
-        systemd.settimeout(5)
+        systemd.settimeout(PATIENCE)
         monkeypatch.setenv("NOTIFY_SOCKET", f"@fedward-{os.getpid()}")
         readiness.tell()
         assert systemd.recv(100) == b"READY=1"

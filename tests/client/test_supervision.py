@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE
 
 from fedward_client import supervision
 from fedward_client.supervision import MARK, Program, Supervised, end_marked, marked
@@ -21,14 +22,14 @@ def program(tmp_path: Path, code: str) -> Program:
         "test",
         [sys.executable, "-c", code],
         {"PATH": os.environ["PATH"], MARK: str(tmp_path)},
-        patience=5.0,
+        patience=PATIENCE,
     )
 
 
-def run_until(supervised: Supervised, condition: Callable[[], bool], seconds: float = 20) -> None:
+def run_until(supervised: Supervised, condition: Callable[[], bool]) -> None:
     async def main() -> None:
         running = asyncio.create_task(supervised.run())
-        end = time.monotonic() + seconds
+        end = time.monotonic() + PATIENCE
         while not condition():
             assert time.monotonic() < end
             await asyncio.sleep(0.02)
@@ -97,7 +98,7 @@ def test_what_an_earlier_supervisor_left_is_ended_first(tmp_path: Path) -> None:
         lambda *_: None,
     )
     run_until(new, lambda: said == ["up"])
-    assert left.wait(5) == -signal.SIGKILL
+    assert left.wait(PATIENCE) == -signal.SIGKILL
     assert list(marked(str(tmp_path))) == []
 
 

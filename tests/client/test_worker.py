@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE
 from structlog.testing import capture_logs
 
 from fedward_client import worker
@@ -18,7 +19,7 @@ HANDOVER = Handover("university", "127.0.0.1:1", "ca", "key", "socket", "home", 
 def waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *code: str) -> float:
     """How long the next SuperNode is put off after one whose process runs `code`."""
     environment = {"PATH": os.environ["PATH"], MARK: str(tmp_path)}
-    program = Program("test", [sys.executable, "-c", "; ".join(code)], environment, 5.0)
+    program = Program("test", [sys.executable, "-c", "; ".join(code)], environment, PATIENCE)
     monkeypatch.setattr(worker, "program", lambda *_: program)
 
     async def run() -> float:

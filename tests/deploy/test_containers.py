@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from client.test_cut_off import has_namespaces
+from patience import PATIENCE
 
 from fedward_client import worker
 
@@ -24,7 +25,7 @@ def lint(*command: str) -> None:
         [str(BIN / command[0]), *command[1:]],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -122,7 +123,7 @@ def test_the_firewall_leaves_the_worker_loopback_alone(user: str, rules: bool, t
         + ([str(COMPOSE / "firewall.nft")] if rules else []),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     assert (done.stdout, done.stderr) == (f"{told}\n", "")

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE
 
 from fedward_client import worker
 from fedward_client.serving import CLOSING_SECONDS
@@ -49,7 +50,7 @@ def test_systemd_finds_no_fault(unit: Path, tmp_path: Path) -> None:
         ["systemd-analyze", "verify", f"--root={tmp_path}", "--recursive-errors=yes", unit.name],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
@@ -61,7 +62,7 @@ def test_the_exposure_in_the_documents_is_what_systemd_says() -> None:
         ["systemd-analyze", "security", "--offline=true", "--no-pager", *map(str, UNITS)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=True,
     )
     told = dict(EXPOSURE.findall(done.stdout))
@@ -128,7 +129,7 @@ def test_systemd_makes_the_users(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
     for page in sorted((FOLDER / "sysusers.d").glob("*.conf")):
         subprocess.run(
-            ["systemd-sysusers", f"--root={tmp_path}", str(page)], check=True, timeout=60
+            ["systemd-sysusers", f"--root={tmp_path}", str(page)], check=True, timeout=PATIENCE
         )
     users = (tmp_path / "etc/passwd").read_text("utf-8")
     assert re.findall("^([a-z-]+):", users, re.MULTILINE) == [

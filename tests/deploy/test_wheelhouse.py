@@ -14,6 +14,7 @@ from types import ModuleType
 import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
+from patience import LONG, PATIENCE
 
 ROOT = Path(__file__).parents[2]
 
@@ -68,13 +69,16 @@ def test_the_bill_names_each_wheel_its_licence_and_what_it_needs(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@LONG
 def test_a_site_is_installed_from_it_alone(wheelhouse: ModuleType, tmp_path: Path) -> None:
     house = tmp_path / "site"
     wheelhouse.main(house, "site")
     assert (
         subprocess.run(
-            ["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=house, check=False, timeout=60
+            ["sha256sum", "--check", "--quiet", "SHA256SUMS"],
+            cwd=house,
+            check=False,
+            timeout=PATIENCE,
         ).returncode
         == 0
     )
@@ -85,18 +89,20 @@ def test_a_site_is_installed_from_it_alone(wheelhouse: ModuleType, tmp_path: Pat
     assert named == wheels
     assert not any(name.startswith(("fedward_server", "fedward_simulations")) for name in wheels)
 
-    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True, timeout=120)
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True, timeout=PATIENCE)
     alone = ["unshare", "--net"] if shutil.which("unshare") and os.getuid() == 0 else []
     install = ["-m", "pip", "install", "--quiet", "--no-index", "--find-links", str(house)]
     install += ["--require-hashes", "--requirement", str(house / "requirements.txt")]
     python = tmp_path / "venv/bin/python"
-    subprocess.run([*alone, python, *install], check=True, timeout=600, env={"PATH": "/usr/bin"})
+    subprocess.run(
+        [*alone, python, *install], check=True, timeout=PATIENCE, env={"PATH": "/usr/bin"}
+    )
     told = subprocess.run(
         [tmp_path / "venv/bin/fedward", "site", "--help"],
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
+        timeout=PATIENCE,
         env={"PATH": "/usr/bin"},
     )
     assert "Runs this site's daemon" in told.stdout
@@ -107,7 +113,7 @@ def test_a_site_is_installed_from_it_alone(wheelhouse: ModuleType, tmp_path: Pat
         [python, *install, "--force-reinstall", "--no-deps"],
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=PATIENCE,
         check=False,
     )
     assert refused.returncode != 0

@@ -37,6 +37,7 @@ from flwr.proto.fleet_pb2 import DeactivateNodeRequest
 from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
 from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
+from patience import PATIENCE
 
 from fedward_client import memberships
 from fedward_client import settings as site_settings
@@ -113,7 +114,7 @@ class Federation:
         """
         for name in list(self._processes):
             self._kill_group(name)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while (left := self.processes()) and time.monotonic() < deadline:
             for pid in left:
                 with contextlib.suppress(ProcessLookupError):
@@ -160,7 +161,7 @@ class Federation:
             "--enable-supernode-auth",
             "--disable-runtime-dependency-installation",
         )
-        self._until(self.superlink.healthy, 60, "superlink")
+        self._until(self.superlink.healthy, "superlink")
 
     def kill_superlink(self) -> None:
         """SIGKILL, as a power cut would."""
@@ -234,11 +235,11 @@ class Federation:
             os.kill(pid, signal.SIGKILL)
         return killed
 
-    def stop_site(self, index: int, timeout_s: float = 180) -> int:
+    def stop_site(self, index: int) -> int:
         """SIGTERM, as systemd would; the exit code."""
         process = self._processes[f"site-{index}"]
         process.terminate()
-        return process.wait(timeout=timeout_s)
+        return process.wait(PATIENCE)
 
     def _below(self, index: int) -> dict[int, str]:
         """The processes below a site's daemon."""
@@ -263,7 +264,7 @@ class Federation:
         ) as client:
             client.DeactivateNode(DeactivateNodeRequest(node_id=self.node_ids[index]))
 
-    def wait_online(self, indexes: Sequence[int] | range, timeout_s: float = 60) -> None:
+    def wait_online(self, indexes: Sequence[int] | range) -> None:
         """Back when the SuperLink calls these sites online."""
         wanted = {self.node_ids[index] for index in indexes}
 
@@ -272,7 +273,7 @@ class Federation:
             return wanted <= {node.node_id for node in nodes if node.status == "online"}
 
         names = [f"site-{index}" for index in indexes]
-        self._until(online, timeout_s, *names)
+        self._until(online, *names)
 
     # -- runs ------------------------------------------------------------------------------
 
@@ -280,9 +281,9 @@ class Federation:
         """Submit the bundle; `study="sha256:…"` and the like override its configuration."""
         return self.superlink.submit(self.bundle, run_config)
 
-    def wait(self, run_id: int, timeout_s: float = 120) -> RunStatus:
+    def wait(self, run_id: int) -> RunStatus:
         try:
-            return self.superlink.wait(run_id, timeout_s, poll_s=0.2)
+            return self.superlink.wait(run_id, PATIENCE, poll_s=0.2)
         except TimeoutError as error:
             raise TimeoutError(f"{error}\n{self.log_tails()}") from None
 
@@ -391,9 +392,9 @@ class Federation:
                 killed.append(pid)
         return killed
 
-    def _until(self, ready: Callable[[], bool], timeout_s: float, *names: str) -> None:
+    def _until(self, ready: Callable[[], bool], *names: str) -> None:
         """Poll; give up at once when one of the named processes has died."""
-        deadline = time.monotonic() + timeout_s
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             with contextlib.suppress(UnreachableError):
                 if ready():
@@ -402,7 +403,7 @@ class Federation:
                 if (code := self._processes[name].poll()) is not None:
                     raise RuntimeError(f"{name} exited with {code}\n{self.log_tails()}")
             time.sleep(0.1)
-        raise TimeoutError(f"{', '.join(names)}: not ready in {timeout_s:g} s\n{self.log_tails()}")
+        raise TimeoutError(f"{', '.join(names)}: not ready in {PATIENCE:g} s\n{self.log_tails()}")
 
 
 def known_as(folder: Path) -> str:

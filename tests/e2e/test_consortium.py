@@ -14,14 +14,14 @@ from conftest import LABELS, texts
 from e2e.federation import BUNDLE
 from e2e.institutions import FINGERPRINT, KEY, Consortium, consortium_of
 from e2e.processes import living_in
+from patience import LONG, PATIENCE, until
 
-from fedward_server.processes import wait_until
 from fedward_shared import records
 
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.timeout(600),
+    LONG,
     pytest.mark.skipif(NGINX is None, reason="nginx is not installed (make system)"),
 ]
 SITES = ("north", "south")
@@ -68,6 +68,7 @@ def test_two_sites_enrol_and_train_and_one_is_let_in_no_more(
         assert blank in draft
         draft = draft.replace(blank, filled)
     (study / "charter.toml").write_text(draft, "utf-8")
+    consortium.hasten(study)
     typed("university", "study", "sign", "studies/fractures")
     for name in SITES:
         got = shutil.copytree(study, consortium.root / name / "fractures")
@@ -77,11 +78,11 @@ def test_two_sites_enrol_and_train_and_one_is_let_in_no_more(
     launched = consortium.begin(
         "university", "study", "launch", "studies/fractures", "--bundle", BUNDLE
     )
-    assert wait_until((study / "rounds" / "0001.json").is_file, 240), consortium.tails()
+    until((study / "rounds" / "0001.json").is_file, consortium.tails)
     assert "stopped; what is done is kept" in typed(
         "university", "study", "stop", "studies/fractures"
     )
-    assert launched.wait(60) == 130
+    assert launched.wait(PATIENCE) == 130
     told = typed("university", "study", "status", "studies/fractures")
     assert re.search("[12] of 3 rounds", told), told  # one may end while the command starts
     assert "stopped; `fedward study resume` goes on" in told
@@ -93,10 +94,10 @@ def test_two_sites_enrol_and_train_and_one_is_let_in_no_more(
         assert "all right" in typed(name, "site", "audit", "verify")
 
     typed("university", "coordinator", "revoke", "north")
-    assert wait_until(lambda: "whether it was revoked" in consortium.log("north"), 60)
+    until(lambda: "whether it was revoked" in consortium.log("north"), consortium.tails)
     assert "certificate revoked" in typed("north", "site", "renew", "university", code=15)
     assert "whether it was revoked" not in consortium.log("south")
 
     codes = consortium.stop()
     assert set(codes.values()) == {0}, (codes, consortium.tails())
-    assert wait_until(lambda: not list(living_in(consortium.root)), 10)
+    until(lambda: not list(living_in(consortium.root)))

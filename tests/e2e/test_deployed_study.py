@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import texts
 from e2e.federation import BUNDLE, Federation, known_as
+from patience import LONG, PATIENCE, until
 
 from fedward_client.masking import AGREED, MASKED, REVEALED
 from fedward_client.site import Site
@@ -23,7 +24,7 @@ from fedward_shared.charter_terms import SecureAggregationTerms
 from fedward_shared.privacy import accountant
 from fedward_simulations.consortium import Consortium, Recipe, World
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, LONG]
 
 EPSILON = 8.0
 SITES = ("north", "south", "west")
@@ -80,13 +81,6 @@ def check_masked(settings: Path) -> None:
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in folder.iterdir())
 
 
-def until(condition: object, seconds: float, federation: Federation) -> None:
-    end = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < end, federation.log_tails()
-        time.sleep(0.1)
-
-
 def test_a_study_survives_the_kill_of_its_superlink_and_of_its_serverapp(
     tmp_path: Path, deployed: World, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,11 +93,11 @@ def test_a_study_survives_the_kill_of_its_superlink_and_of_its_serverapp(
     coordinator = {STUDIES_VARIABLE: str(tmp_path / "known")}
     with Federation(tmp_path / "flower", settings, env=coordinator) as federation:
         run_id = federation.run(study=known_as(folder))
-        until(lambda: any(bookings(path) for path in settings), 240, federation)
+        until(lambda: any(bookings(path) for path in settings), federation.log_tails)
         federation.kill_superlink()
         time.sleep(2)
         federation.start_superlink()
-        status = federation.wait(run_id, 240)
+        status = federation.wait(run_id)
         assert status.succeeded, federation.log_tails()
         first = check_whole(folder, settings, rounds=1)
         for path in settings:
@@ -119,17 +113,19 @@ def test_a_study_survives_the_kill_of_its_superlink_and_of_its_serverapp(
         for index in range(len(SITES)):
             federation.admit(index)  # what lay in the state that was moved away
         federation.run(study=known_as(second))
-        until(lambda: (second / "rounds" / "0001.json").is_file(), 120, federation)
+        until(lambda: (second / "rounds" / "0001.json").is_file(), federation.log_tails)
         federation.kill_serverapp()
         command = [sys.executable, "-m", "fedward_shared.cli", "study", "resume", str(second)]
         link = federation.superlink
         command += ["--bundle", str(BUNDLE), "--superlink", link.address, "--ca", str(link.ca_cert)]
-        resumed = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+        resumed = subprocess.run(
+            command, capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
         assert resumed.returncode == 0, resumed.stdout + resumed.stderr + federation.log_tails()
         again = check_whole(second, settings)
         ended = [*command[:4], "stop", str(second)]
         ended += ["--superlink", link.address, "--ca", str(link.ca_cert)]
-        told = subprocess.run(ended, capture_output=True, text=True, timeout=60, check=False)
+        told = subprocess.run(ended, capture_output=True, text=True, timeout=PATIENCE, check=False)
         assert (told.returncode, told.stdout) == (0, "no run of it is under way\n"), told.stderr
         # Deployed sites draw from the operating system: nothing repeats.
         assert tensors.digest(first.adapter) != tensors.digest(again.adapter)
@@ -146,12 +142,12 @@ def test_a_site_that_is_killed_in_a_round_is_asked_again(
     coordinator = {STUDIES_VARIABLE: str(tmp_path / "known")}
     with Federation(tmp_path / "flower", settings, env=coordinator) as federation:
         run_id = federation.run(study=known_as(folder))
-        until(lambda: bookings(settings[0]) == 1, 90, federation)
+        until(lambda: bookings(settings[0]) == 1, federation.log_tails)
         federation.kill_site(0)
         federation.sign_off(0)
         time.sleep(3)  # for as long as the coordinator takes to look who is there
         federation.start_site(0)
-        status = federation.wait(run_id, 180)
+        status = federation.wait(run_id)
         assert status.succeeded, federation.log_tails()
         study = check_updates(folder)
         first, *others = settings

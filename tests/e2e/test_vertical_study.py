@@ -19,9 +19,9 @@ from client.attendance.consortium import SITES, data_of, undisturbed
 from e2e.federation import BUNDLE
 from e2e.institutions import KEY, Consortium, consortium_of
 from e2e.processes import kill_all_in, living_in
+from patience import LONG, PATIENCE, until
 
 from fedward_client.exchange.journal import JOURNAL, Journal
-from fedward_server.processes import wait_until
 from fedward_shared import records
 from fedward_shared.identity import SigningKey
 from fedward_shared.vertical import charter as charters
@@ -29,7 +29,7 @@ from fedward_shared.vertical import charter as charters
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.timeout(600),
+    LONG,
     pytest.mark.skipif(NGINX is None, reason="nginx is not installed (make system)"),
 ]
 KILLED = "bureau"
@@ -82,8 +82,7 @@ def signed(consortium: Consortium) -> Path:
         draft, found = re.subn(blank, filled, draft, count=1)
         assert found, draft
     (study / "charter.toml").write_text(draft, "utf-8")
-    settings = study / "study.toml"
-    settings.write_text("poll_seconds = 0.2\n" + settings.read_text("utf-8"), "utf-8")
+    consortium.hasten(study)
     typed("university", "study", "sign", "studies/default")
     for name in SITES:
         (consortium.root / name / "default").mkdir()
@@ -130,14 +129,14 @@ def test_a_party_is_killed_in_the_middle_and_the_result_is_the_undisturbed_one(
     launched = consortium.begin(
         "university", "study", "launch", "studies/default", "--bundle", BUNDLE
     )
-    assert wait_until(lambda: came(consortium, KILLED) > 20, 120), consortium.tails()
+    until(lambda: came(consortium, KILLED) > 20, consortium.tails)
     os.killpg(consortium.processes[KILLED].pid, signal.SIGKILL)
     kill_all_in(consortium.root / KILLED)
-    assert consortium.processes.pop(KILLED).wait(10) == -signal.SIGKILL
+    assert consortium.processes.pop(KILLED).wait(PATIENCE) == -signal.SIGKILL
     reached = came(consortium, KILLED)
     secrets = {name: secret_of(consortium, name) for name in SITES}
     consortium.start(KILLED, "site", "run")
-    assert launched.wait(300) == 0, consortium.tails()
+    assert launched.wait(PATIENCE) == 0, consortium.tails()
 
     told = (consortium.root / "university-typed.log").read_text("utf-8")
     assert all(f"{name}: done; its ledger says ε = " in told for name in SITES), told
@@ -174,7 +173,7 @@ def test_a_party_is_killed_in_the_middle_and_the_result_is_the_undisturbed_one(
     assert result["auc"].encode() not in held
     codes = consortium.stop()
     assert set(codes.values()) == {0}, (codes, consortium.tails())
-    assert wait_until(lambda: not list(living_in(consortium.root)), 10)
+    until(lambda: not list(living_in(consortium.root)))
 
 
 def asked_about(consortium: Consortium, charter: str, *people: str) -> dict[str, str]:
@@ -183,10 +182,10 @@ def asked_about(consortium: Consortium, charter: str, *people: str) -> dict[str,
     (bank / "new.csv").write_text("id,x\n" + "".join(f"{one},0.5\n" for one in people), "utf-8")
     files = ("--records", "new.csv", "--out", "scores.csv")
     asking = consortium.begin("bank", "vertical", "predict", charter, *files)
-    assert wait_until(lambda: "waiting for" in consortium.log("bank-typed"), 60)
+    until(lambda: "waiting for" in consortium.log("bank-typed"), consortium.tails)
     told = consortium.typed("university", "study", "predict", "studies/default", "--bundle", BUNDLE)
     assert ", a prediction, " in told
-    assert asking.wait(60) == 0, consortium.tails()
+    assert asking.wait(PATIENCE) == 0, consortium.tails()
     with (bank / "scores.csv").open(newline="") as file:
         return {row["id"]: row["score"] for row in csv.DictReader(file)}
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from faults.conftest import Strike
+from patience import PATIENCE
 from rich.console import Console
 
 from fedward_client import reconciliation
@@ -214,7 +215,7 @@ def test_the_command_prints_its_table(tmp_path: Path) -> None:
     options = ["simulate", "faults", "--runs", "2", "--seed", "50", "--out", str(tmp_path)]
     ended = subprocess.run(
         [sys.executable, "-m", "fedward_shared.cli", *options],
-        capture_output=True, text=True, timeout=200, check=False,
+        capture_output=True, text=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
     assert "run 1 of 2, " in ended.stdout

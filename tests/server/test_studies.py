@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import COORDINATOR, small_charter
+from patience import PATIENCE
 from typer.testing import CliRunner
 
 from fedward_server import studies
@@ -248,8 +249,8 @@ def test_a_second_process_is_refused_until_the_first_is_gone(
     with pytest.raises(StateError, match="another process"), StudyLock(tmp_path, 0.0):
         pass
     holder.kill()
-    with StudyLock(tmp_path, 30.0):
-        assert holder.wait(timeout=30) != 0
+    with StudyLock(tmp_path, PATIENCE):
+        assert holder.wait(PATIENCE) != 0
 
 
 def test_the_lock_is_free_again_however_it_was_left(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from patience import PATIENCE
 from pydantic import ValidationError
 
 from fedward_shared import charts, formats, report
@@ -520,7 +521,7 @@ def _look(page: Path, scratch: Path) -> tuple[list[str], set[str]]:
         ],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -20,6 +20,7 @@ import structlog
 import torch
 import typer
 from conftest import texts
+from patience import PATIENCE
 from transformers import BertConfig, BertModel
 
 from fedward_shared import cli, records, statements
@@ -250,11 +251,11 @@ def stopped(command: list[str], tmp_path_factory: pytest.TempPathFactory) -> Sto
     )
     try:
         ledger = out / "studies/federated-dp/sites/north/state/ledger.sqlite"
-        until = time.monotonic() + 120
+        until = time.monotonic() + PATIENCE
         while not open_bookings(ledger) and process.poll() is None and time.monotonic() < until:
             time.sleep(0.001)
         process.send_signal(signal.SIGINT)
-        said, _ = process.communicate(timeout=60)
+        said, _ = process.communicate(timeout=PATIENCE)
     finally:
         process.kill()
     return Stopped(out, process.returncode, said)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import texts
+from patience import PATIENCE
 
 from fedward_shared import records
 from fedward_simulations.data import base_models
@@ -14,7 +15,7 @@ from fedward_simulations.data import base_models
 
 def fedward(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "fedward_shared.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
 
 @pytest.fixture

@@ -196,7 +196,6 @@ def test_a_site_whose_ledger_is_lost_is_named_and_not_waited_for(
         federation.run(coordinator, settings, 0, Observer(), "in-process")
 
 
-@pytest.mark.timeout(280)
 def test_flowers_own_engine_gives_the_same_adapter_bit_for_bit(
     world: World, recipe: Recipe, tmp_path: Path
 ) -> None:

@@ -14,6 +14,7 @@ import tomli_w
 import torch
 from client.exchange.running import RunningRelay
 from conftest import key_of
+from patience import PATIENCE
 
 from fedward_client import consent
 from fedward_client import settings as site_settings
@@ -70,7 +71,7 @@ def drafted(**changes: Any) -> VerticalCharter:
             {"name": name, "key": key_of(name).public.text, "records": PEOPLE} for name in SITES
         ],
         "vertical": vertical,
-        "exchange": {"patience_seconds": 20.0},
+        "exchange": {"patience_seconds": PATIENCE},
         "without_dp": "" if vertical.get("privacy") else WITHOUT_DP,
     }
     return agreement.parse(content, VerticalCharter, "test")
@@ -208,14 +209,14 @@ class Worker:
         except BaseException as error:
             self.error = error
 
-    def done(self, seconds: float = 60) -> SessionDone:
+    def done(self, seconds: float = PATIENCE) -> SessionDone:
         self.ended(seconds)
         if self.error is not None:
             raise self.error
         assert self._done is not None
         return self._done
 
-    def ended(self, seconds: float = 60) -> None:
+    def ended(self, seconds: float = PATIENCE) -> None:
         self._thread.join(seconds)
         assert not self._thread.is_alive(), "the worker has not ended"
 

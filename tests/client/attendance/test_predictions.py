@@ -19,6 +19,7 @@ from client.attendance.consortium import (
     opened,
 )
 from client.exchange.running import RunningRelay
+from patience import PATIENCE
 
 from fedward_client import asking
 from fedward_client.attendance.queries import Queries
@@ -248,14 +249,14 @@ def test_about_people_whom_nobody_has_it_is_a_prediction_too(
     assert booked[-1] == charter.vertical.predicted("telecom")[0]
 
 
-def asking_of(site: Deployed, charter: VerticalCharter, path: Path, timeout: float = 60) -> Any:
+def asking_of(site: Deployed, charter: VerticalCharter, path: Path) -> Any:
     said: list[str] = []
     out = site.home / "scores.csv"
     return (
         out,
         said,
         Worker(
-            lambda: asking.ask(site.path, charter.digest, path, out, timeout, said.append)  # type: ignore[func-returns-value,arg-type,return-value]
+            lambda: asking.ask(site.path, charter.digest, path, out, PATIENCE, said.append)  # type: ignore[func-returns-value,arg-type,return-value]
         ),
     )
 

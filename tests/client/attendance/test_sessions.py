@@ -320,8 +320,6 @@ def test_a_site_without_the_encoder_of_its_texts_refuses(world: World) -> None:
 
 def test_peers_that_are_silent_end_it_and_are_named(world: World, caplog: Any) -> None:
     charter, sites = world()
-    short = charter.model_copy(update={})
-    assert short.exchange.patience_seconds == 20
     core = sites["bank"].core
     request = SessionRequest(charter=charter.digest, session=SESSION).signed(COORDINATOR)
     seat = core.attend(charter.digest, request)

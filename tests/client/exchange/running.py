@@ -9,6 +9,7 @@ from pathlib import Path
 import grpc.aio
 from conftest import key_of
 from e2e.federation import free_ports
+from patience import PATIENCE
 
 from fedward_client.exchange.connection import Connection
 from fedward_client.exchange.journal import Journal
@@ -48,7 +49,7 @@ class RunningRelay:
         self._stop = asyncio.Event()
         self._thread = threading.Thread(target=self._run, args=(started,))
         self._thread.start()
-        assert started.wait(5)
+        assert started.wait(PATIENCE)
 
     def stop(self) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
@@ -76,7 +77,7 @@ class Site:
         self.journal = Journal(folder / name, ID, key_of(name).derive("exchange journal"))
         peers = {peer: key_of(peer).public for peer in PARTIES if peer != name}
         seat = Seat(CHARTER, ID, name, key_of(signer or name), peers)
-        self.line = SiteLine(seat, self.journal, patience=10)
+        self.line = SiteLine(seat, self.journal, patience=PATIENCE)
         address = f"127.0.0.1:{relay.port}"
         self._connection = Connection(
             self.line, lambda: grpc.aio.insecure_channel(address), Backoff(wait=0.05)

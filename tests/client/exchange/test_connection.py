@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from client.exchange.running import ID, PARTIES, RunningRelay, Site
+from patience import PATIENCE
 
 from fedward_shared.errors import ExchangeError
 
@@ -28,11 +29,11 @@ def test_batches_go_both_ways_and_through_a_relay_that_is_started_again(
                 relay.start()
             batch = number.to_bytes() * 65_536
             assert bank.line.send("bureau", batch) == batch
-            assert bureau.line.receive("bank", 10) == batch
+            assert bureau.line.receive("bank", PATIENCE) == batch
             bureau.line.send("bank", b"%d" % number)
-            assert bank.line.receive("bureau", 10) == b"%d" % number
-        bank.line.finish(5)
-        bureau.line.finish(5)
+            assert bank.line.receive("bureau", PATIENCE) == b"%d" % number
+        bank.line.finish(PATIENCE)
+        bureau.line.finish(PATIENCE)
     finally:
         bank.crash()
         bureau.crash()
@@ -42,21 +43,21 @@ def test_a_site_that_crashed_does_again_what_it_did(relay: RunningRelay, tmp_pat
     bank, bureau = (Site(relay, tmp_path, name) for name in PARTIES)
     try:
         bank.line.send("bureau", b"one")
-        assert bureau.line.receive("bank", 5) == b"one"
+        assert bureau.line.receive("bank", PATIENCE) == b"one"
         bureau.line.checkpoint(b"after one")
         bureau.line.send("bank", b"noise 7")
-        assert bank.line.receive("bureau", 5) == b"noise 7"
+        assert bank.line.receive("bureau", PATIENCE) == b"noise 7"
         bank.line.send("bureau", b"two")
-        assert bureau.line.receive("bank", 5) == b"two"
+        assert bureau.line.receive("bank", PATIENCE) == b"two"
         bureau.crash()
         bank.line.send("bureau", b"three")
         bureau = Site(relay, tmp_path, "bureau")
         assert bureau.line.restored() == b"after one"
         assert bureau.line.send("bank", b"noise 8") == b"noise 7"
-        assert bureau.line.receive("bank", 5) == b"two"
-        assert bureau.line.receive("bank", 5) == b"three"
+        assert bureau.line.receive("bank", PATIENCE) == b"two"
+        assert bureau.line.receive("bank", PATIENCE) == b"three"
         bureau.line.send("bank", b"fresh")
-        assert bank.line.receive("bureau", 5) == b"fresh"
+        assert bank.line.receive("bureau", PATIENCE) == b"fresh"
     finally:
         bank.crash()
         bureau.crash()
@@ -77,7 +78,7 @@ def test_who_cannot_sign_is_told_why(relay: RunningRelay, tmp_path: Path) -> Non
     thief = Site(relay, tmp_path, "bank", signer="thief")
     try:
         with pytest.raises(ExchangeError, match="the attendance is not signed"):
-            thief.line.receive("bureau", 5)
+            thief.line.receive("bureau", PATIENCE)
     finally:
         thief.crash()
 
@@ -86,39 +87,39 @@ def test_a_site_without_its_journal_is_found_out(relay: RunningRelay, tmp_path: 
     bank, bureau = (Site(relay, tmp_path, name) for name in PARTIES)
     try:
         bank.line.send("bureau", b"one")
-        assert bureau.line.receive("bank", 5) == b"one"
+        assert bureau.line.receive("bank", PATIENCE) == b"one"
         bureau.crash()
         bureau = Site(relay, tmp_path / "elsewhere", "bureau")
         with pytest.raises(ExchangeError, match="bureau has lost its journal of session abab"):
-            bank.line.receive("bureau", 5)
+            bank.line.receive("bureau", PATIENCE)
     finally:
         bank.crash()
         bureau.crash()
 
 
 def test_who_has_finished_is_not_missed(relay: RunningRelay, tmp_path: Path) -> None:
-    relay.open(ID, patience=0.5)
+    relay.open(ID, patience=1.0)
     bank, bureau = (Site(relay, tmp_path, name) for name in PARTIES)
     try:
         bureau.line.send("bank", b"all that I have")
-        assert bank.line.receive("bureau", 5) == b"all that I have"
-        bureau.line.finish(5)
+        assert bank.line.receive("bureau", PATIENCE) == b"all that I have"
+        bureau.line.finish(PATIENCE)
         bureau.crash()
         time.sleep(1.5)
         assert bank.line.failure is None
-        bank.line.finish(5)
+        bank.line.finish(PATIENCE)
     finally:
         bank.crash()
 
 
 def test_who_leaves_without_having_finished_is_missed(relay: RunningRelay, tmp_path: Path) -> None:
-    relay.open(ID, patience=0.5)
+    relay.open(ID, patience=1.0)
     bank, bureau = (Site(relay, tmp_path, name) for name in PARTIES)
     try:
         bureau.line.send("bank", b"a part")
-        assert bank.line.receive("bureau", 5) == b"a part"
+        assert bank.line.receive("bureau", PATIENCE) == b"a part"
         bureau.crash()
         with pytest.raises(ExchangeError, match="bureau: nothing was heard for too long"):
-            bank.line.receive("bureau", 5)
+            bank.line.receive("bureau", PATIENCE)
     finally:
         bank.crash()

@@ -20,6 +20,7 @@ from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest, SendNodeHeartbeat
 from flwr.proto.node_pb2 import Node
 from flwr.supercore.error import ApiErrorCode, FlowerError
 from flwr.supercore.version import package_version
+from patience import PATIENCE
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -174,7 +175,7 @@ async def environment_within(environment: dict[str, str]) -> list[str]:
     """What a process that is started with it sees, once."""
     script = "import os\nfor each in os.environ.items(): print('='.join(each))\nprint('END')"
     lines: list[str] = []
-    program = Program("shows", [sys.executable, "-c", script], environment, patience=5)
+    program = Program("shows", [sys.executable, "-c", script], environment, PATIENCE)
     shows = Supervised(program, lines.append, lambda _code, _delay: None)
     running = asyncio.create_task(shows.run())
     while "END" not in lines:

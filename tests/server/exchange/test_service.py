@@ -9,6 +9,7 @@ from typing import Any
 import grpc.aio
 import pytest
 from conftest import key_of
+from patience import PATIENCE
 from server.exchange.test_relay import CHARTER, ID, SESSION
 
 from fedward_server.exchange.service import MAX_QUEUE, SUBJECT_HEADER, Service, server
@@ -126,7 +127,7 @@ def test_a_sender_that_waits_is_not_silent(service: Service, monkeypatch: Any) -
         bank, bureau = await met(service)
         known = service._relay._connections[1]
         before = known.heard
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while known.heard < before + 0.2:
                 await asyncio.sleep(0.01)
         service.tick()
@@ -167,7 +168,7 @@ def test_the_senders_own_grpc_is_held_up(service: Service, tmp_path: Path) -> No
             await asyncio.wait({saying}, timeout=1)
             assert not saying.done()
             taken = 0
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE):
                 while taken < FRAMES:
                     taken += Hop.decode(await bureau.read()).kind == "frame"
                 await saying

@@ -133,7 +133,7 @@ def test_a_party_that_is_at_it_is_not_called_once_more_because_it_said_later_bef
     sessions: Sessions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(asking, "LATER_SECONDS", 0.05)
-    short = vertical_charter(deadline=0.8)
+    short = vertical_charter(deadline=2.0)
     bank = Party(short, "bank", later, is_silent)
     others = [Party(short, name) for name in PARTIES[1:]]
     with pytest.raises(CohortError):

@@ -181,7 +181,7 @@ def test_tighter_than_renyi_accounting() -> None:
     assert accountant.epsilon([event(0.01, 1.0, 1000)], 1e-5) <= 0.9 * renyi.get_epsilon(1e-5)
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize(
     ("rate", "noise", "steps", "at_least"),
     [

@@ -1,0 +1,22 @@
+"""How long a test waits for what other processes and threads do: as long as the slowest machine needs.
+
+A wait ends when its condition holds, so patience costs nothing where all goes well. A number of its own
+has only a test whose subject is that something is given up.
+"""
+
+from collections.abc import Callable
+
+import pytest
+
+from fedward_server.processes import wait_until
+
+PATIENCE = 600.0
+"""Seconds."""
+
+LONG = pytest.mark.timeout(3 * PATIENCE)
+"""Marks a test in which one wait comes after another."""
+
+
+def until(condition: Callable[[], bool], tell: Callable[[], object] = lambda: "") -> None:
+    """Back when `condition` holds; a failure says what `tell` tells then."""
+    assert wait_until(condition, PATIENCE), tell()
