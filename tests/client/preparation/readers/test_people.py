@@ -48,9 +48,8 @@ def test_a_patient_of_fhir(tmp_path: Path) -> None:
 
 
 def test_the_patient_of_a_message(tmp_path: Path) -> None:
-    more = HL7.replace(
-        "||Doe^Jane", "MRN7||Doe^Jane^Q||19800102|F|||1 Elm St^^Springfield^MA^01101||555"
-    )
+    who = "|MRN7|Doe^Jane^Q||19800102|F|||1 Elm St^^Springfield^MA^01101||555"
+    more = HL7.replace("||Doe^Jane", who)
     [person] = people(tmp_path, "a.hl7", more.encode())
     assert person.unit == "4711"
     assert ("name", "Jane Q Doe") in person.known
