@@ -58,15 +58,16 @@ def prepare(
     from fedward_client.preparation import prepare as preparing
     from fedward_client.preparation import store as stores
     from fedward_client.preparation import terms
+    from fedward_client.preparation.identifiers.pseudonyms import LABEL
     from fedward_client.preparation.labels import Labels
     from fedward_client.site import Site
     from fedward_shared.text.duplicates import Terms
 
     with closing(Site.open(site)) as opened:
         way, kept = terms.of(
-            opened,
+            opened.secrets.derive(LABEL),
             Terms(threshold, suppresses=suppresses),
-            terms.quality(opened.settings, head, cut, low_quality),
+            terms.quality(opened.settings.base_models, head, cut, low_quality),
             Labels.read(labels) if labels else Labels({}),
             day_first,
             processes or preparing.cores(),

@@ -1,27 +1,26 @@
 """Under what a dataset is prepared: its runs keep to the terms of the first."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from fedward_client import settings as site_settings
 from fedward_client.preparation import readers
 from fedward_client.preparation.finishing import LowQuality, Quality, Rules
-from fedward_client.preparation.identifiers.pseudonyms import LABEL, Pseudonyms
+from fedward_client.preparation.identifiers.pseudonyms import Pseudonyms
 from fedward_client.preparation.labels import Labels
 from fedward_client.preparation.prepare import Way
-from fedward_client.site import Site
-from fedward_shared import base_models, canonical
+from fedward_shared import base_models
 from fedward_shared.errors import ModelError, UsageError
 from fedward_shared.text.duplicates import Terms
 
 
 def quality(
-    settings: site_settings.SiteSettings, head: Path | None, cut: float, then: LowQuality
+    folders: Iterable[Path], head: Path | None, cut: float, then: LowQuality
 ) -> tuple[Quality | None, dict[str, str]]:
-    """How texts are scored, and the terms that follow; nothing where they are `unscored`.
+    """How texts are scored with the base model that is in one of `folders`, and the terms that follow;
+    nothing where they are `unscored`.
 
-    Raises UsageError for a cut outside of [0, 1], ModelError where the site has not got the head's base
-    model, DataError and AdapterError for a file that is no head.
+    Raises UsageError for a cut outside of [0, 1], ModelError where no folder has the head's base model, DataError and AdapterError for a file that is no head.
     """
     if then == "unscored":
         return None, {"low_quality": then}
@@ -31,7 +30,7 @@ def quality(
 
     loaded = Head.load(head)
     try:
-        model = base_models.find(settings.base_models, loaded.base_model)
+        model = base_models.find(folders, loaded.base_model)
     except ModelError as error:
         raise ModelError(
             "site.toml: base_models: the quality of texts is told with the model that the head was "
@@ -48,15 +47,14 @@ def quality(
 
 
 def of(
-    site: Site,
+    key: bytes,
     compared: Terms,
     scored: tuple[Quality | None, dict[str, str]],
     labels: Labels,
     day_first: bool,
     processes: int,
 ) -> tuple[Way, dict[str, Any]]:
-    """The way of a preparation at `site`, and the terms that it keeps to."""
-    key = site.secrets.derive(LABEL)
+    """The way of a preparation, and the terms that it keeps to; `key` is that of a site's pseudonyms."""
     scoring, told = scored
     terms = {
         "version": 1,
@@ -72,8 +70,3 @@ def of(
     }
     rules = Rules(key, labels, day_first, scoring)
     return Way(compared, rules, scoring.cut if scoring else 0.0, processes), terms
-
-
-def digest(terms: dict[str, Any]) -> str:
-    """Of terms as they are kept."""
-    return canonical.digest(canonical.encode(terms))
