@@ -20,7 +20,8 @@ def quality(
     """How texts are scored with the base model that is in one of `folders`, and the terms that follow;
     nothing where they are `unscored`.
 
-    Raises UsageError for a cut outside of [0, 1], ModelError where no folder has the head's base model, DataError and AdapterError for a file that is no head.
+    Raises UsageError for a cut outside of [0, 1], ModelError where no folder has the head's base model,
+    DataError and AdapterError for a file that is no head.
     """
     if then == "unscored":
         return None, {"low_quality": then}
