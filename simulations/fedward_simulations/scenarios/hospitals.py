@@ -28,7 +28,7 @@ from fedward_simulations.consortium import Recipe, World, size
 from fedward_simulations.data import base_models, icd10, own
 from fedward_simulations.data.own import Corpus
 from fedward_simulations.engines import Engine
-from fedward_simulations.partition import Scheme, partition
+from fedward_simulations.partition import Indices, Scheme, partition
 from fedward_simulations.view import LiveView
 
 NAMES = ("north", "east", "south", "west")
@@ -182,8 +182,8 @@ def _columns(rows: list[icd10.Record]) -> Columns:
     return {"text": [row.text for row in rows], "label": [row.label for row in rows]}
 
 
-def world_of(options: Options, corpus: Corpus) -> World:
-    """Who holds which of them. Raises UsageError for a partition that they do not allow."""
+def dealt(options: Options, corpus: Corpus) -> dict[str, Indices]:
+    """For each site, which of the training records are its own. Raises UsageError as `world_of`."""
     scheme = _scheme(options)
     groups = corpus.groups if scheme.kind == "column" else corpus.train["label"]
     count = options.sites or (len(set(groups)) if scheme.kind == "column" else len(NAMES))
@@ -196,9 +196,14 @@ def world_of(options: Options, corpus: Corpus) -> World:
     except ValueError as error:
         raise UsageError(f"--partition, --sites, --records: {error}") from error
     names = NAMES if count <= len(NAMES) else [f"site-{n:03d}" for n in range(1, count + 1)]
+    return dict(zip(names, parts, strict=False))
+
+
+def world_of(options: Options, corpus: Corpus) -> World:
+    """Who holds which of them. Raises UsageError for a partition that they do not allow."""
     sites = {
         name: {role: [values[i] for i in part] for role, values in corpus.train.items()}
-        for name, part in zip(names, parts, strict=False)
+        for name, part in dealt(options, corpus).items()
     }
     return World(
         folder=options.out / runs.STUDIES_FOLDER,
