@@ -62,8 +62,12 @@ def hospitals(
     drop: Annotated[
         int, typer.Option(min=0, help="How many sites drop out in the middle of each masked round.")
     ] = 0,
+    from_raw: Annotated[
+        bool, typer.Option("--from-raw", help="Prepare each site's records from a ward's files.")
+    ] = False,
 ) -> None:
     """Four hospitals learn to code diagnoses together, under differential privacy."""
+    from fedward_simulations.raw.prepared import Prepared, prepared
     from fedward_simulations.scenarios import hospitals as hospitals_scenario
 
     _check(epsilon, engine)
@@ -89,10 +93,12 @@ def hospitals(
             secure_aggregation=secure_aggregation,
             threshold=threshold,
             drop=drop,
+            from_raw=from_raw,
         )
         log_to(folder / LOG_FILE)
         console = Console(highlight=False, soft_wrap=True)
-        _tell(hospitals_scenario.run(options, console), folder, console)
+        own = prepared(options, console) if from_raw else Prepared({}, [])
+        _tell(hospitals_scenario.run(options, console, *own), folder, console)
 
 
 @simulate.command()
@@ -145,6 +151,36 @@ def bank_bureau(
     console = Console(highlight=False, soft_wrap=True)
     options = scenario.Options(out=out, data=data, seed=seed, threads=threads)
     _tell(scenario.run(options, console), out, console)
+
+
+@simulate.command()
+def raw(
+    out: Annotated[Path, typer.Option(help="New folder, for one of each hospital.")],
+    records: Annotated[int, typer.Option(min=10, help="Diagnoses of each site.")] = 3000,
+    sites: Annotated[int | None, typer.Option(min=1, help="How many sites.")] = None,
+    partition: Annotated[str, typer.Option(help="iid or dirichlet:ALPHA.")] = "dirichlet:0.5",
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
+    scale: Annotated[
+        float, typer.Option(help="More or less of the files that hold no diagnosis.")
+    ] = 1.0,
+    long_line: Annotated[int, typer.Option(min=1, help="Characters of lines without an end.")] = 2
+    ** 24
+    + 1,
+) -> None:
+    """Writes the hospitals' data as it lies in a ward: files of all kinds, some damaged or hostile.
+
+    What `simulate hospitals` trains on under the same records, sites, partition and seed is in them, and
+    what a reader finds in `truth.json` beside each. `site data prepare` takes a site's `files`.
+    """
+    from fedward_simulations.raw import hospitals as raw_hospitals
+    from fedward_simulations.raw.hospital import Size
+    from fedward_simulations.scenarios.hospitals import Options
+
+    if not (scale >= 0 and math.isfinite(scale)):
+        raise UsageError(f"--scale: it is {scale}, and has to be a finite number, 0 or more")
+    options = Options(out=out, records=records, sites=sites, partition=partition, seed=seed)
+    for folder in raw_hospitals.write(options, Size(scale, long_line)).values():
+        typer.echo(str(folder))
 
 
 @simulate.command()

@@ -23,7 +23,7 @@ def test_every_source_gives_its_texts() -> None:
 
 
 def test_paragraphs_are_sentences() -> None:
-    texts = [text.text for text in islice(prose._paragraphs(), 60)]
+    texts = [text.text for text in islice(prose.paragraphs(), 60)]
     assert len(texts) == 60
     assert all(prose.SHORTEST <= len(text) <= prose.LONGEST for text in texts)
     assert all(text.endswith(".") for text in texts)

@@ -2,16 +2,11 @@
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from fedward_client.commands.options import DEFAULT_SETTINGS, SettingsPath
-
-if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
-    from fedward_client.preparation.prepare import Progress
 
 data = typer.Typer(help="From the ward's files to a dataset.", no_args_is_help=True)
 
@@ -55,9 +50,11 @@ def prepare(
     """
     from contextlib import closing
 
+    from rich.console import Console
+
+    from fedward_client.preparation import bars, terms
     from fedward_client.preparation import prepare as preparing
     from fedward_client.preparation import store as stores
-    from fedward_client.preparation import terms
     from fedward_client.preparation.identifiers.pseudonyms import LABEL
     from fedward_client.preparation.labels import Labels
     from fedward_client.site import Site
@@ -72,7 +69,7 @@ def prepare(
             day_first,
             processes or preparing.cores(),
         )
-    with stores.Store(out, kept) as store, _shown() as progress:
+    with stores.Store(out, kept) as store, bars.shown(Console(stderr=True)) as progress:
         report = preparing.prepare(folder, store, way, progress)
     with closing(Site.open(site)) as opened:
         if not any(_same(entry.details, report) for entry in opened.audit.entries):
@@ -101,43 +98,6 @@ def _sentences(report: dict[str, Any]) -> list[str]:
     ]
 
 
-STEPS = {
-    "read": "reading files",
-    "compare": "comparing",
-    "finish": "finishing",
-    "publish": "writing",
-}
-
-
-def _shown() -> "AbstractContextManager[Progress]":
-    """A bar for each step with the time it still takes; nothing where nobody looks."""
-    from contextlib import contextmanager
-
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TaskProgressColumn,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    @contextmanager
-    def bars() -> Any:
-        columns = (TextColumn("{task.description:>13}"), BarColumn(), TaskProgressColumn())
-        with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as shown:
-            tasks: dict[str, Any] = {}
-
-            def progress(step: str, done: int, of: int) -> None:
-                if step not in tasks:
-                    tasks[step] = shown.add_task(STEPS[step], total=of)
-                shown.update(tasks[step], completed=done, total=of)
-
-            yield progress
-
-    return bars()
-
-
 @data.command()
 def card(
     dataset: Dataset,
@@ -157,7 +117,7 @@ def card(
     if not 0 < delta < 1:
         raise UsageError(f"--delta: {delta:g} is not between 0 and 1")
     page = cards.render(dataset.resolve().name, cards.load(dataset), delta)
-    place = out or dataset / "card.html"
+    place = out or dataset / cards.PAGE
     try:
         write_atomically(place, page.encode(), 0o600)
     except OSError as error:

@@ -18,6 +18,7 @@ from fedward_shared import charts, pages, planner
 from fedward_shared.canonical import DIGEST_PREFIX
 from fedward_shared.errors import DataError, PrivacyError, StateError
 
+PAGE = "card.html"
 EPSILONS = (1.0, 3.0, 8.0)
 ROUNDS = 24
 SAMPLING_RATE = 0.3

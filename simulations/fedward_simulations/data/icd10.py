@@ -5,6 +5,7 @@ cannot leak from training into the test, a three-character category lies on one 
 """
 
 from collections import Counter
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -16,11 +17,16 @@ TUNING_RECORDS = 2_700
 
 
 class Record(NamedTuple):
-    """A diagnosis: what it says, the title of its chapter and its three-character category."""
+    """A diagnosis: what it says, the title of its chapter and its code."""
 
     text: str
     label: str
-    category: str
+    code: str
+
+    @property
+    def category(self) -> str:
+        """The three characters that its code begins with."""
+        return self.code[:3]
 
 
 class IcdSplit(NamedTuple):
@@ -51,6 +57,7 @@ def load(seed: int) -> IcdSplit:
     )
 
 
+@cache
 def _records() -> tuple[list[Record], list[str]]:
     """All diagnoses in the order of the book, and the chapter titles."""
     try:
@@ -68,7 +75,7 @@ def _records() -> tuple[list[Record], list[str]]:
     }
     # A dozen leaves are empty headings ("C00-C96"); a diagnosis has a category of three characters.
     records = [
-        Record(str(icd.get_description(code)), titles[icd.get_ancestors(code)[-1]], code[:3])
+        Record(str(icd.get_description(code)), titles[icd.get_ancestors(code)[-1]], code)
         for code in codes
         if icd.is_leaf(code) and "-" not in code
     ]

@@ -10,8 +10,6 @@ one side as a whole. The notes come from templates, in English: their form is qu
 what is left to learn is to judge the values.
 """
 
-import contextlib
-import io
 import json
 import re
 import tempfile
@@ -20,10 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fedward_shared.errors import MissingExtra
-
-QUARTER = ("2024-01-01", "2024-03-31")
-"""The simulated time: most patients with a chronic condition are seen once in a quarter."""
+from fedward_simulations.data import town
 
 PERSONS_PER_PATIENT = 3.8
 """How many persons a town needs for one patient with a usable note (3.5 measured)."""
@@ -98,24 +93,9 @@ def _households(seed: int, persons: int) -> list[list[Note]]:
 def _visits(seed: int, persons: int) -> list[Any]:
     """Each patient's first outpatient visit in the quarter, of patients with a chronic condition.
 
-    A record is clinosim's CIFPatientRecord. Its engine reports to the terminal: kept from there.
+    A record is clinosim's CIFPatientRecord.
     """
-    try:
-        from clinosim.api import SimulatorConfig, run_beta
-    except ImportError as error:
-        raise MissingExtra(
-            "clinosim is not installed: pip install 'fedward-simulations[data]'"
-        ) from error
-    config = SimulatorConfig(
-        country="US",
-        catchment_population=persons,
-        random_seed=seed,
-        time_range=QUARTER,
-        snapshot_date=QUARTER[1],
-    )
-    silence = io.StringIO()
-    with contextlib.redirect_stdout(silence), contextlib.redirect_stderr(silence):
-        records = run_beta(config).patients
+    records = town.simulated(seed, persons)
     first: dict[str, Any] = {}
     for record in sorted(records, key=lambda record: record.encounters[0].admission_datetime):
         # A vaccination is an encounter of its own beside the visit's, with its own note.

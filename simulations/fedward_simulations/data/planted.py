@@ -10,6 +10,7 @@ import random
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import date, datetime
 from typing import Any, NamedTuple
 
 from fedward_client.preparation.identifiers import checks
@@ -26,6 +27,9 @@ LOCALES = {
         "zh": ("zh_CN",),
     },
 }
+LAST = datetime(2026, 1, 1)
+DATES = (date(1966, 1, 1), LAST.date())
+"""Between which dates lie, whatever the day is."""
 
 
 class Planted(NamedTuple):
@@ -137,14 +141,14 @@ def _checked(form: str, check: Callable[[str], bool]) -> Callable[[Any, random.R
 
 
 def _resident(fake: Any, _: random.Random) -> str:
-    start = f"{_number(fake, '%#####')}{fake.date('%Y%m%d')}{_number(fake, '###')}"
+    start = f"{_number(fake, '%#####')}{fake.date('%Y%m%d', LAST)}{_number(fake, '###')}"
     start = "11" + start[2:]
     return next(start + c for c in checks.RESIDENT_CHECK if checks.resident(start + c))
 
 
 def _date(form: str) -> Callable[[Any, random.Random], str]:
     def make(fake: Any, _: random.Random) -> str:
-        day = fake.date_between("-60y")
+        day = fake.date_between(*DATES)
         return (
             str(day.strftime(form)) if "年" not in form else f"{day.year}年{day.month}月{day.day}日"
         )
@@ -153,7 +157,7 @@ def _date(form: str) -> Callable[[Any, random.Random], str]:
 
 
 def _german_date(fake: Any, _: random.Random) -> str:
-    day = fake.date_between("-60y")
+    day = fake.date_between(*DATES)
     months = "Januar Februar März April Mai Juni Juli August September Oktober November Dezember"
     return f"{day.day}. {months.split()[day.month - 1]} {day.year}"
 

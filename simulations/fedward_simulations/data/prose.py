@@ -45,9 +45,9 @@ def load(seed: int, per_source: int = 400) -> list[Text]:
     for source in (
         _visits(seed, per_source),
         _diagnoses(),
-        _leaflets(),
-        _paragraphs(),
-        _drugs(seed),
+        leaflets(),
+        paragraphs(),
+        drugs(seed),
     ):
         unique = list({text.text: text for text in source}.values())
         chosen = generator.permutation(len(unique))[:per_source]
@@ -70,8 +70,11 @@ def _diagnoses() -> list[Text]:
     return [Text("diagnoses", record.text, record.category) for record in records]
 
 
-def _leaflets() -> list[Text]:
-    """What patients are told at discharge, and phrases of admission and progress notes."""
+def leaflets() -> list[Text]:
+    """What patients are told at discharge, and phrases of admission and progress notes.
+
+    Raises MissingExtra without clinosim.
+    """
     root = _package("clinosim")
     out = []
     for path in (
@@ -86,8 +89,8 @@ def _leaflets() -> list[Text]:
     return out
 
 
-def _drugs(seed: int) -> list[Text]:
-    """Lists of medicines as a discharge letter has them."""
+def drugs(seed: int) -> list[Text]:
+    """Lists of medicines as a discharge letter has them. Raises MissingExtra without clinosim."""
     path = _package("clinosim") / "locale/shared/chronic_medications.yaml"
     found = re.findall(
         r'drug: "([^"]+)",.*? dose: "([^"]+)", route: "(\w+)", frequency: "(\w+)"',
@@ -106,7 +109,7 @@ def _drugs(seed: int) -> list[Text]:
     return out
 
 
-def _paragraphs() -> Iterator[Text]:
+def paragraphs() -> Iterator[Text]:
     """Paragraphs of sentences from the documentation in source files, which nothing imports."""
     for package in PACKAGES:
         root = _package(package)

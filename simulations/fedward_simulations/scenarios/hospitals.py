@@ -1,9 +1,10 @@
 """Four hospitals code diagnoses: text classification over ICD-10-CM, or over a file of one's own."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from rich.console import Console
@@ -28,7 +29,7 @@ from fedward_simulations.consortium import Recipe, World, size
 from fedward_simulations.data import base_models, icd10, own
 from fedward_simulations.data.own import Corpus
 from fedward_simulations.engines import Engine
-from fedward_simulations.partition import Scheme, partition
+from fedward_simulations.partition import Indices, Scheme, partition
 from fedward_simulations.view import LiveView
 
 NAMES = ("north", "east", "south", "west")
@@ -85,13 +86,25 @@ class Options:
     secure_aggregation: bool = False
     threshold: int | None = None
     drop: int = 0
+    from_raw: bool = False
 
 
-def run(options: Options, console: Console) -> Result:
-    """Runs the scenario into `options.out`, or goes on where an interrupted run of it stopped."""
+def run(
+    options: Options,
+    console: Console,
+    sites: Mapping[str, Columns] = MappingProxyType({}),
+    notes: Sequence[str] = (),
+) -> Result:
+    """Runs the scenario into `options.out`, or goes on where an interrupted run of it stopped.
+
+    `sites` are the records that each was dealt, if they come from elsewhere, and `notes` what is to be
+    said of them.
+    """
     started, clock = now()
     corpus = corpus_of(options)
     world = world_of(options, corpus)
+    if sites:
+        world = replace(world, sites=dict(sites))
     entries = entries_of(options, world)
     # Last of what can refuse the options: claiming the folder removes a finished run from it.
     resumed = runs.claim(options.out, _command(options))
@@ -113,7 +126,7 @@ def run(options: Options, console: Console) -> Result:
         question="What does federation under differential privacy buy each hospital?",
         command=_command(options),
         settings=_settings(options, world),
-        notes=[*corpus.notes, *_notes(world, alone), *_agreement(comparison)],
+        notes=[*corpus.notes, *notes, *_notes(world, alone), *_agreement(comparison)],
     )
     result = comparison.result(
         said,
@@ -182,8 +195,8 @@ def _columns(rows: list[icd10.Record]) -> Columns:
     return {"text": [row.text for row in rows], "label": [row.label for row in rows]}
 
 
-def world_of(options: Options, corpus: Corpus) -> World:
-    """Who holds which of them. Raises UsageError for a partition that they do not allow."""
+def dealt(options: Options, corpus: Corpus) -> dict[str, Indices]:
+    """For each site, which of the training records are its own. Raises UsageError as `world_of`."""
     scheme = _scheme(options)
     groups = corpus.groups if scheme.kind == "column" else corpus.train["label"]
     count = options.sites or (len(set(groups)) if scheme.kind == "column" else len(NAMES))
@@ -196,9 +209,14 @@ def world_of(options: Options, corpus: Corpus) -> World:
     except ValueError as error:
         raise UsageError(f"--partition, --sites, --records: {error}") from error
     names = NAMES if count <= len(NAMES) else [f"site-{n:03d}" for n in range(1, count + 1)]
+    return dict(zip(names, parts, strict=False))
+
+
+def world_of(options: Options, corpus: Corpus) -> World:
+    """Who holds which of them. Raises UsageError for a partition that they do not allow."""
     sites = {
         name: {role: [values[i] for i in part] for role, values in corpus.train.items()}
-        for name, part in zip(names, parts, strict=False)
+        for name, part in dealt(options, corpus).items()
     }
     return World(
         folder=options.out / runs.STUDIES_FOLDER,
@@ -386,4 +404,6 @@ def _command(options: Options) -> str:
         given.append("--full")
     if options.secure_aggregation:
         given.append("--secure-aggregation")
+    if options.from_raw:
+        given.append("--from-raw")
     return " ".join(given)

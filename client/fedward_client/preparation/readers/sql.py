@@ -1,6 +1,7 @@
 """Databases: a file `NAME.sql.toml` says where one is, and what is read of it.
 
-    url = "postgresql+psycopg://reader:secret@ward-db/omop"  # as SQLAlchemy has it
+    url = "postgresql+psycopg://reader:secret@ward-db/omop"  # as SQLAlchemy has it; a relative name of
+                        # a SQLite database is one beside this file
     omop = true         # NOTE and CONDITION_OCCURRENCE of the OMOP CDM, in `schema` if that is given
     query = "SELECT …"  # or this: a column text, and unit, date, code, label, kind as there are
 
@@ -19,9 +20,9 @@ from fedward_client.preparation.readers import bounded
 from fedward_shared.errors import Unreadable
 
 if TYPE_CHECKING:
-    from sqlalchemy import Executable
+    from sqlalchemy import URL, Executable
 
-NAME, VERSION = "sql", 1
+NAME, VERSION = "sql", 2
 ENDINGS: tuple[str, ...] = (".sql.toml",)
 BATCH = 256
 SETTINGS: Mapping[str, type] = {"url": str, "omop": bool, "schema": str, "query": str}
@@ -39,7 +40,7 @@ def read(path: Path, origin: Origin) -> Iterator[Found]:
     import sqlalchemy as sa
 
     try:
-        engine = sa.create_engine(settings["url"])
+        engine = sa.create_engine(_located(sa.make_url(settings["url"]), path.parent))
     except sa.exc.ArgumentError:
         raise Unreadable("its url is none that SQLAlchemy knows") from None
     streamed = {"stream_results": True, "yield_per": BATCH}
@@ -53,6 +54,15 @@ def read(path: Path, origin: Origin) -> Iterator[Found]:
                     yield from _document(f"{name}, record {number}", dict(row), origin)
             except sa.exc.SQLAlchemyError as error:
                 raise Unreadable(f"{name}: the database says {type(error).__name__}") from None
+
+
+def _located(url: "URL", folder: Path) -> "URL":
+    """A database of SQLite by a relative name lies where its settings do: the process that reads is
+    nowhere."""
+    name = url.database
+    if url.get_backend_name() != "sqlite" or not name or name.startswith((":", "file:")):
+        return url
+    return url.set(database=str(folder / name))
 
 
 def _settings(path: Path) -> dict[str, Any]:

@@ -37,6 +37,14 @@ def read(tmp_path: Path, settings: str, mode: int = 0o600) -> list[Found]:
     return list(readers.read(path, path.name))
 
 
+def test_a_relative_name_is_one_beside_the_settings(tmp_path: Path, url: str) -> None:
+    here, there = (
+        read(tmp_path, f'url = "{u}"\nomop = true') for u in ("sqlite:///cdm.sqlite", url)
+    )
+    assert here == there
+    assert any(isinstance(one, Document) for one in here)
+
+
 def test_omop(tmp_path: Path, url: str) -> None:
     note, empty, condition, unknown = read(tmp_path, f'url = "{url}"\nomop = true')
     assert isinstance(note, Document)
