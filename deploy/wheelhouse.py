@@ -1,7 +1,8 @@
 """Collects all that a machine without internet installs, with hashes and a bill of materials.
 
-    python deploy/wheelhouse.py FOLDER [site|coordinator]
+    python deploy/wheelhouse.py FOLDER [site|coordinator] [EXTRA ...]
 
+    EXTRA                     of fedward-client or fedward-server, as `data`: its dependencies, too
     FOLDER/*.whl              our own distributions and every dependency, as constraints.txt pins them
            requirements.txt   each of them with its SHA-256, for `pip install --require-hashes`
            sbom.cdx.json      CycloneDX 1.6: name, version, licence, SHA-256 and dependencies of each
@@ -44,6 +45,7 @@ class Wheel:
     version: str
     license: str
     requires: tuple[Requirement, ...]
+    extras: frozenset[str]
 
     @classmethod
     def read(cls, path: Path) -> "Wheel":
@@ -55,7 +57,8 @@ class Wheel:
             told = HeaderParser().parsestr(archive.read(name).decode("utf-8"))
         requires = tuple(Requirement(text) for text in told.get_all("Requires-Dist", []))
         name, version = canonicalize_name(told["Name"]), told["Version"]
-        return cls(path, name, version, _license(told), requires)
+        extras = frozenset(told.get_all("Provides-Extra", []))
+        return cls(path, name, version, _license(told), requires, extras)
 
     @property
     def digest(self) -> str:
@@ -77,8 +80,11 @@ def _license(told: Message) -> str:
     return ", ".join(c.rpartition(" :: ")[2] for c in classes) or "not stated"
 
 
-def collect(folder: Path, parts: tuple[str, ...]) -> None:
-    """Builds our own wheels and downloads those of their dependencies."""
+def collect(folder: Path, parts: tuple[str, ...], extras: tuple[str, ...]) -> None:
+    """Builds our own wheels and downloads those of their dependencies, with `extras` of the last part.
+
+    Raises SystemExit for an extra that the part has not got.
+    """
     with (
         tempfile.TemporaryDirectory() as copies
     ):  # what an earlier build has left gets into no wheel
@@ -86,27 +92,55 @@ def collect(folder: Path, parts: tuple[str, ...]) -> None:
         own = [shutil.copytree(ROOT / part, Path(copies) / part, ignore=left) for part in parts]
         options = ["--no-deps", "--no-build-isolation", "--wheel-dir", str(folder)]
         subprocess.run([*PIP, "wheel", *options, *map(str, own)], check=True)
-    built = [str(path) for path in folder.glob("fedward_*.whl")]
+    built = [Wheel.read(path) for path in sorted(folder.glob("fedward_*.whl"))]
+    wanted = [_with_extras(wheel, extras if wheel.name == _name(parts) else ()) for wheel in built]
     options = ["--only-binary", ":all:", "--constraint", str(ROOT / "constraints.txt")]
     options += ["--dest", str(folder), "--find-links", str(folder)]
-    subprocess.run([*PIP, "download", *options, *built], check=True)
+    subprocess.run([*PIP, "download", *options, *wanted], check=True)
 
 
-def bill(wheels: list[Wheel]) -> str:
-    """The bill of materials, as CycloneDX JSON."""
+def _name(parts: tuple[str, ...]) -> str:
+    """Of the distribution that extras are of."""
+    return f"fedward-{parts[-1]}"
+
+
+def _with_extras(wheel: Wheel, extras: tuple[str, ...]) -> str:
+    if missing := set(extras) - wheel.extras:
+        raise SystemExit(f"{wheel.name} has no extra {', '.join(sorted(missing))}")
+    return f"{wheel.path}[{','.join(extras)}]" if extras else str(wheel.path)
+
+
+def bill(wheels: list[Wheel], extras: dict[str, frozenset[str]] | None = None) -> str:
+    """The bill of materials, as CycloneDX JSON; `extras`: those that were asked for, by name."""
     bom = Bom()
     components = {wheel.name: _component(wheel) for wheel in wheels}
+    needs = _needs(wheels, extras or {})
     for wheel in wheels:
         bom.components.add(components[wheel.name])
-        needs = {canonicalize_name(r.name) for r in wheel.requires if _applies(r)}
         bom.register_dependency(
-            components[wheel.name], [components[name] for name in sorted(needs & components.keys())]
+            components[wheel.name], [components[name] for name in sorted(needs[wheel.name])]
         )
     return str(JsonV1Dot6(bom).output_as_string(indent=2)) + "\n"
 
 
-def _applies(requirement: Requirement) -> bool:
-    return requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+def _needs(wheels: list[Wheel], asked: dict[str, frozenset[str]]) -> dict[str, set[str]]:
+    """What each needs of the others, under the extras that were asked for and that they ask for."""
+    extras = {wheel.name: set(asked.get(wheel.name, ())) for wheel in wheels}
+    needs: dict[str, set[str]] = {wheel.name: set() for wheel in wheels}
+    before = None
+    while before != (before := sum(map(len, extras.values()))):
+        for wheel in wheels:
+            for requirement in wheel.requires:
+                name = canonicalize_name(requirement.name)
+                if name in needs and _applies(requirement, extras[wheel.name]):
+                    needs[wheel.name].add(name)
+                    extras[name] |= requirement.extras
+    return needs
+
+
+def _applies(requirement: Requirement, extras: set[str]) -> bool:
+    marker = requirement.marker
+    return marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", *extras))
 
 
 def _component(wheel: Wheel) -> Component:
@@ -123,14 +157,15 @@ def _component(wheel: Wheel) -> Component:
     )
 
 
-def main(folder: Path, kind: str) -> None:
+def main(folder: Path, kind: str, *extras: str) -> None:
     """Makes the folder anew, and prints what is in it."""
     folder.mkdir(parents=True)
-    collect(folder, PARTS[kind])
+    parts = PARTS[kind]
+    collect(folder, parts, extras)
     wheels = sorted((Wheel.read(p) for p in folder.glob("*.whl")), key=lambda wheel: wheel.name)
     lines = "".join(f"{wheel.requirement}\n" for wheel in wheels)
     (folder / "requirements.txt").write_text(lines, "utf-8")
-    (folder / "sbom.cdx.json").write_text(bill(wheels), "utf-8")
+    (folder / "sbom.cdx.json").write_text(bill(wheels, {_name(parts): frozenset(extras)}), "utf-8")
     files = sorted(path for path in folder.iterdir())
     sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files]
     (folder / "SHA256SUMS").write_text("".join(sums), "utf-8")

@@ -4,14 +4,17 @@ import hashlib
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from client.preparation import made
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from patience import LONG, PATIENCE
@@ -68,11 +71,52 @@ def test_the_bill_names_each_wheel_its_licence_and_what_it_needs(
     assert first["dependsOn"] == ["pkg:pypi/two@1.0"]
 
 
+def test_what_extras_need_is_in_the_bill_where_they_were_asked_for(
+    wheelhouse: ModuleType, tmp_path: Path
+) -> None:
+    own = wheel(
+        tmp_path,
+        "own",
+        *(
+            "Provides-Extra: data",
+            "Requires-Dist: two[fast] ; extra == 'data'",
+            "Requires-Dist: one",
+        ),
+    )
+    paths = [
+        own,
+        wheel(tmp_path, "one"),
+        wheel(tmp_path, "two", "Provides-Extra: fast", "Requires-Dist: three ; extra == 'fast'"),
+        wheel(tmp_path, "three"),
+    ]
+    wheels = [wheelhouse.Wheel.read(path) for path in paths]
+    told = [wheelhouse.bill(wheels), wheelhouse.bill(wheels, {"own": frozenset({"data"})})]
+    needs = [
+        {one["ref"]: one.get("dependsOn", []) for one in json.loads(text)["dependencies"]}
+        for text in told
+    ]
+    assert needs[0]["pkg:pypi/own@1.0"] == ["pkg:pypi/one@1.0"]
+    assert needs[0]["pkg:pypi/two@1.0"] == []
+    assert needs[1]["pkg:pypi/own@1.0"] == ["pkg:pypi/one@1.0", "pkg:pypi/two@1.0"]
+    assert needs[1]["pkg:pypi/two@1.0"] == ["pkg:pypi/three@1.0"]
+    assert wheelhouse._with_extras(wheels[0], ("data",)) == f"{own}[data]"
+    with pytest.raises(SystemExit, match=r"own has no extra dat$"):
+        wheelhouse._with_extras(wheels[0], ("dat",))
+
+
+def test_the_site_has_what_reads_a_ward_and_compares_its_texts(wheelhouse: ModuleType) -> None:
+    told = tomllib.loads((ROOT / "client/pyproject.toml").read_text())["project"]
+    assert "fedward-shared[text]==0.1.0" in told["optional-dependencies"]["data"]
+    assert re.search(
+        r"wheelhouse\.py \S+ site data$", (ROOT / "Makefile").read_text(), re.MULTILINE
+    )
+
+
 @pytest.mark.slow
 @LONG
 def test_a_site_is_installed_from_it_alone(wheelhouse: ModuleType, tmp_path: Path) -> None:
     house = tmp_path / "site"
-    wheelhouse.main(house, "site")
+    wheelhouse.main(house, "site", "data")
     assert (
         subprocess.run(
             ["sha256sum", "--check", "--quiet", "SHA256SUMS"],
@@ -106,6 +150,27 @@ def test_a_site_is_installed_from_it_alone(wheelhouse: ModuleType, tmp_path: Pat
         env={"PATH": "/usr/bin"},
     )
     assert "Runs this site's daemon" in told.stdout
+
+    ward = tmp_path / "ward"
+    ward.mkdir()
+    (ward / "ct.dcm").write_bytes(made.dicom())
+    (ward / "letter.pdf").write_bytes(made.pdf(made.NOTE))
+    fedward = [str(tmp_path / "venv/bin/fedward"), "site"]
+    for words in (
+        ["init", "--name", "north", "--data", "dataset/labelled.jsonl", "--epsilon", "8"],
+        ["data", "prepare", "ward", "--out", "dataset", "--low-quality", "unscored"],
+    ):
+        told = subprocess.run(
+            [*fedward, *words],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+            env={"PATH": "/usr/bin"},
+        )
+        assert told.returncode == 0, told.stderr
+    assert "files: 2 found = 2 read + 0 quarantined" in told.stdout
 
     [damaged] = house.glob("rfc8785-*.whl")
     damaged.write_bytes(damaged.read_bytes() + b" ")
