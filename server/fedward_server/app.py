@@ -1,6 +1,7 @@
 """The ServerApp: gather the sites, run the rounds, keep a checkpoint of each.
 
-A vertical study has a session in the place of rounds (`vertical/conducting.py`).
+A vertical study has a session in the place of rounds (`vertical/conducting.py`), a study of statistics
+one question (`statistics/survey.py`).
 
 `app` is what a deployed SuperLink starts; a simulation makes its own with `create_app`.
 """
@@ -21,13 +22,15 @@ from fedward_server.attempts import Attempts
 from fedward_server.conduct import Conduct
 from fedward_server.exchange.sessions import Sessions
 from fedward_server.gathering import Gathering
-from fedward_server.kinds import open_study
+from fedward_server.kinds import OneStudy, open_study
 from fedward_server.masked import MaskedRound
 from fedward_server.observer import Observer
 from fedward_server.plain import PlainRounds
 from fedward_server.registry import STUDY_KEY, registered
 from fedward_server.requests import Requests
 from fedward_server.rounds import Round
+from fedward_server.statistics.studies import StatisticsStudy
+from fedward_server.statistics.survey import Survey
 from fedward_server.studies import NOBODY, Study, StudyLock, end
 from fedward_server.vertical.conducting import Conducting
 from fedward_server.vertical.studies import VerticalStudy
@@ -44,9 +47,7 @@ from fedward_shared.tensors import Tensors
 log = structlog.get_logger()
 
 
-def create_app(
-    study_of: Callable[[Context], Study | VerticalStudy], observer: Observer
-) -> ServerApp:
+def create_app(study_of: Callable[[Context], OneStudy], observer: Observer) -> ServerApp:
     """The ServerApp of the study that `study_of` opens for a run."""
     server = ServerApp()
 
@@ -70,11 +71,15 @@ def create_app(
 
 
 def _coordination(
-    study: Study | VerticalStudy, grid: Grid, observer: Observer
-) -> "Coordination | Conducting":
-    if isinstance(study, VerticalStudy):
-        return Conducting(study, grid, observer, Sessions.here())
-    return Coordination(study, grid, observer)
+    study: OneStudy, grid: Grid, observer: Observer
+) -> "Coordination | Conducting | Survey":
+    match study:
+        case VerticalStudy():
+            return Conducting(study, grid, observer, Sessions.here())
+        case StatisticsStudy():
+            return Survey(study, grid, observer)
+        case _:
+            return Coordination(study, grid, observer)
 
 
 class Coordination:
@@ -240,7 +245,7 @@ class Coordination:
         )
 
 
-def _open_deployed(context: Context) -> Study | VerticalStudy:
+def _open_deployed(context: Context) -> OneStudy:
     return open_study(registered(str(context.run_config[STUDY_KEY])))
 
 

@@ -182,7 +182,7 @@ def _columns(rows: list[icd10.Record]) -> Columns:
     return {"text": [row.text for row in rows], "label": [row.label for row in rows]}
 
 
-def world_of(options: Options, corpus: Corpus) -> World:
+def holders(options: Options, corpus: Corpus) -> dict[str, Columns]:
     """Who holds which of them. Raises UsageError for a partition that they do not allow."""
     scheme = _scheme(options)
     groups = corpus.groups if scheme.kind == "column" else corpus.train["label"]
@@ -196,15 +196,19 @@ def world_of(options: Options, corpus: Corpus) -> World:
     except ValueError as error:
         raise UsageError(f"--partition, --sites, --records: {error}") from error
     names = NAMES if count <= len(NAMES) else [f"site-{n:03d}" for n in range(1, count + 1)]
-    sites = {
+    return {
         name: {role: [values[i] for i in part] for role, values in corpus.train.items()}
         for name, part in zip(names, parts, strict=False)
     }
+
+
+def world_of(options: Options, corpus: Corpus) -> World:
+    """What all studies of the scenario share. Raises UsageError as `holders` does."""
     return World(
         folder=options.out / runs.STUDIES_FOLDER,
         base_model=options.model or base_models.minilm(),
         task=TaskTerms(kind="text-classification", labels=corpus.labels, max_tokens=MAX_TOKENS),
-        sites=sites,
+        sites=holders(options, corpus),
         evaluation=corpus.evaluation,
         public=corpus.public,
         purpose="Suggest the ICD-10-CM chapter of a diagnosis to the people who code it",
