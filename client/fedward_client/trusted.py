@@ -268,8 +268,10 @@ class Trusted:
     def tell(self, booking: int, found: tuple[Found, ...], counts: bytes) -> Counted:
         """As `Core` says."""
         with self._site() as site:
-            noise = self._randomness(f"{site.name} {booking} statistics")
-            return telling.finish(site, booking, found, counts, noise)
+            booked = site.ledger.unanswered(booking)
+            approved, _ = self._own(site.charters.load(booked.charter))
+            noise = self._randomness(f"{site.name} {approved.digest} noise")
+            return telling.finish(site, telling.checked(approved), booked, found, counts, noise)
 
     def note(self, note: ReceiptNote) -> Noted:
         """As `Core` says. Raises StateError if the receipt's head is not in this site's log."""

@@ -17,6 +17,7 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from fedward_server import optimizers
+from fedward_server.acknowledging import acknowledge
 from fedward_server.asking import Sender
 from fedward_server.attempts import Attempts
 from fedward_server.conduct import Conduct
@@ -37,7 +38,6 @@ from fedward_server.vertical.studies import VerticalStudy
 from fedward_shared import base_models, tasks, tensors
 from fedward_shared import sketch as sketches
 from fedward_shared.errors import CohortError, FedwardError, StateError
-from fedward_shared.messages import RECEIPT, ReceiptNote
 from fedward_shared.report import RoundRecord
 from fedward_shared.tasks.base import StudyModel
 from fedward_shared.tasks.examples import Examples
@@ -209,17 +209,8 @@ class Coordination:
         """Sends each site the receipt for its last update, which no further request carries."""
         nodes = self.gathering.nodes
         receipts = self.requests.receipts(nodes)
-        notes = [
-            (nodes[site], ReceiptNote(self.charter.digest, receipts[site]).to_record())
-            for site in sorted(receipts)
-        ]
-        waiting = set(self.sender.send(RECEIPT, str(self.study.rounds_done), notes))
-        until = time.monotonic() + self.study.settings.gather_seconds
-        while waiting and time.monotonic() < until:
-            for reply in self.sender.grid.pull_messages(sorted(waiting)):
-                waiting.discard(reply.metadata.reply_to_message_id)
-            if waiting:
-                self.sender.pause()
+        group, patience = str(self.study.rounds_done), self.study.settings.gather_seconds
+        acknowledge(self.sender, self.charter.digest, group, receipts, nodes, patience)
 
     def _record(
         self, round_: Round | MaskedRound, metrics: dict[str, float], seconds: float

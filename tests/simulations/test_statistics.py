@@ -9,6 +9,7 @@ import pytest
 from conftest import texts
 from shared.statistics.made import AGE, WARD, terms
 
+from fedward_client import evidence
 from fedward_client.site import Site
 from fedward_server.observer import Observer
 from fedward_server.statistics.studies import StatisticsStudy
@@ -84,6 +85,9 @@ def test_a_site_that_says_no_is_named_and_the_others_answer(tmp_path: Path) -> N
     for path in paths:  # asked twice or not: booked once
         with closing(Site.open(path)) as site:
             assert site.ledger.spending("records").bookings == 1
+            [left] = evidence.gather(site, found.charter.digest).departures
+            assert left.receipted
+            assert left.digest == found.tallies[site.name].update
 
 
 def test_columns_that_are_asked_are_in_the_fixtures() -> None:

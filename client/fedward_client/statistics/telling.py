@@ -6,6 +6,7 @@ The noise is drawn on this side, so that counts without it never are in what the
 import numpy as np
 
 from fedward_client.core import Counting
+from fedward_client.ledger import Booking
 from fedward_client.objections import left_out
 from fedward_client.reconciliation import RESERVED
 from fedward_client.site import Site
@@ -17,10 +18,7 @@ from fedward_shared.masked import Draws
 from fedward_shared.messages import Counted
 from fedward_shared.statistics.answer import Layout
 from fedward_shared.statistics.charter import StatisticsCharter
-from fedward_shared.statistics.tally import Found, StatisticsRequest, Tally
-
-ONCE = 1
-"""The round as which the ledger books the one answer."""
+from fedward_shared.statistics.tally import ONCE, Found, StatisticsRequest, Tally, told
 
 
 def checked(charter: Agreement) -> StatisticsCharter:
@@ -68,14 +66,17 @@ def begin(site: Site, charter: StatisticsCharter, request: bytes) -> Counting | 
 
 
 def finish(
-    site: Site, booking: int, found: tuple[Found, ...], counts: bytes, randomness: Draws
+    site: Site,
+    charter: StatisticsCharter,
+    booked: Booking,
+    found: tuple[Found, ...],
+    counts: bytes,
+    randomness: Draws,
 ) -> Counted:
     """The answer of a booking that has none yet, of the `counts` (int64, little-endian) without noise.
 
-    Raises PrivacyError for counts that are no answer to the charter; then nothing is told.
+    Raises PrivacyError or DataError for counts that are no answer to the charter; then nothing is told.
     """
-    booked = site.ledger.unanswered(booking)
-    charter = checked(site.charters.load(booked.charter)[0])
     registered = site.ledger.registry.of(charter.dataset)
     if registered is None or len(counts) % 8 or len(found) != len(charter.statistics.columns):
         raise DataError(f"charter {charter.study}: counts of something else than its columns")
@@ -83,11 +84,13 @@ def finish(
     layout.check(exact, registered.records)
     numbers = layout.noised(exact, randomness)
     site.log(
-        "told",
+        "cleared",
         study=charter.study,
         charter=charter.digest,
-        booking=booking,
-        numbers=canonical.digest(canonical.encode(numbers)),
+        round=ONCE,
+        booking=booked.number,
+        update=told(numbers),
+        bytes=len(canonical.encode(numbers)),
         to=charter.coordinator.name,
     )
     spending = site.ledger.spending(booked.account)
@@ -100,5 +103,5 @@ def finish(
         found=found,
         numbers=tuple(numbers),
     ).signed(site.key)
-    site.ledger.complete(booking, tally, b"")
+    site.ledger.complete(booked.number, tally, b"")
     return Counted(site.name, tally)

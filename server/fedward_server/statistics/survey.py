@@ -5,17 +5,19 @@ import time
 import structlog
 from flwr.serverapp import Grid
 
+from fedward_server.acknowledging import acknowledge
 from fedward_server.asking import Asking, Sender
 from fedward_server.gathering import Gathering
 from fedward_server.observer import Observer
 from fedward_server.rounds import NOT_CONNECTED, SITE_ERROR
 from fedward_server.statistics.stage import AnswerStage
 from fedward_server.statistics.studies import StatisticsStudy
+from fedward_shared.assurances import Receipt
 from fedward_shared.errors import CohortError
 from fedward_shared.identity import SigningKey
 from fedward_shared.messages import STATISTICS, Answer, StatisticsCall
 from fedward_shared.statistics.page import STATISTICS_FILE
-from fedward_shared.statistics.tally import StatisticsRequest
+from fedward_shared.statistics.tally import ONCE, StatisticsRequest
 
 AGAIN = "`fedward study resume` asks them again, and costs those who have answered nothing"
 log = structlog.get_logger()
@@ -70,7 +72,7 @@ class Survey:
         )
         until = time.monotonic() + self.charter.deadline_seconds
         stage = AnswerStage(self.charter, frozenset(nodes), until)
-        asking = Asking(self.sender, STATISTICS, "1", records, nodes)
+        asking = Asking(self.sender, STATISTICS, str(ONCE), records, nodes)
 
         def take(site: str, answer: Answer | None) -> None:
             if answer is None:
@@ -82,3 +84,12 @@ class Survey:
 
         asking.until_closed(stage, take)
         self.study.note(before | stage.signed, away | stage.failed)
+        receipts = {site: self._receipt(site) for site in stage.signed}
+        patience = self.study.settings.gather_seconds
+        acknowledge(self.sender, digest, str(ONCE), receipts, nodes, patience)
+
+    def _receipt(self, site: str) -> bytes:
+        tally, digest = self.study.tallies[site], self.charter.digest
+        return Receipt(
+            charter=digest, site=site, round=ONCE, update=tally.update, head=tally.head
+        ).signed(self.key)

@@ -20,7 +20,7 @@ import numpy as np
 
 from fedward_shared.errors import PrivacyError
 from fedward_shared.privacy import discrete
-from fedward_shared.privacy.discrete import TAIL, Integers, Words
+from fedward_shared.privacy.discrete import Integers, Words
 from fedward_shared.privacy.distributed import MARGIN, ROUNDING, SMOOTHING
 from fedward_shared.statistics.terms import Column, NumberColumn, StatisticsTerms
 
@@ -126,8 +126,3 @@ class Layout:
             drawn = discrete.table(self.variance(question)).draw(rows, randomness)
             found += (counts[question.place] + drawn).tolist()
         return found
-
-    def farthest(self, question: Question, records: int) -> int:
-        """No noised number of it is further from 0, where there are so many records."""
-        tail = TAIL * (math.isqrt(math.ceil(self.variance(question))) + 1) + 2
-        return records * (self.steps if question.is_sum else 1) + tail

@@ -59,19 +59,27 @@ def headline(statistics: Statistics) -> str:
     """What there is to see, in a sentence."""
     if statistics.together is None:
         return "No site has answered."
-    drifting = [
-        f"{column.name} at {site.name}"
-        for site in statistics.sites
-        for column in site.columns
-        if column.drift and column.drift.seen
-    ]
+    drifting: dict[str, list[str]] = {}
+    for site in statistics.sites:
+        for column in site.columns:
+            if column.drift and column.drift.seen:
+                drifting.setdefault(column.name, []).append(site.name)
     told = len(statistics.sites)
     whose = f"{told} {'site' if told == 1 else 'sites'}"
     records = f"{_amount(statistics.together.records)} records at {whose}"
     if not drifting:
         return f"{records}, and nothing that noise and chance do not explain."
-    shown = ", ".join(drifting[:NAMED]) + (", …" if len(drifting) > NAMED else "")
-    return f"{records}. They differ by more than noise and chance: {shown}."
+    said = [f"{column} at {_listed(where, told)}" for column, where in drifting.items()]
+    more = f", and {len(said) - NAMED} more" if len(said) > NAMED else ""
+    return (
+        f"{records}, which differ by more than noise and chance: {'; '.join(said[:NAMED])}{more}."
+    )
+
+
+def _listed(where: list[str], told: int) -> str:
+    if len(where) == told:
+        return "every site"
+    return ", ".join(where) if len(where) <= NAMED else f"{len(where)} of {told} sites"
 
 
 def _together(statistics: Statistics) -> list[SiteFigures]:

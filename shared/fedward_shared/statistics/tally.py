@@ -1,13 +1,17 @@
 """What coordinator and site sign about statistics.
 
-coordinator → site    StatisticsRequest   the answer to the charter is wanted now
-site → coordinator    Tally               that answer, and what its ledger says
+    coordinator → site    StatisticsRequest   the answer to the charter is wanted now
+    site → coordinator    Tally               that answer, and what its ledger says
+
+The coordinator's `Receipt` for it is that of a first round.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
+from fedward_shared import canonical
 from fedward_shared.assurances import Accounted, Assurance
 from fedward_shared.errors import StatementError
 from fedward_shared.statistics.answer import LARGEST, Layout
@@ -17,6 +21,9 @@ Found = Literal["number", "text", "other", "absent", "undeclared"]
 """What a file says of a column before any record of it: how a Parquet file or, by having it, a CSV's
 first line declares it, or that it has none of that name. Files of JSON lines declare nothing."""
 FOUND: tuple[Found, ...] = get_args(Found)
+
+ONCE = 1
+"""The round as which ledger, log and receipt know the one answer."""
 
 Number = Annotated[int, Field(strict=True, gt=-LARGEST, lt=LARGEST)]
 
@@ -34,6 +41,16 @@ class Tally(Accounted):
 
     found: tuple[Found, ...]
     numbers: tuple[Number, ...]
+
+    @property
+    def update(self) -> str:
+        """The digest by which log and receipt name what was told."""
+        return told(self.numbers)
+
+
+def told(numbers: Sequence[int]) -> str:
+    """The digest of these noised numbers."""
+    return canonical.digest(canonical.encode(list(numbers)))
 
 
 def read(data: bytes, charter: StatisticsCharter, site: str, origin: str) -> Tally:

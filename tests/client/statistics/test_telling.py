@@ -13,6 +13,7 @@ from flwr.supercore.task_identity import TaskIdentity
 from shared.statistics.made import terms
 
 from fedward_client import review
+from fedward_client import settings as site_settings
 from fedward_client.app import answer_statistics, create_app
 from fedward_client.boundary.caller import Caller
 from fedward_client.boundary.listener import Listener
@@ -74,7 +75,7 @@ def test_a_site_tells_its_counts_with_noise_and_books_them(make: Make) -> None:
         assert np.abs(noise[question.place]).max() < 7 * layout.deviation(question)
     with closing(Site.open(home.settings)) as site:
         events = [entry.event for entry in site.audit.entries]
-        assert events[-2:] == ["reserved", "told"]
+        assert events[-2:] == ["reserved", "cleared"]
         site.check_shown(said.head)
 
 
@@ -152,6 +153,17 @@ def test_only_the_coordinator_asks_and_only_about_this_charter(make: Make) -> No
         with pytest.raises(StatementError):
             home.core.count(home.charter.digest, request)
     assert home.spending().bookings == 0
+
+
+def test_another_coordinators_worker_gets_nothing(make: Make) -> None:
+    home = make()
+    other = Trusted(lambda: site_settings.load(home.settings), coordinator="another")
+    with pytest.raises(CharterError, match="is by university, and another asks for it"):
+        begun(other, home)
+    booked = begun(home.core, home)
+    found, counts = counted(booked, seeded)
+    with pytest.raises(CharterError, match="another asks for it"):
+        other.tell(booked.booking, found, as_bytes(counts))
 
 
 def test_a_site_that_has_not_accepted_statistics_refuses(make: Make) -> None:

@@ -12,6 +12,7 @@ from shared.statistics.made import SITES, tally
 from fedward_server.kinds import open_study
 from fedward_server.statistics.stage import AnswerStage
 from fedward_server.statistics.studies import ANSWERS_FILE, StatisticsStudy
+from fedward_server.studies import STUDY_FILE
 from fedward_shared.errors import CohortError, RefusalCode, StateError
 from fedward_shared.messages import Answer, Counted, Refusal, SessionDone
 from fedward_shared.statistics.page import PAGE_FILE, STATISTICS_FILE
@@ -66,6 +67,9 @@ def test_all_sites_answer_and_the_figures_are_published(folder: Path) -> None:
     sites = three()
     study = survey(folder, sites)
     assert [site.called for site in sites] == [1, 1, 1]
+    for site in sites:
+        [receipt], said = site.receipts, study.tallies[site.name]
+        assert (receipt.round, receipt.update, receipt.head) == (1, said.update, said.head)
     assert study.progress == "3 of 3 sites have answered"
     assert study.account[0] == "  north: answered; its ledger says ε = 0.5, δ = 1e-05"
     assert sorted(site["name"] for site in told(folder)["sites"]) == sorted(SITES)  # type: ignore[attr-defined]
@@ -117,6 +121,8 @@ def test_a_site_that_has_not_approved_is_not_asked(folder: Path) -> None:
 
 
 def test_nobody_there_is_said(folder: Path) -> None:
+    settings = folder / STUDY_FILE
+    settings.write_text(settings.read_text("utf-8").replace("60.0", "0.1"), "utf-8")
     with pytest.raises(CohortError, match="0 of 3 sites have answered"):
         survey(folder, [])
     assert told(folder)["together"] is None

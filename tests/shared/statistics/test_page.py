@@ -34,7 +34,7 @@ def read(text: str) -> Seen:
 def test_it_shows_every_site_and_column() -> None:
     sites = [counts_of(*people(1)), counts_of(*people(2)), counts_of(*people(3, middle=60.0))]
     found = told(*sites, noise=1)
-    assert page.headline(found).endswith("age at north, age at south, age at west.")
+    assert page.headline(found).endswith("differ by more than noise and chance: age at every site.")
     seen = read(page.render(found.model_copy(update={"missing": {"east": "refused: budget"}})))
     for said in ("north", "south", "west", "all sites", "the label", "refused: budget", "heart"):
         assert said in seen.text
