@@ -25,7 +25,9 @@ from fedward_shared.messages import (
     MASKS,
     RECEIPT,
     SESSION,
+    STATISTICS,
     TRAIN,
+    Counted,
     Hello,
     MaskAnswer,
     MaskRequest,
@@ -34,6 +36,7 @@ from fedward_shared.messages import (
     Refusal,
     SessionCall,
     SessionDone,
+    StatisticsCall,
     TrainRequest,
     Update,
     Welcome,
@@ -51,7 +54,7 @@ RandomnessSource = Callable[[str], "Randomness"]
 
 log = structlog.get_logger()
 
-Answer = Welcome | Update | MaskAnswer | Refusal | Noted | SessionDone
+Answer = Welcome | Update | MaskAnswer | Refusal | Noted | SessionDone | Counted
 
 
 def from_os(_label: str) -> "Randomness":
@@ -91,6 +94,14 @@ def create_app(
     @client.query(SESSION.partition(".")[2])
     def session(message: Message, context: Context) -> Message:
         return _reply(message, core_of(context), answer_session)
+
+    @client.query(STATISTICS.partition(".")[2])
+    def statistics(message: Message, context: Context) -> Message:
+        return _reply(
+            message,
+            core_of(context),
+            lambda core, record: answer_statistics(core, record, randomness),
+        )
 
     return client
 
@@ -159,6 +170,21 @@ def answer_session(core: Core, record: RecordDict) -> SessionDone:
     call = SessionCall.from_record(record)
     found = core.attend(call.charter, call.request, call.done)
     return found if isinstance(found, SessionDone) else attend(found)
+
+
+@finished_first()
+def answer_statistics(
+    core: Core, record: RecordDict, randomness: RandomnessSource = from_os
+) -> Counted:
+    """This site's statistics, once. Raises FedwardError; nothing has left by then."""
+    from fedward_client.statistics.counting import counted
+
+    call = StatisticsCall.from_record(record)
+    asked = core.count(call.charter, call.request)
+    if isinstance(asked, Counted):
+        return asked
+    found, counts = counted(asked, randomness)
+    return core.tell(asked.booking, found, counts.astype("<i8").tobytes())
 
 
 def answer_receipt(core: Core, record: RecordDict) -> Noted:

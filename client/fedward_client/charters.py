@@ -1,7 +1,7 @@
 """The charters that this site has decided about: a folder for each, with its signed decisions.
 
 CHARTERS/<digest>/charter.json, initial.safetensors    the copy that was decided about; the
-                                                       second not of a vertical study
+                                                       second only of a study of rounds
 CHARTERS/<digest>/decision-0001.json                   approve, refuse or withdraw; the last counts
 CHARTERS/<digest>/assent-anna.json                     of one person, where several have to agree
 """
@@ -20,6 +20,8 @@ from fedward_shared.charter import INITIAL_FILE
 from fedward_shared.errors import CharterError
 from fedward_shared.files import write_atomically
 from fedward_shared.identity import PublicKey, SigningKey
+from fedward_shared.statistics import charter as statistics
+from fedward_shared.statistics.charter import StatisticsCharter
 from fedward_shared.tensors import Tensors
 from fedward_shared.terms import DIGEST_PATTERN
 from fedward_shared.vertical import charter as vertical
@@ -28,15 +30,20 @@ from fedward_shared.vertical.charter import VerticalCharter
 FILES = (INITIAL_FILE, CHARTER_FILE)
 """Of a charter, in the order in which they are kept: it is there when the last one is."""
 
+ALONE: Mapping[str, Callable[[Path], Agreement]] = {
+    VerticalCharter.KIND: vertical.load,
+    StatisticsCharter.KIND: statistics.load,
+}
+"""How charters are read that come without tensors, by their kind."""
+
 
 def read(folder: Path) -> tuple[Agreement, Tensors]:
     """The signed charter in `folder`, of whichever kind, and the tensors it starts from, if any.
 
     Raises CharterError, StatementError or AdapterError as the kind's own `load` does.
     """
-    if agreement.kind(folder / CHARTER_FILE) == VerticalCharter.KIND:
-        return vertical.load(folder), {}
-    return horizontal.load(folder)
+    load = ALONE.get(agreement.kind(folder / CHARTER_FILE))
+    return horizontal.load(folder) if load is None else (load(folder), {})
 
 
 class ApprovedCharters:
@@ -56,7 +63,7 @@ class ApprovedCharters:
         target = self._place(charter.digest)
         for name in FILES:
             if not (source / name).is_file():
-                continue  # a vertical charter comes alone
+                continue  # the charter comes alone
             data = (source / name).read_bytes()
             if not (target / name).is_file() or (target / name).read_bytes() != data:
                 write_atomically(target / name, data)

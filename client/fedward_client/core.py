@@ -15,6 +15,7 @@ from fedward_shared.charter import Charter
 from fedward_shared.errors import RefusalCode
 from fedward_shared.messages import (
     UNSHARED,
+    Counted,
     Hello,
     MaskAnswer,
     MaskRequest,
@@ -28,6 +29,8 @@ from fedward_shared.messages import (
 )
 from fedward_shared.privacy.plan import Event
 from fedward_shared.records import LeftOut
+from fedward_shared.statistics.charter import StatisticsCharter
+from fedward_shared.statistics.tally import Found
 from fedward_shared.vertical.charter import VerticalCharter
 
 
@@ -103,6 +106,23 @@ class SessionOffer:
     query: bytes = b""
 
 
+@dataclass(frozen=True)
+class Counting:
+    """Statistics are booked: what the worker needs to count what the charter asks for.
+
+    `data`, `owner`, `left_out` and `columns` are as in an `Offer`; `file` is the digest of the file.
+    """
+
+    booking: int
+    site: str
+    charter: StatisticsCharter
+    data: Path
+    file: str
+    owner: str | None
+    left_out: LeftOut | None
+    columns: Mapping[str, str]
+
+
 class Attending(Protocol):
     """A site's seat in a session, which is free again when it is closed: a `Line` to its peers, and what
     the site books and keeps for it. Each call raises FedwardError where the site will not.
@@ -170,6 +190,14 @@ class Core(Protocol):
         Those whose completions are in `done`, a line each, are not waited for. Where this site was done
         before, what it said then. Waits while the session is attended already.
         """
+
+    def count(self, charter: str, request: bytes) -> Counting | Counted:
+        """Books the statistics that the coordinator's signed `request` asks for; the same answer as
+        before, at no cost, where there is one."""
+
+    def tell(self, booking: int, found: tuple[Found, ...], counts: bytes) -> Counted:
+        """Checks the `counts` (int64, little-endian) that were made for a booking, adds the noise and
+        signs for what leaves, once. `found`: what the file declares of each column."""
 
     def note(self, note: ReceiptNote) -> Noted:
         """Keeps the coordinator's receipt for what this site has sent."""

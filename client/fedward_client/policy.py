@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from fedward_client.ledger import Limit
 from fedward_client.settings import DatasetSettings, SiteSettings
@@ -27,6 +27,7 @@ from fedward_shared.errors import (
     StatementError,
 )
 from fedward_shared.identity import PublicKey
+from fedward_shared.statistics.charter import StatisticsCharter
 from fedward_shared.vertical.charter import VerticalCharter
 
 HONEST = 2
@@ -111,18 +112,11 @@ def _rules(case: Case[Agreement]) -> Iterator[tuple[str, Callable[[], str]]]:
     """Those for every study, and those for studies of the charter's kind."""
     for line, rule in RULES:
         yield line, partial(rule, case)
-    match case.charter:
-        case Charter() as horizontal:
-            for line, of_horizontal in HORIZONTAL:
-                yield (
-                    line,
-                    partial(of_horizontal, Case(horizontal, case.settings, case.own, case.now)),
-                )
-        case VerticalCharter() as vertical:
-            for line, of_vertical in VERTICAL:
-                yield line, partial(of_vertical, Case(vertical, case.settings, case.own, case.now))
-        case _:
-            raise CharterError(f"charter {case.charter.study}: of a kind that has no rules here")
+    of_kind = OF_KIND.get(type(case.charter))
+    if of_kind is None:
+        raise CharterError(f"charter {case.charter.study}: of a kind that has no rules here")
+    for line, rule in of_kind:
+        yield line, partial(rule, case)
 
 
 def check_revoked(charter: Agreement, settings: SiteSettings) -> None:
@@ -372,6 +366,13 @@ def _alignment(case: Case[VerticalCharter]) -> str:
     )
 
 
+def _statistics(case: Case[StatisticsCharter]) -> str:
+    charter, line = case.charter, f"datasets.{case.charter.dataset}.statistics"
+    if case.dataset.statistics != "accepted":
+        raise case.refuse("it asks for statistics", f'says {line} = "{case.dataset.statistics}"')
+    return f"accepted: {charter.coordinator.name} sees this site's own counts, with their noise"
+
+
 Rules = tuple[tuple[str, Callable[[Case[AnyCharter]], str]], ...]
 
 RULES: Rules[Agreement] = (
@@ -402,3 +403,12 @@ VERTICAL: Rules[VerticalCharter] = (
     ("datasets.{}.alignment", _alignment),
     ("base_models", _encoders),
 )
+STATISTICS: Rules[StatisticsCharter] = (
+    ("datasets.{}.statistics", _statistics),
+    ("datasets.{}.owner", _owner),
+)
+OF_KIND: dict[type[Agreement], Rules[Any]] = {
+    Charter: HORIZONTAL,
+    VerticalCharter: VERTICAL,
+    StatisticsCharter: STATISTICS,
+}

@@ -24,17 +24,9 @@ from fedward_client.serving import LOOPBACK, server
 from fedward_client.settings import SiteSettings
 from fedward_client.trusted import Trusted
 from fedward_client.worker import Handover
+from fedward_shared import messages
 from fedward_shared.errors import FedwardError, RefusalCode, UsageError
 from fedward_shared.files import write_atomically
-from fedward_shared.messages import (
-    MaskAnswer,
-    Noted,
-    Refusal,
-    SessionDone,
-    Update,
-    Welcome,
-    question,
-)
 
 log = structlog.get_logger()
 
@@ -117,7 +109,7 @@ class Post:
 
     def _answered(self, answer: Answer) -> None:
         """What the trusted side has answered may pass the gate as a reply's content."""
-        if isinstance(answer, Welcome | Update | MaskAnswer | Refusal | Noted | SessionDone):
+        if isinstance(answer, messages.Answer):
             self.gate.clear(answer.to_record())
 
     def hand_over(self) -> Handover:
@@ -162,6 +154,6 @@ class Post:
             self.gate.answered(one.metadata.message_id)
 
     def _refuse(self, content: RecordDict) -> RecordDict:
-        record = self.core.refuse(*question(content), RefusalCode.BUNDLE).to_record()
+        record = self.core.refuse(*messages.question(content), RefusalCode.BUNDLE).to_record()
         self.gate.clear(record)
         return record

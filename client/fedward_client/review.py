@@ -1,11 +1,13 @@
 """What a charter asks for, in sentences for the people who decide, beside what the site's rules say."""
 
 import math
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from fedward_client import policy, review_rounds, review_sessions
+from fedward_client import policy, review_rounds, review_sessions, review_statistics
 from fedward_client.ledger import held
 from fedward_client.policy import Verdict
 from fedward_client.site import Site
@@ -13,12 +15,20 @@ from fedward_shared.agreement import Agreement
 from fedward_shared.charter import Charter
 from fedward_shared.errors import FedwardError, PrivacyError
 from fedward_shared.privacy import accountant
+from fedward_shared.statistics.charter import StatisticsCharter
 from fedward_shared.vertical.charter import VerticalCharter
 
 ADVANTAGE = (
     "Whoever has the results can tell whether one given {unit} was in the data, and be right in at "
     "most {percent:.0f} % of cases where guessing has 50 %"
 )
+
+OF_KIND: Mapping[type[Agreement], Callable[[Any, str], list[tuple[str, str]]]] = {
+    Charter: review_rounds.paragraphs,
+    VerticalCharter: review_sessions.paragraphs,
+    StatisticsCharter: review_statistics.paragraphs,
+}
+"""What is said of a charter of each kind besides what is said of all."""
 
 
 def show(charter: Agreement, site: Site, console: Console) -> None:
@@ -51,7 +61,7 @@ def sentences(charter: Agreement, site: Site) -> list[tuple[str, str]]:
         ("With", ", ".join(others) or "nobody else"),
         ("Until", str(charter.expires)),
         ("Dataset", _dataset(charter, site)),
-        *_of_kind(charter, site.name),
+        *OF_KIND[type(charter)](charter, site.name),
         ("What it costs", _cost(charter, site)),
         ("Afterwards", _afterwards(charter)),
         ("Digest", charter.digest),
@@ -92,16 +102,6 @@ def verdict(charter: Agreement, site: Site) -> str:
     decision = site.charters.decision(charter.digest)
     done = "" if decision is None else f" Decided before: {decision.choice}, {decision.at}."
     return f"This site's rules allow it.{done}"
-
-
-def _of_kind(charter: Agreement, site: str) -> list[tuple[str, str]]:
-    match charter:
-        case Charter():
-            return review_rounds.paragraphs(charter, site)
-        case VerticalCharter():
-            return review_sessions.paragraphs(charter, site)
-        case _:
-            return []
 
 
 def _dataset(charter: Agreement, site: Site) -> str:

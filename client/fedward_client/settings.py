@@ -47,7 +47,8 @@ class DatasetSettings(Section):
     `objections` a file of those owners, one a line, whose records are left out. Datasets of the same
     `account` share one budget, and state the same `epsilon` and `delta`. `uses` are those a charter
     may name; `coordinators` those whose charters may name the dataset, all by default. In vertical
-    studies it takes part where it has an `alignment`.
+    studies it takes part where it has an `alignment`; it answers charters that ask for statistics where
+    `statistics` are accepted.
     """
 
     path: Path
@@ -60,6 +61,7 @@ class DatasetSettings(Section):
     uses: tuple[Name, ...] = ("research",)
     coordinators: tuple[Name, ...] | None = None
     alignment: AlignmentSettings | None = None
+    statistics: Literal["refused", "accepted"] = "refused"
 
     @field_validator("objections")
     @classmethod

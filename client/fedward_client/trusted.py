@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from fedward_client import egress, keys, limits, objections, policy
 from fedward_client.attendance.outcomes import Kept
 from fedward_client.attendance.seat import AttendedSession, take
-from fedward_client.core import Grant, Offer
+from fedward_client.core import Counting, Grant, Offer
 from fedward_client.exchange import journal as journals
 from fedward_client.exchange.connection import Dial
 from fedward_client.ledger import Booking, now
@@ -26,6 +26,7 @@ from fedward_client.masking import Masks
 from fedward_client.reconciliation import RESERVED
 from fedward_client.settings import SiteSettings
 from fedward_client.site import Site
+from fedward_client.statistics import telling
 from fedward_shared import canonical, tensors
 from fedward_shared.agreement import Agreement
 from fedward_shared.assurances import (
@@ -43,6 +44,7 @@ from fedward_shared.errors import CharterError, FedwardError, RefusalCode, State
 from fedward_shared.masked import Draws
 from fedward_shared.messages import (
     UNSHARED,
+    Counted,
     Hello,
     MaskAnswer,
     MaskRequest,
@@ -56,6 +58,7 @@ from fedward_shared.messages import (
     Welcome,
 )
 from fedward_shared.privacy.randomness import Randomness
+from fedward_shared.statistics.tally import Found
 from fedward_shared.tensors import Tensors
 from fedward_shared.vertical.charter import VerticalCharter
 
@@ -96,7 +99,7 @@ class Trusted:
         """Raises CharterError for a study that has no rounds, or is another coordinator's."""
         charter, initial = self._own(found)
         if not isinstance(charter, Charter):
-            raise CharterError(f"charter {charter.study}: it has sessions, and no rounds")
+            raise CharterError(f"charter {charter.study}: it has no rounds")
         return charter, initial
 
     def _own(self, found: tuple[Agreement, Tensors]) -> tuple[Agreement, Tensors]:
@@ -222,7 +225,7 @@ class Trusted:
         with self._site() as site:
             approved, _ = self._own(site.charters.load(charter))
             if not isinstance(approved, VerticalCharter):
-                raise CharterError(f"charter {approved.study}: it has rounds, and no sessions")
+                raise CharterError(f"charter {approved.study}: it has no sessions")
             coordinator = approved.coordinator
             asked = SessionRequest.read(
                 request, charter, coordinator.public_key, coordinator.name, "session request"
@@ -255,6 +258,20 @@ class Trusted:
                 return SessionDone(site.name, done)
             site.permit(charter)
             return take(site, self._site, charter, asked, gone)
+
+    def count(self, charter: str, request: bytes) -> Counting | Counted:
+        """As `Core` says."""
+        with self._site() as site:
+            approved, _ = self._own(site.charters.load(charter))
+            return telling.begin(site, telling.checked(approved), request)
+
+    def tell(self, booking: int, found: tuple[Found, ...], counts: bytes) -> Counted:
+        """As `Core` says."""
+        with self._site() as site:
+            booked = site.ledger.unanswered(booking)
+            approved, _ = self._own(site.charters.load(booked.charter))
+            noise = self._randomness(f"{site.name} {approved.digest} noise")
+            return telling.finish(site, telling.checked(approved), booked, found, counts, noise)
 
     def note(self, note: ReceiptNote) -> Noted:
         """As `Core` says. Raises StateError if the receipt's head is not in this site's log."""

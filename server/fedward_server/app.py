@@ -1,6 +1,7 @@
 """The ServerApp: gather the sites, run the rounds, keep a checkpoint of each.
 
-A vertical study has a session in the place of rounds (`vertical/conducting.py`).
+A vertical study has a session in the place of rounds (`vertical/conducting.py`), a study of statistics
+one question (`statistics/survey.py`).
 
 `app` is what a deployed SuperLink starts; a simulation makes its own with `create_app`.
 """
@@ -16,25 +17,27 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from fedward_server import optimizers
+from fedward_server.acknowledging import acknowledge
 from fedward_server.asking import Sender
 from fedward_server.attempts import Attempts
 from fedward_server.conduct import Conduct
 from fedward_server.exchange.sessions import Sessions
 from fedward_server.gathering import Gathering
-from fedward_server.kinds import open_study
+from fedward_server.kinds import OneStudy, open_study
 from fedward_server.masked import MaskedRound
 from fedward_server.observer import Observer
 from fedward_server.plain import PlainRounds
 from fedward_server.registry import STUDY_KEY, registered
 from fedward_server.requests import Requests
 from fedward_server.rounds import Round
+from fedward_server.statistics.studies import StatisticsStudy
+from fedward_server.statistics.survey import Survey
 from fedward_server.studies import NOBODY, Study, StudyLock, end
 from fedward_server.vertical.conducting import Conducting
 from fedward_server.vertical.studies import VerticalStudy
 from fedward_shared import base_models, tasks, tensors
 from fedward_shared import sketch as sketches
 from fedward_shared.errors import CohortError, FedwardError, StateError
-from fedward_shared.messages import RECEIPT, ReceiptNote
 from fedward_shared.report import RoundRecord
 from fedward_shared.tasks.base import StudyModel
 from fedward_shared.tasks.examples import Examples
@@ -44,9 +47,7 @@ from fedward_shared.tensors import Tensors
 log = structlog.get_logger()
 
 
-def create_app(
-    study_of: Callable[[Context], Study | VerticalStudy], observer: Observer
-) -> ServerApp:
+def create_app(study_of: Callable[[Context], OneStudy], observer: Observer) -> ServerApp:
     """The ServerApp of the study that `study_of` opens for a run."""
     server = ServerApp()
 
@@ -70,11 +71,15 @@ def create_app(
 
 
 def _coordination(
-    study: Study | VerticalStudy, grid: Grid, observer: Observer
-) -> "Coordination | Conducting":
-    if isinstance(study, VerticalStudy):
-        return Conducting(study, grid, observer, Sessions.here())
-    return Coordination(study, grid, observer)
+    study: OneStudy, grid: Grid, observer: Observer
+) -> "Coordination | Conducting | Survey":
+    match study:
+        case VerticalStudy():
+            return Conducting(study, grid, observer, Sessions.here())
+        case StatisticsStudy():
+            return Survey(study, grid, observer)
+        case _:
+            return Coordination(study, grid, observer)
 
 
 class Coordination:
@@ -204,17 +209,8 @@ class Coordination:
         """Sends each site the receipt for its last update, which no further request carries."""
         nodes = self.gathering.nodes
         receipts = self.requests.receipts(nodes)
-        notes = [
-            (nodes[site], ReceiptNote(self.charter.digest, receipts[site]).to_record())
-            for site in sorted(receipts)
-        ]
-        waiting = set(self.sender.send(RECEIPT, str(self.study.rounds_done), notes))
-        until = time.monotonic() + self.study.settings.gather_seconds
-        while waiting and time.monotonic() < until:
-            for reply in self.sender.grid.pull_messages(sorted(waiting)):
-                waiting.discard(reply.metadata.reply_to_message_id)
-            if waiting:
-                self.sender.pause()
+        group, patience = str(self.study.rounds_done), self.study.settings.gather_seconds
+        acknowledge(self.sender, self.charter.digest, group, receipts, nodes, patience)
 
     def _record(
         self, round_: Round | MaskedRound, metrics: dict[str, float], seconds: float
@@ -240,7 +236,7 @@ class Coordination:
         )
 
 
-def _open_deployed(context: Context) -> Study | VerticalStudy:
+def _open_deployed(context: Context) -> OneStudy:
     return open_study(registered(str(context.run_config[STUDY_KEY])))
 
 

@@ -29,6 +29,7 @@ Certificate = Annotated[
 
 study.command()(drafts.draft)
 study.command()(drafts.draft_vertical)
+study.command()(drafts.draft_statistics)
 study.command()(drafts.sign)
 
 

@@ -1,12 +1,15 @@
-"""A study of either kind, as commands and the ServerApp see it."""
+"""A study of whichever kind, as commands and the ServerApp see it."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
+from fedward_server.statistics.studies import StatisticsStudy
 from fedward_server.studies import Study, StudySettings
 from fedward_server.vertical.studies import VerticalStudy
 from fedward_shared import agreement
 from fedward_shared.agreement import CHARTER_FILE, Agreement
+from fedward_shared.statistics.charter import StatisticsCharter
 from fedward_shared.vertical.charter import VerticalCharter
 
 
@@ -44,8 +47,14 @@ class AnyStudy(Protocol):
         """Lets the sites leave what they are in, for a study that is stopped; needs no `read` before."""
 
 
-def open_study(folder: Path) -> Study | VerticalStudy:
+OneStudy = Study | VerticalStudy | StatisticsStudy
+KINDS: Mapping[str, Callable[[Path], OneStudy]] = {
+    VerticalCharter.KIND: VerticalStudy,
+    StatisticsCharter.KIND: StatisticsStudy,
+}
+"""By the kind of the charter; one of no other kind is of a study of rounds."""
+
+
+def open_study(folder: Path) -> OneStudy:
     """The study in `folder`, by the kind of its charter. Raises as that kind does."""
-    if agreement.kind(folder / CHARTER_FILE) == VerticalCharter.KIND:
-        return VerticalStudy(folder)
-    return Study(folder)
+    return KINDS.get(agreement.kind(folder / CHARTER_FILE), Study)(folder)

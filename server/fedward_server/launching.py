@@ -62,7 +62,7 @@ def _drawing(study: AnyStudy, how: How) -> Callable[[], None] | None:
     if how in ("launch", "resume"):
         return None
     if not isinstance(study, VerticalStudy):
-        raise UsageError(f"{study.folder}: this study goes in rounds and has no session")
+        raise UsageError(f"{study.folder}: this study has no session")
     return study.predict if how == "predict" else study.start_over
 
 

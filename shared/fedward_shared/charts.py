@@ -267,6 +267,22 @@ def stack(parts: Sequence[tuple[str, int, str]], *, title: str) -> Markup:
     return _markup(svg)
 
 
+def spread(
+    points: Sequence[tuple[float, float, float]], low: float, high: float, *, title: str
+) -> Markup:
+    """Values on one scale, joined, each with its interval as a whisker: (value, begin, end)."""
+    svg = _image(title, {"class": "pair", "height": 14})
+    _add(svg, "line", {"class": "track", "x1": "0", "x2": "100%", "y1": 7, "y2": 7})
+    places = [[f"{4 + 0.92 * _share(end, low, high):.2f}%" for end in point] for point in points]
+    if places:
+        ends = {"x1": places[0][0], "x2": places[-1][0], "y1": 7, "y2": 7}
+        _add(svg, "line", ends | {"class": "link dp"})
+    for place, begin, end in places:
+        _add(svg, "line", {"class": "whisker", "x1": begin, "x2": end, "y1": 12.5, "y2": 12.5})
+        _add(svg, "circle", {"class": "solid dp", "cx": place, "cy": 7, "r": 3.5})
+    return _markup(svg)
+
+
 def sign(tone: str) -> Markup:
     """The sign of a tone: ◆ filled for `dp`, ○ hollow for `open`; decoration beside a text."""
     svg = Element("svg", {"class": "sign", "viewBox": "0 0 12 12", "aria-hidden": "true"})

@@ -20,6 +20,7 @@ TRAIN = "train.round"
 MASKS = "query.masks"
 RECEIPT = "query.receipt"
 SESSION = "query.session"
+STATISTICS = "query.statistics"
 
 _FIELDS = "fedward"
 _TENSORS = "tensors"
@@ -319,7 +320,36 @@ class SessionDone:
         return _pack(fields)
 
 
-Answer = Welcome | Update | MaskAnswer | Refusal | Noted | SessionDone
+@dataclass(frozen=True)
+class StatisticsCall:
+    """The coordinator asks for a site's statistics: its signed `StatisticsRequest`."""
+
+    charter: str
+    request: bytes
+
+    def to_record(self) -> RecordDict:
+        """As Flower carries it."""
+        return _pack({"charter": self.charter, "statistics_request": self.request})
+
+    @classmethod
+    def from_record(cls, record: RecordDict) -> Self:
+        """Raises MessageError."""
+        return cls(_field(record, "charter", str), _field(record, "statistics_request", bytes))
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A site's statistics: its signed `Tally`."""
+
+    site: str
+    tally: bytes
+
+    def to_record(self) -> RecordDict:
+        """As Flower carries it."""
+        return _pack({"answer": "statistics", "site": self.site, "tally": self.tally})
+
+
+Answer = Welcome | Update | MaskAnswer | Refusal | Noted | SessionDone | Counted
 
 
 def answer_from_record(record: RecordDict) -> Answer:
@@ -346,6 +376,8 @@ def answer_from_record(record: RecordDict) -> Answer:
             return Noted(site)
         case "session":
             return SessionDone(site, _field(record, "completion", bytes))
+        case "statistics":
+            return Counted(site, _field(record, "tally", bytes))
         case _:
             raise MessageError("an unknown answer")
 
@@ -370,6 +402,11 @@ def question(record: RecordDict) -> tuple[str, str]:
     try:
         call = SessionCall.from_record(record)
         return call.charter, _digits(call.request)
+    except MessageError:
+        pass
+    try:
+        asked = StatisticsCall.from_record(record)
+        return asked.charter, _digits(asked.request)
     except MessageError:
         return "", ""
 

@@ -24,6 +24,8 @@ READERS: dict[str, Callable[[io.BytesIO], pl.DataFrame]] = {
     ".csv": partial(pl.read_csv, infer_schema=False),
     ".parquet": pl.read_parquet,
 }
+NOTHING = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})
+"""What people write where there is nothing, in lower case."""
 
 
 def normalised(text: str) -> str:

@@ -70,7 +70,8 @@ def hospitals(
     from fedward_simulations.raw.prepared import Prepared, prepared
     from fedward_simulations.scenarios import hospitals as hospitals_scenario
 
-    _check(epsilon, engine)
+    _check(epsilon)
+    _check_engine(engine)
     sizes = FULL_SIZES if full and data is None else (records,)
     for count in sizes:
         folder = out if count == sizes[0] else out / f"records-{count}"
@@ -118,7 +119,8 @@ def notes(
     """Three clinics teach a language model to assess a visit, on synthetic notes."""
     from fedward_simulations.scenarios import notes as notes_scenario
 
-    _check(epsilon, engine)
+    _check(epsilon)
+    _check_engine(engine)
     log_to(out / LOG_FILE)
     console = Console(highlight=False, soft_wrap=True)
     options = notes_scenario.Options(
@@ -184,6 +186,34 @@ def raw(
 
 
 @simulate.command()
+def statistics(
+    out: Annotated[Path, typer.Option(help="Folder for figures and page.")],
+    records: Annotated[int, typer.Option(min=10, help="Records of each site.")] = 3000,
+    sites: Annotated[int | None, typer.Option(min=1, help="How many sites.")] = None,
+    epsilon: Annotated[float, typer.Option(help="ε of each site for its one answer.")] = 0.5,
+    partition: Annotated[
+        str, typer.Option(help="iid, dirichlet:ALPHA or column:NAME.")
+    ] = "dirichlet:0.5",
+    seed: Annotated[int, typer.Option(help="The same seed gives the same figures.")] = 0,
+    data: Annotated[
+        Path | None, typer.Option(help="JSONL, CSV or Parquet instead of ICD-10.")
+    ] = None,
+    text_column: Annotated[str, typer.Option(help="Its column of texts.")] = "text",
+    label_column: Annotated[str, typer.Option(help="Its column of labels.")] = "label",
+) -> None:
+    """Four hospitals tell, under DP, what their diagnoses are: label balance, lengths, drift."""
+    from fedward_simulations.scenarios import statistics as scenario
+
+    _check(epsilon)
+    log_to(out / LOG_FILE)
+    console = Console(highlight=False, soft_wrap=True)
+    options = scenario.Options(
+        out, records, sites, epsilon, partition, seed, data, text_column, label_column
+    )
+    scenario.run(options, console)
+
+
+@simulate.command()
 def faults(
     out: Annotated[Path, typer.Option(help="Folder for the result.")],
     runs: Annotated[int, typer.Option(min=1, help="How many runs.")] = 100,
@@ -196,9 +226,12 @@ def faults(
     campaign(Options(out, runs, seed), Console(highlight=False, soft_wrap=True))
 
 
-def _check(epsilon: float, engine: str) -> None:
+def _check(epsilon: float) -> None:
     if not (epsilon > 0 and math.isfinite(epsilon)):
         raise UsageError(f"--epsilon: it is {epsilon}, and has to be a finite number above 0")
+
+
+def _check_engine(engine: str) -> None:
     if engine not in ENGINES:
         raise UsageError(f"--engine: {engine!r} is none of {', '.join(ENGINES)}")
 

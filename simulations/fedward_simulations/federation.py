@@ -25,8 +25,8 @@ from fedward_client.app import create_app as create_client_app
 from fedward_client.core import Core
 from fedward_client.trusted import Trusted
 from fedward_server.app import create_app as create_server_app
+from fedward_server.kinds import open_study
 from fedward_server.observer import Observer
-from fedward_server.studies import Study
 from fedward_shared.errors import MissingExtra
 from fedward_shared.messages import MASKS, TRAIN, MaskRequest
 from fedward_shared.privacy.randomness import Randomness
@@ -75,7 +75,7 @@ def run_sites(
 ) -> None:
     """The same, with sites that may be of another kind."""
     client = create_client_app(simulated.core_of, simulated.randomness)
-    server = create_server_app(lambda _: Study(study), observer)
+    server = create_server_app(lambda _: open_study(study), observer)
     if engine == "flower":
         _run_flower(server, client, len(simulated.settings))
     else:

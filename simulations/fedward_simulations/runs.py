@@ -17,15 +17,15 @@ ADAPTER_FOLDER = "adapter"
 RUN_FILE = "run.txt"
 
 
-def claim(out: Path, command: str) -> bool:
+def claim(out: Path, command: str, files: tuple[str, ...] = (RESULT_FILE, REPORT_FILE)) -> bool:
     """Takes the folder `out` for `command`; says whether an interrupted run of it goes on there.
 
-    A finished run is replaced. Raises UsageError if an interrupted run of another command, or of
-    another release, lies there.
+    A finished run, which has the first of `files`, is replaced. Raises UsageError if an interrupted run
+    of another command, or of another release, lies there.
     """
     key = canonical.digest(f"{command} {version('fedward-simulations')}".encode())
     studies, marker = out / STUDIES_FOLDER, out / RUN_FILE
-    if studies.is_dir() and not (out / RESULT_FILE).is_file():
+    if studies.is_dir() and not (out / files[0]).is_file():
         if marker.is_file() and marker.read_text("utf-8") == key:
             return True
         raise UsageError(
@@ -33,7 +33,7 @@ def claim(out: Path, command: str) -> bool:
             "the folder"
         )
     shutil.rmtree(studies, ignore_errors=True)
-    for name in (RESULT_FILE, REPORT_FILE):
+    for name in files:
         (out / name).unlink(missing_ok=True)
     write_atomically(marker, key.encode())
     return False

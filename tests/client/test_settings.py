@@ -125,6 +125,8 @@ WRONG: list[tuple[str, object]] = [
     ("datasets.records.alignment", {"identifier": "id", "most": 1000}),
     ("datasets.records.alignment", {"identifier": ["id"], "most": 0}),
     ("datasets.records.alignment", {"identifier": ["id"], "most": 1000, "step": 0}),
+    ("datasets.records.statistics", "perhaps"),
+    ("datasets.records.statistics", True),
     ("datasets.records.coordinators", "university"),
     ("datasets.records.coordinators", ["The University"]),
     ("base_models", None),

@@ -8,19 +8,21 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 START = "fedward_client.daemon"
-CLIENT_LINES = 7_280
-SHARED_LINES = 6_870
+CLIENT_LINES = 7_460
+SHARED_LINES = 7_310
 """Budgets, blank lines and docstrings included. Who wants to exceed them takes something out first.
 
 They grew for secure aggregation, as a site's half of it holds the secrets that hide its update, and for
 studies that are split by columns: a site's end of the exchange holds a session's keys, its journal says
 what was sent, its egress counts on what was said before a checkpoint, and whether the model may be asked
-once more is for the ledger to say.
+once more is for the ledger to say. Statistics get their noise here, so that no count without it is
+ever cleared, and what they may hold is checked against the charter.
 """
 
 WORKERS = (
     "fedward_client.training",
     "fedward_client.vertical",
+    "fedward_client.statistics.counting",
     "fedward_client.app",
     "fedward_shared.tasks",
     "fedward_shared.psi.alignment",
@@ -96,6 +98,7 @@ def test_the_core_has_all_that_decides(core: dict[str, Path]) -> None:
         "gate.bundle",
         "boundary.listener",
         "attendance.egress",
+        "statistics.telling",
     )
     assert {f"fedward_client.{name}" for name in names} <= core.keys()
     assert {"fedward_shared.charter", "fedward_shared.audit"} <= core.keys()

@@ -21,6 +21,7 @@ from fedward_shared.annotation import documents
 from fedward_shared.annotation.check import problems
 from fedward_shared.annotation.schema import Schema
 from fedward_shared.charter_terms import TaskKind
+from fedward_shared.statistics.terms import StatisticsTerms
 from fedward_shared.vertical.columns import TableTerms
 from fedward_shared.vertical.terms import VerticalTerms
 
@@ -152,6 +153,13 @@ def test_the_example_of_a_vertical_study_is_accepted() -> None:
     )
     assert [column.kind for column in found.table.columns] == ["text", "image"]
     assert found.outputs == len(found.class_weights) == 3
+
+
+def test_the_example_of_statistics_is_accepted() -> None:
+    page = (ROOT / "docs/explanation/statistics.md").read_text("utf-8")
+    (example,) = re.findall(r"^```toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    found = StatisticsTerms.model_validate(tomllib.loads(example))
+    assert found.questions == 5
 
 
 def test_the_example_of_marked_texts_is_accepted(tmp_path: Path) -> None:

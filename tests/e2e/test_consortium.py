@@ -3,6 +3,7 @@
 fedward site run (gate) ── nginx ── SuperLink      two sites and a coordinator, on loopback
 """
 
+import json
 import os
 import re
 import shutil
@@ -41,7 +42,7 @@ def test_two_sites_enrol_and_train_and_one_is_let_in_no_more(
 
     for number, name in enumerate(SITES):
         records.write_jsonl(consortium.root / name / "records.jsonl", texts(24, 100 * number))
-        data = ("--data", "records.jsonl", "--base-model", tiny_bert_folder, "--epsilon", 10)
+        data = ("--data", "records.jsonl", "--base-model", tiny_bert_folder, "--epsilon", 20)
         own = typed(
             name, "site", "init", "--name", name, *data, "--coordinator", f"university={key}"
         )
@@ -54,6 +55,7 @@ def test_two_sites_enrol_and_train_and_one_is_let_in_no_more(
         consortium.start(name, "site", "run")
         assert FINGERPRINT.findall(own)[0] in typed("university", "coordinator", "sites")
 
+    look_first(consortium)
     terms: tuple[object, ...]
     terms = ("--study", "fractures", "--base-model", tiny_bert_folder, "--labels", ",".join(LABELS))
     terms += ("--epsilon", "8", "--rounds", "3", "--participant", "north=24")
@@ -89,7 +91,9 @@ def test_two_sites_enrol_and_train_and_one_is_let_in_no_more(
     said = typed("university", "study", "resume", "studies/fractures", "--bundle", BUNDLE)
     assert "round 3: north, south" in said
     assert said.rstrip().endswith("complete"), said
-    assert "3 of 3 rounds" in typed("university", "study", "list")
+    listed = typed("university", "study", "list")
+    assert "3 of 3 rounds" in listed
+    assert "before: 2 of 2 sites have answered" in listed
     for name in SITES:
         assert "all right" in typed(name, "site", "audit", "verify")
 
@@ -101,3 +105,37 @@ def test_two_sites_enrol_and_train_and_one_is_let_in_no_more(
     codes = consortium.stop()
     assert set(codes.values()) == {0}, (codes, consortium.tails())
     until(lambda: not list(living_in(consortium.root)))
+
+
+def look_first(consortium: Consortium) -> None:
+    """People ask for statistics before they train; a site answers once it accepts that."""
+    typed, folder = consortium.typed, "studies/before"
+    terms = ("--study", "before", "--column", f"label=category:{','.join(LABELS)}")
+    terms += ("--column", "length=number:0:100", "--label", "label", "--epsilon", "2")
+    typed(
+        *("university", "study", "draft-statistics", folder, *terms),
+        *("--participant", "north=24", "--participant", "south=24"),
+    )
+    study = consortium.root / "university" / folder
+    draft = (study / "charter.toml").read_text("utf-8")
+    for blank in ("purpose", "legal_basis"):
+        draft = draft.replace(f'{blank} = ""', f'{blank} = "Vote 2026-116"')
+    (study / "charter.toml").write_text(draft, "utf-8")
+    typed("university", "study", "sign", folder)
+    for name in SITES:
+        got = shutil.copytree(study, consortium.root / name / "before")
+        typed(name, "site", "approve", got, code=4)  # nobody has said that statistics are accepted
+        settings = consortium.root / name / "site.toml"
+        accepted = settings.read_text("utf-8").replace("# statistics = ", "statistics = ")
+        settings.write_text(accepted, "utf-8")
+        assert "No record leaves" in typed(name, "site", "review", got)
+        typed(name, "site", "approve", got)
+    told = typed("university", "study", "launch", folder, "--bundle", BUNDLE)
+    assert all(f"{name}: answered; its ledger says ε = 1.9" in told for name in SITES), told
+    assert told.rstrip().endswith("complete"), told
+    found = json.loads((study / "statistics.json").read_text("utf-8"))
+    for site in found["sites"]:
+        assert abs(site["records"]["value"] - 24) < 40
+        assert site["columns"][1]["shares"]["missing"]["value"] > 0.2  # there is no such column
+    page = (study / "statistics.html").read_text("utf-8")
+    assert all(name in page for name in SITES)

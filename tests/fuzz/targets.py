@@ -25,7 +25,16 @@ from fedward_client.core import Grant
 from fedward_client.gate import bundle
 from fedward_client.gate.rules import ENDPOINTS, FLEET, Gate
 from fedward_client.preparation import documents
-from fedward_shared import assurances, audit, charter, enrolment, key_change, statements, tensors
+from fedward_shared import (
+    agreement,
+    assurances,
+    audit,
+    charter,
+    enrolment,
+    key_change,
+    statements,
+    tensors,
+)
 from fedward_shared.annotation import brat, label_studio
 from fedward_shared.annotation import documents as marked_texts
 from fedward_shared.errors import FedwardError
@@ -40,6 +49,8 @@ from fedward_shared.secagg.aggregator import Aggregator
 from fedward_shared.secagg.party import Party
 from fedward_shared.secagg.ring import WIDTHS, Ring
 from fedward_shared.secagg.session import Session
+from fedward_shared.statistics.charter import StatisticsCharter
+from fedward_shared.statistics.tally import Tally
 from fedward_shared.vertical.columns import ImageColumn, TableTerms
 from fedward_shared.vertical.encoding import encode
 
@@ -80,6 +91,16 @@ def read_delivery(data: bytes) -> object:
 
 def read_decision(data: bytes) -> object:
     return assurances.Decision.read(data, DIGEST, KEY.public, "university", "fuzz")
+
+
+def read_tally(data: bytes) -> object:
+    said = Tally.read(data, DIGEST, KEY.public, "university", "fuzz")
+    return said.spent
+
+
+def read_statistics_charter(data: bytes) -> object:
+    said = statements.decode(data, StatisticsCharter.KIND, "fuzz")
+    return agreement.parse(said.body, StatisticsCharter, "fuzz").body
 
 
 def read_invitation(data: bytes) -> object:
@@ -227,6 +248,8 @@ TARGETS_BY_KIND: dict[str, Callable[[bytes], object]] = {
     charter.Charter.KIND: read_charter,
     assurances.Delivery.KIND: read_delivery,
     assurances.Decision.KIND: read_decision,
+    Tally.KIND: read_tally,
+    StatisticsCharter.KIND: read_statistics_charter,
     enrolment.Invitation.KIND: read_invitation,
     enrolment.Enrolment.KIND: read_enrolment,
     enrolment.Admission.KIND: read_admission,
@@ -266,6 +289,8 @@ TARGETS: dict[str, Callable[[bytes], object]] = {
     "signed-charter": signed(charter.Charter.KIND),
     "signed-delivery": signed(assurances.Delivery.KIND),
     "signed-decision": signed(assurances.Decision.KIND),
+    "signed-tally": signed(Tally.KIND),
+    "signed-statistics-charter": signed(StatisticsCharter.KIND),
     "invitation": read_invitation,
     "enrolment": read_enrolment,
     "admission": read_admission,
@@ -295,7 +320,11 @@ def seeds() -> list[bytes]:
     }
     entry = {"number": 1, "at": "", "previous": audit.START, "event": "cleared", "details": {}}
     change = {"site": "north", "old": KEY.public.text, "new": KEY.public.text, "at": ""}
-    bodies += [statements.canonical.encode(body) for body in (delivery, entry, change)]
+    told = {name: delivery[name] for name in ("charter", "site", "epsilon", "delta", "head")}
+    tally = {**told, "found": ["text", "absent"], "numbers": [17, -3, 2**40]}
+    bodies += [
+        statements.canonical.encode(body) for body in (delivery, tally, asked(), entry, change)
+    ]
     lines = [statements.sign(audit.KIND, entry, KEY).encode() + b"\n"]
     witness = [statements.canonical.encode({"number": 3, "digest": DIGEST})]
     event = Event("poisson-gaussian", 0.1, 1.5, 10, "patient").as_text().encode()
@@ -308,6 +337,42 @@ def seeds() -> list[bytes]:
         *map(documents.encode, documents.Origin("a", "hl7/2").person("1", "7", [("name", "Doe")])),
         *(letters() + at_the_socket() + requests() + masked() + exchanged() + drawn() + marked()),
     ]
+
+
+def asked() -> dict[str, object]:
+    """A charter for statistics."""
+    columns = [
+        {"kind": "number", "name": "age", "low": "0.0", "high": "120.0", "bins": 24},
+        {"kind": "category", "name": "ward", "values": ["heart", "bone"]},
+    ]
+    return {
+        "version": 1,
+        "study": "before",
+        "purpose": "test",
+        "use": "research",
+        "legal_basis": "test",
+        "expires": "2099-01-01",
+        "coordinator": {"name": "university", "key": KEY.public.text},
+        "dataset": "records",
+        "participants": [
+            {
+                "name": "north",
+                "key": SigningKey.from_seed(hashlib.sha256(b"north").digest()).public.text,
+                "records": 100,
+                "rank": None,
+            }
+        ],
+        "statistics": {
+            "columns": columns,
+            "label": "ward",
+            "epsilon": "1.0",
+            "delta": "1e-05",
+            "unit": "record",
+            "most_records": 1,
+            "noise_multiplier": "3.8",
+        },
+        "deadline_seconds": "3600.0",
+    }
 
 
 def drawn() -> list[bytes]:

@@ -161,9 +161,9 @@ def test_rounds_have_no_other_session(study: Path, tmp_path: Path) -> None:
     folder = tmp_path / "rounds"
     charters.save(folder, ROUNDS, START, COORDINATOR)
     (folder / STUDY_FILE).write_text('base_model = "../model"\n')
-    with pytest.raises(UsageError, match="goes in rounds and has no session"):
+    with pytest.raises(UsageError, match="this study has no session"):
         launch(folder, "new-session")
-    with pytest.raises(UsageError, match="goes in rounds and has no session"):
+    with pytest.raises(UsageError, match="this study has no session"):
         launch(folder, "predict")
 
 

@@ -6,10 +6,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from fedward_client.core import Attending, Grant, Offer, SessionOffer
+from fedward_client.core import Attending, Counting, Grant, Offer, SessionOffer
 from fedward_shared.errors import RefusalCode, StateError
 from fedward_shared.messages import (
     UNSHARED,
+    Counted,
     Hello,
     MaskAnswer,
     MaskRequest,
@@ -21,6 +22,7 @@ from fedward_shared.messages import (
     Update,
     Welcome,
 )
+from fedward_shared.statistics.tally import Found
 
 PATIENCE_SECONDS = 600.0
 """For how long an answer is waited for: composing a long ledger for the first time takes its time."""
@@ -113,6 +115,20 @@ class Caller:
         connection.close()
         if not isinstance(answer, SessionDone):
             raise StateError(f"{self._path}: {type(answer).__name__} is no answer to attend")
+        return answer
+
+    def count(self, charter: str, request: bytes) -> Counting | Counted:
+        """As `Core` says."""
+        answer: Counting | Counted = self._call(
+            (Counting, Counted), "count", charter=charter, request=request
+        )
+        return answer
+
+    def tell(self, booking: int, found: tuple[Found, ...], counts: bytes) -> Counted:
+        """As `Core` says."""
+        answer: Counted = self._call(
+            Counted, "tell", counts, booking=booking, found=" ".join(found)
+        )
         return answer
 
     def note(self, note: ReceiptNote) -> Noted:

@@ -39,6 +39,11 @@ def perform(core: Core, frame: Frame) -> Answer:
         case "clear":
             booking, norms = frame.get("booking", int), frame.get("norms", str)
             return core.clear(booking, frame.blob, norms, _sharing(frame))
+        case "count":
+            return core.count(frame.get("charter", str), frame.get("request", bytes))
+        case "tell":
+            found = wire.found_of(frame.get("found", str))
+            return core.tell(frame.get("booking", int), found, frame.blob)
         case "note":
             return core.note(ReceiptNote(frame.get("charter", str), frame.get("receipt", bytes)))
         case "refuse":

@@ -17,10 +17,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fedward_client.core import Grant, Offer, SessionOffer
+from fedward_client.core import Counting, Grant, Offer, SessionOffer
 from fedward_shared import agreement, canonical, charter
 from fedward_shared.errors import FedwardError, RefusalCode, StateError
 from fedward_shared.messages import (
+    Counted,
     MaskAnswer,
     Noted,
     Refusal,
@@ -30,6 +31,8 @@ from fedward_shared.messages import (
     stage_of,
 )
 from fedward_shared.records import LeftOut
+from fedward_shared.statistics.charter import StatisticsCharter
+from fedward_shared.statistics.tally import FOUND, Found
 from fedward_shared.vertical.charter import VerticalCharter
 
 MAX_HEADER = 64 * 2**20
@@ -37,7 +40,18 @@ MAX_HEADER = 64 * 2**20
 
 MAX_BLOB = 2**32
 Value = str | int | bytes
-Answer = Welcome | Update | MaskAnswer | Refusal | Noted | SessionDone | Offer | Grant
+Answer = (
+    Welcome
+    | Update
+    | MaskAnswer
+    | Refusal
+    | Noted
+    | SessionDone
+    | Offer
+    | Grant
+    | Counting
+    | Counted
+)
 Opened = SessionOffer | SessionDone
 """What the call to attend a session is answered with."""
 
@@ -138,8 +152,8 @@ def _exactly(connection: socket.socket, size: int) -> bytes:
 
 # Answers
 
-_PLAIN: dict[str, type[Welcome | Refusal | Noted | Grant | SessionDone]] = {
-    kind.__name__: kind for kind in (Welcome, Refusal, Noted, Grant, SessionDone)
+_PLAIN: dict[str, type[Welcome | Refusal | Noted | Grant | SessionDone | Counted]] = {
+    kind.__name__: kind for kind in (Welcome, Refusal, Noted, Grant, SessionDone, Counted)
 }
 
 
@@ -156,6 +170,8 @@ def answer_frame(answer: Answer | SessionOffer) -> Frame:
             return Frame("Offer", _offer_fields(answer), answer.initial)
         case SessionOffer():
             return Frame("SessionOffer", _session_fields(answer), answer.model)
+        case Counting():
+            return Frame("Counting", _counting_fields(answer))
         case _:
             return Frame(type(answer).__name__, asdict(answer))
 
@@ -181,6 +197,8 @@ def answer_of(frame: Frame) -> Answer | SessionOffer:
                 return _offer(frame)
             case "SessionOffer":
                 return _session_offer(frame)
+            case "Counting":
+                return _counting(frame)
             case "Refusal":
                 code = RefusalCode(frame.get("code", str))
                 return Refusal(frame.get("site", str), code, frame.get("objection", bytes))
@@ -238,6 +256,42 @@ def _session_offer(frame: Frame) -> SessionOffer:
         model=frame.blob,
         query=frame.get("query", bytes),
     )
+
+
+def _counting_fields(asked: Counting) -> dict[str, Value]:
+    return {
+        "booking": asked.booking,
+        "site": asked.site,
+        "charter": canonical.encode(asked.charter.body).decode(),
+        "data": str(asked.data),
+        "file": asked.file,
+        "owner": asked.owner or "",
+        "left_out": _left_out_text(asked.left_out),
+        "columns": canonical.encode(dict(asked.columns)).decode(),
+    }
+
+
+def _counting(frame: Frame) -> Counting:
+    charter_text = frame.get("charter", str).encode()
+    return Counting(
+        booking=frame.get("booking", int),
+        site=frame.get("site", str),
+        charter=agreement.parse(canonical.decode(charter_text), StatisticsCharter, "the offer"),
+        data=Path(frame.get("data", str)),
+        file=frame.get("file", str),
+        owner=frame.get("owner", str) or None,
+        left_out=_left_out(frame.get("left_out", str)),
+        columns=canonical.decode(frame.get("columns", str).encode()),
+    )
+
+
+def found_of(text: str) -> tuple[Found, ...]:
+    """What a worker says of the columns. Raises StateError for other words than those there are."""
+    words: dict[str, Found] = {word: word for word in FOUND}
+    try:
+        return tuple(words[word] for word in text.split(" "))
+    except KeyError as error:
+        raise StateError("tell: an unknown word for a column") from error
 
 
 def _left_out_text(left_out: LeftOut | None) -> str:

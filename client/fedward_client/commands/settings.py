@@ -36,6 +36,7 @@ uses = ["research"]             # what a charter may be for
 # owner = "patient_id"          # whose record it is; needed for objections
 # objections = "objections.txt" # whose records are left out, one owner a line
 {alignment}
+# statistics = "accepted"       # answer charters that ask for noised counts of its columns
 # What else there is: docs/reference/site-toml.md
 """
 

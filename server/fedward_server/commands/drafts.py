@@ -1,6 +1,6 @@
-"""`fedward study draft | draft-vertical | sign`: from a draft to the charter that sites approve."""
+"""`fedward study draft…` of each kind, and `sign`: from a draft to the charter that sites approve."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -128,12 +128,56 @@ def draft_vertical(
     typer.echo(f"edit them, then: fedward study sign {folder}")
 
 
+def draft_statistics(
+    folder: Annotated[Path, typer.Argument(help="A new folder.")],
+    study: Annotated[str, typer.Option(help="The study's name.")],
+    participant: Annotated[list[str], Sites],
+    column: Annotated[
+        list[str],
+        typer.Option(
+            metavar="NAME=KIND:…",
+            help="A column, once for each: NAME=number:LOW:HIGH[:BINS] or NAME=category:A,B,…",
+        ),
+    ],
+    label: Annotated[
+        str | None, typer.Option(help="The column whose balance matters: one of the categories.")
+    ] = None,
+    coordinator: Coordinator = None,
+    key: Key = None,
+    epsilon: Annotated[float, typer.Option(help="ε of each site for its one answer.")] = 0.5,
+    delta: Annotated[float, typer.Option(help="δ of each site.")] = 1e-5,
+    unit: Annotated[
+        Literal["record", "patient", "customer"], typer.Option(help="Who is protected.")
+    ] = "record",
+    most_records: Annotated[
+        int, typer.Option(min=1, help="Records of one patient or customer that count, at most.")
+    ] = 1,
+    expires: Expires = None,
+    home: HomeFolder = HERE,
+) -> None:
+    """Writes the draft of a charter that asks sites for noised statistics, before a study is made."""
+    from fedward_server.statistics import drafting
+    from fedward_server.studies import STUDY_FILE
+    from fedward_shared.agreement import DRAFT_FILE
+
+    columns = drafting.columns(column)
+    terms = drafting.planned(columns, label, epsilon, delta, unit, most_records)
+    participants = [_participant(text, home) for text in participant]
+    name, own = _self(coordinator, key, home)
+    drafting.draft(folder, study, name, own, participants, terms, _last_day(expires))
+    typer.echo(
+        f"wrote {folder / DRAFT_FILE} and {folder / STUDY_FILE}; noise in a count of records: about "
+        f"±{terms.count_noise:.1f}"
+    )
+    typer.echo(f"edit them, then: fedward study sign {folder}")
+
+
 def sign(folder: Annotated[Path, typer.Argument(help="The folder with the draft.")]) -> None:
     """Makes of a draft what sites get: charter.json, and initial.safetensors where there are rounds."""
-    from fedward_server.vertical.drafting import is_vertical
+    from fedward_server.drafts import sections
 
-    said = _sign_vertical(folder) if is_vertical(folder) else _sign(folder)
-    for line in said:
+    of_kind = [SIGNING[section] for section in sections(folder) & SIGNING.keys()]
+    for line in (of_kind or [_sign])[0](folder):
         typer.echo(line)
 
 
@@ -156,6 +200,23 @@ def _sign_vertical(folder: Path) -> Iterator[str]:
     yield f"signed {charter.study} ({charter.digest})"
     yield drafting.cost_in_words(charter)
     yield f"send {folder / CHARTER_FILE} to the parties"
+
+
+def _sign_statistics(folder: Path) -> Iterator[str]:
+    from fedward_server.statistics import drafting
+    from fedward_shared.agreement import CHARTER_FILE
+
+    charter = drafting.sign(folder)
+    yield f"signed {charter.study} ({charter.digest})"
+    yield drafting.cost_in_words(charter)
+    yield f"send {folder / CHARTER_FILE} to the sites"
+
+
+SIGNING: Mapping[str, Callable[[Path], Iterator[str]]] = {
+    "vertical": _sign_vertical,
+    "statistics": _sign_statistics,
+}
+"""By the section that only drafts of this kind have; one with none of them is of a study of rounds."""
 
 
 def _self(coordinator: str | None, key: Path | None, home: Path) -> tuple[str, Path]:

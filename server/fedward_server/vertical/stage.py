@@ -6,28 +6,12 @@ are needed, so the first one that fails closes the stage, and nobody can be left
 
 from dataclasses import dataclass, field
 
+from fedward_server.refusals import MEANING
 from fedward_server.rounds import NO_REPLY
 from fedward_server.vertical.studies import completed
 from fedward_shared.errors import CharterError, RefusalCode, StatementError
 from fedward_shared.messages import Answer, Refusal, SessionDone
 from fedward_shared.vertical.charter import VerticalCharter
-
-MEANING = {
-    RefusalCode.DATA: "its data cannot be used",
-    RefusalCode.CHARTER: "it has not approved the charter, or no longer does",
-    RefusalCode.MODEL: "its model cannot be used",
-    RefusalCode.ADAPTER: "tensors do not fit",
-    RefusalCode.PRIVACY: "its settings do not allow the charter's terms of privacy",
-    RefusalCode.BUDGET: "its ε or δ is used up",
-    RefusalCode.STATE: "its ledger, keys or journal cannot be used",
-    RefusalCode.BUNDLE: "it does not let this bundle in",
-    RefusalCode.ALIGNMENT: "too few records in common, or identifiers that cannot be compared",
-    RefusalCode.EXCHANGE: "another party was away too long, or the session was over",
-    RefusalCode.LATER: "at another hour",
-    RefusalCode.PROTOCOL: "it needs another release of fedward",
-    RefusalCode.INTERNAL: "an error that its own log describes",
-}
-"""What a refusal means for a session, to the people who read of it."""
 
 
 @dataclass

@@ -15,6 +15,7 @@ import torch
 
 from fedward_shared import base_models
 from fedward_shared.errors import DataError
+from fedward_shared.records import NOTHING
 from fedward_shared.vertical import images
 from fedward_shared.vertical.columns import (
     RESERVED_CODES,
@@ -29,8 +30,6 @@ from fedward_shared.vertical.columns import (
 
 MISSING, UNSEEN = range(RESERVED_CODES)
 """The codes before those of a category's values."""
-NOTHING = frozenset({"", "na", "n/a", "nan", "null", "none", "?"})
-"""What people write where there is nothing, in lower case."""
 NO_TOKEN = -1
 ROWS_SHOWN = 5
 

@@ -21,6 +21,7 @@ from fedward_shared.messages import (
     MASKS,
     RECEIPT,
     TRAIN,
+    Counted,
     MaskAnswer,
     MaskRequest,
     Noted,
@@ -215,5 +216,5 @@ class FaultyGrid(InProcessGrid):
                 number, attempt = _asked(MaskRequest.from_record(message.content).request)
                 said = hashlib.sha256(answer.parcel).hexdigest()
                 return Crossing(site, answer.stage, number, b"", barred, attempt, said)
-            case SessionDone():
-                raise AssertionError("a campaign has no sessions of vertical studies")
+            case SessionDone() | Counted():
+                raise AssertionError("a campaign has studies of rounds alone")

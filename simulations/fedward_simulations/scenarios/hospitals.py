@@ -212,17 +212,21 @@ def dealt(options: Options, corpus: Corpus) -> dict[str, Indices]:
     return dict(zip(names, parts, strict=False))
 
 
-def world_of(options: Options, corpus: Corpus) -> World:
+def holders(options: Options, corpus: Corpus) -> dict[str, Columns]:
     """Who holds which of them. Raises UsageError for a partition that they do not allow."""
-    sites = {
+    return {
         name: {role: [values[i] for i in part] for role, values in corpus.train.items()}
         for name, part in dealt(options, corpus).items()
     }
+
+
+def world_of(options: Options, corpus: Corpus) -> World:
+    """What all studies of the scenario share. Raises UsageError as `holders` does."""
     return World(
         folder=options.out / runs.STUDIES_FOLDER,
         base_model=options.model or base_models.minilm(),
         task=TaskTerms(kind="text-classification", labels=corpus.labels, max_tokens=MAX_TOKENS),
-        sites=sites,
+        sites=holders(options, corpus),
         evaluation=corpus.evaluation,
         public=corpus.public,
         purpose="Suggest the ICD-10-CM chapter of a diagnosis to the people who code it",

@@ -1,0 +1,1 @@
+"""Statistics that a consortium's sites answer with, as their coordinator asks for and publishes them."""
