@@ -4,14 +4,16 @@ A wait ends when its condition holds, so patience costs nothing where all goes w
 has only a test whose subject is that something is given up.
 """
 
+import time
 from collections.abc import Callable
 
 import pytest
 
-from fedward_server.processes import wait_until
-
 PATIENCE = 600.0
 """Seconds."""
+
+POLL = 0.2
+"""Seconds between two looks: what is looked at costs processor time, which those waited for need."""
 
 LONG = pytest.mark.timeout(3 * PATIENCE)
 """Marks a test in which one wait comes after another."""
@@ -19,4 +21,7 @@ LONG = pytest.mark.timeout(3 * PATIENCE)
 
 def until(condition: Callable[[], bool], tell: Callable[[], object] = lambda: "") -> None:
     """Back when `condition` holds; a failure says what `tell` tells then."""
-    assert wait_until(condition, PATIENCE), tell()
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, tell()
+        time.sleep(POLL)

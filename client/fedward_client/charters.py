@@ -22,7 +22,7 @@ from fedward_shared.files import write_atomically
 from fedward_shared.identity import PublicKey, SigningKey
 from fedward_shared.statistics import charter as statistics
 from fedward_shared.statistics.charter import StatisticsCharter
-from fedward_shared.tensors import Tensors
+from fedward_shared.tensors import Arrays
 from fedward_shared.terms import DIGEST_PATTERN
 from fedward_shared.vertical import charter as vertical
 from fedward_shared.vertical.charter import VerticalCharter
@@ -37,7 +37,7 @@ ALONE: Mapping[str, Callable[[Path], Agreement]] = {
 """How charters are read that come without tensors, by their kind."""
 
 
-def read(folder: Path) -> tuple[Agreement, Tensors]:
+def read(folder: Path) -> tuple[Agreement, Arrays]:
     """The signed charter in `folder`, of whichever kind, and the tensors it starts from, if any.
 
     Raises CharterError, StatementError or AdapterError as the kind's own `load` does.
@@ -132,7 +132,7 @@ class ApprovedCharters:
             f"{DIGEST_PREFIX}{path.name}" for path in self._folder.glob("*") if path.is_dir()
         )
 
-    def read(self, digest: str) -> tuple[Agreement, Tensors]:
+    def read(self, digest: str) -> tuple[Agreement, Arrays]:
         """The kept charter with this digest, whatever was decided, and its initial tensors.
 
         Raises CharterError if there is none or its copy is another charter.
@@ -147,7 +147,7 @@ class ApprovedCharters:
             raise CharterError(f"{target}: the copy of the charter has changed")
         return charter, initial
 
-    def load(self, digest: str) -> tuple[Agreement, Tensors]:
+    def load(self, digest: str) -> tuple[Agreement, Arrays]:
         """As `read`, if the site's last decision approves. Raises CharterError otherwise."""
         charter, initial = self.read(digest)
         self._check_key(charter)

@@ -16,13 +16,13 @@ def clear(
     the masks, may be unchanged or long: a refusal would say so of the bare records.
     """
     origin = f"egress of {site}"
-    decoded = tensors.decode(update, origin)
+    decoded = tensors.arrays(update, origin)
     tensors.check(decoded, schema, origin)
     if tensors.encode(decoded) != update:
         raise AdapterError(f"{origin}: the bytes hold more than the tensors, or in another order")
     if not noised:
         return update
-    if not any(bool(tensor.any()) for tensor in decoded.values()):
+    if not any(array.any() for array in decoded.values()):
         raise AdapterError(f"{origin}: the adapter did not change")
     norm = tensors.norm(decoded)
     if norm > maximum_norm:

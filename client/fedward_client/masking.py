@@ -23,7 +23,7 @@ from fedward_shared.messages import MaskStage, Sharing
 from fedward_shared.secagg import parcels
 from fedward_shared.secagg.party import Party
 from fedward_shared.secagg.ring import Numbers
-from fedward_shared.tensors import Schema, Tensors
+from fedward_shared.tensors import Arrays, Schema
 
 MASKED, AGREED, REVEALED = "masked", "agreed", "revealed"
 """Events of the audit log."""
@@ -96,7 +96,7 @@ class Masks:
         self._vault.erase(STATE, VECTOR)
         return answer
 
-    def keep(self, booking: int, adapter: str, update: Tensors, randomness: Draws) -> None:
+    def keep(self, booking: int, adapter: str, update: Arrays, randomness: Draws) -> None:
         """Keeps `update`, made for a booking from the adapter of that digest, as integers.
 
         Whatever attempt masks it, the integers are the same. Raises AdapterError for NaN.

@@ -79,7 +79,7 @@ class Forecast:
 
 
 def rehearse(
-    charter: Charter, initial: tensors.Tensors, site: Site, say: Callable[[str], None]
+    charter: Charter, initial: tensors.Arrays, site: Site, say: Callable[[str], None]
 ) -> Forecast:
     """Runs one round of each kind on invented records. Raises FedwardError as a real round would."""
     site.permit(charter)
@@ -88,7 +88,7 @@ def rehearse(
     count = charter.participant(site.name).records
     own = charter.adapter_at(site.name)
     model = tasks.build(base_model, charter.task, own)
-    model.load(adapters.at_rank(initial, own.rank), "initial tensors")
+    model.load(adapters.at_rank(tensors.from_arrays(initial), own.rank), "initial tensors")
     say(f"inventing {count:,} records")
     records = invented(charter.task, count, pretrained.load_tokenizer(base_model))
 

@@ -59,7 +59,7 @@ from fedward_shared.messages import (
 )
 from fedward_shared.privacy.randomness import Randomness
 from fedward_shared.statistics.tally import Found
-from fedward_shared.tensors import Tensors
+from fedward_shared.tensors import Arrays
 from fedward_shared.vertical.charter import VerticalCharter
 
 log = structlog.get_logger()
@@ -95,14 +95,14 @@ class Trusted:
         finally:
             site.close()
 
-    def _rounds(self, found: tuple[Agreement, Tensors]) -> tuple[Charter, Tensors]:
+    def _rounds(self, found: tuple[Agreement, Arrays]) -> tuple[Charter, Arrays]:
         """Raises CharterError for a study that has no rounds, or is another coordinator's."""
         charter, initial = self._own(found)
         if not isinstance(charter, Charter):
             raise CharterError(f"charter {charter.study}: it has no rounds")
         return charter, initial
 
-    def _own(self, found: tuple[Agreement, Tensors]) -> tuple[Agreement, Tensors]:
+    def _own(self, found: tuple[Agreement, Arrays]) -> tuple[Agreement, Arrays]:
         """Raises CharterError for a study of another coordinator than this worker's."""
         charter, _ = found
         if self._coordinator not in (None, charter.coordinator.name):
@@ -203,8 +203,8 @@ class Trusted:
             masks = _masks(site, charter, initial, booked.round)
             if masks is not None:
                 rounding = self._randomness(f"{site.name} {booked.round} rounding")
-                tensors_of = tensors.decode(cleared, "a cleared update")
-                masks.keep(booking, booked.request, tensors_of, rounding)
+                numbers = tensors.arrays(cleared, "a cleared update")
+                masks.keep(booking, booked.request, numbers, rounding)
                 return _masked(site, masks, booked, None, sharing)
             site.log(
                 "cleared",
@@ -310,7 +310,7 @@ def _keep_receipt(site: Site, charter: Agreement, data: bytes) -> None:
     )
 
 
-def _masks(site: Site, charter: Charter, initial: Tensors, number: int) -> Masks | None:
+def _masks(site: Site, charter: Charter, initial: Arrays, number: int) -> Masks | None:
     """Those of a round; None where the charter has none."""
     if charter.secure_aggregation is None:
         return None

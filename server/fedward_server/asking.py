@@ -13,7 +13,7 @@ from flwr.app import Message, RecordDict
 from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
-from fedward_server.rounds import LATER, NOT_CONNECTED
+from fedward_server.reasons import LATER, NOT_CONNECTED
 from fedward_shared.messages import Answer, MessageError, answer_from_record
 
 LATER_SECONDS = 60.0

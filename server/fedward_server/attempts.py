@@ -18,8 +18,9 @@ from fedward_server.asking import Asking
 from fedward_server.conduct import Conduct
 from fedward_server.masked import ABANDONED, MaskedRound
 from fedward_server.plain import schema_of_updates
+from fedward_server.reasons import SITE_ERROR
 from fedward_server.requests import TrainRecord
-from fedward_server.rounds import SITE_ERROR, chosen
+from fedward_server.rounds import chosen
 from fedward_server.studies import keep
 from fedward_shared import tensors
 from fedward_shared.errors import AdapterError, CohortError, RoundAbandoned, StateError

@@ -11,7 +11,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from fedward_server.rounds import LATER, NO_REPLY, NOT_CONNECTED, Ask, delivered
+from fedward_server.reasons import LATER, NO_REPLY, NOT_CONNECTED
+from fedward_server.rounds import Ask, delivered
 from fedward_shared import tensors
 from fedward_shared.charter import Charter
 from fedward_shared.errors import AdapterError, AggregationError, RefusalCode, StatementError

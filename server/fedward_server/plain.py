@@ -10,7 +10,8 @@ from fedward_server.asking import Asking
 from fedward_server.collecting import collector
 from fedward_server.conduct import Conduct
 from fedward_server.layout import Layout
-from fedward_server.rounds import NOT_CHOSEN, SITE_ERROR, Ask, Round, chosen
+from fedward_server.reasons import NOT_CHOSEN, SITE_ERROR
+from fedward_server.rounds import Ask, Round, chosen
 from fedward_server.studies import Study
 from fedward_shared import tensors
 from fedward_shared.errors import CohortError

@@ -14,19 +14,13 @@ from dataclasses import dataclass, field
 
 from fedward_server.collecting import FRESH_WEIGHT, Collector
 from fedward_server.layout import Layout
+from fedward_server.reasons import LATE, LATER, NO_REPLY, NOT_CONNECTED
 from fedward_shared import canonical
 from fedward_shared.assurances import Delivery
 from fedward_shared.charter import Charter
 from fedward_shared.errors import AdapterError, RefusalCode, StatementError
 from fedward_shared.messages import Answer, Refusal, Update
 from fedward_shared.tensors import Tensors
-
-NO_REPLY = "no reply before the deadline"
-SITE_ERROR = "the site's process failed"
-NOT_CONNECTED = "not connected"
-NOT_CHOSEN = "not in this round's cohort"
-LATE = "late: enough others had answered"
-LATER = f"refused: {RefusalCode.LATER.value}"
 
 
 def chosen(charter: Charter, number: int, there: Collection[str], carried: int) -> list[str]:

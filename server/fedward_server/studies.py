@@ -16,6 +16,7 @@ import os
 import time
 import tomllib
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Literal, Self, TypeVar
@@ -28,7 +29,7 @@ from fedward_shared.charter import Charter
 from fedward_shared.errors import AdapterError, StateError, UsageError
 from fedward_shared.files import write_atomically
 from fedward_shared.report import RoundRecord
-from fedward_shared.tensors import Tensors
+from fedward_shared.tensors import Arrays, Tensors
 from fedward_shared.terms import describe
 
 STUDY_FILE = "study.toml"
@@ -138,11 +139,34 @@ class Study:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.charter: Charter
-        self.charter, self.initial = charters.load(folder)
+        self.charter, self._initial = charters.load(folder)
         self.settings = read_settings(folder, RoundsSettings)
         self.history: list[Checkpoint] = []
-        self.adapter: Tensors = {}
-        self.optimizer_state: Tensors = {}
+        self._content: Arrays = {}
+        self._moved: tuple[Tensors, Tensors] | None = None
+
+    @cached_property
+    def initial(self) -> Tensors:
+        """What the study starts from."""
+        return tensors.from_arrays(self._initial)
+
+    @property
+    def adapter(self) -> Tensors:
+        """After the last round, once there is one."""
+        return self._state[0]
+
+    @property
+    def optimizer_state(self) -> Tensors:
+        """After the last round, once there is one."""
+        return self._state[1]
+
+    @property
+    def _state(self) -> tuple[Tensors, Tensors]:
+        """Adapter and optimiser state; made of the checkpoint's numbers by who asks for them first."""
+        if self._moved is None:
+            content = tensors.from_arrays(self._content)
+            self._moved = _below(content, ADAPTER), _below(content, OPTIMIZER)
+        return self._moved
 
     @property
     def begun(self) -> bool:
@@ -179,7 +203,7 @@ class Study:
         """
         self.read()
         if not self.history:
-            self.adapter = first
+            self._moved = first, {}
             self._write(0, None, {}, {})
         try:
             tensors.check(self.adapter, tensors.schema_of(first), str(self._folder))
@@ -199,9 +223,7 @@ class Study:
                 raise StateError(f"{path}: this checkpoint is missing")
             self.history.append(self._read(path))
         if self.history:
-            content = self._tensors(len(self.history) - 1)
-            self.adapter = _below(content, ADAPTER)
-            self.optimizer_state = _below(content, OPTIMIZER)
+            self._content, self._moved = self._tensors(len(self.history) - 1), None
 
     def _last_round(self) -> int:
         """The last round whose record has to be there, -1 for none: its tensors come before it."""
@@ -226,13 +248,13 @@ class Study:
             raise StateError(f"{path}: the checkpoint belongs to another charter, {kept.charter}")
         return kept
 
-    def _tensors(self, number: int) -> Tensors:
+    def _tensors(self, number: int) -> Arrays:
         path = self._path(number, ".safetensors")
         try:
             data = path.read_bytes()
             if canonical.digest(data) != self.history[number].tensors:
                 raise StateError(f"{path}: the checkpoint is damaged: its digest is another one")
-            content = tensors.decode(data, str(path))
+            content = tensors.arrays(data, str(path))
         except (FileNotFoundError, AdapterError) as error:
             raise StateError(f"{path}: the checkpoint is damaged: {error}") from error
         return content
@@ -241,7 +263,7 @@ class Study:
         """The adapter that round `number` starts from. Raises StateError for a damaged checkpoint."""
         if number == self.rounds_done + 1:
             return self.adapter
-        return _below(self._tensors(number - 1), ADAPTER)
+        return _below(tensors.from_arrays(self._tensors(number - 1)), ADAPTER)
 
     def finish_round(
         self,
@@ -258,7 +280,7 @@ class Study:
         `updates` maps each site to its update's digest, `heads` to the head of its audit log; `made_for`
         and `late` are as a `Checkpoint` has them.
         """
-        self.adapter, self.optimizer_state = adapter, optimizer_state
+        self._moved = adapter, optimizer_state
         self._write(record.round, record, updates, heads, made_for, late)
 
     def _write(

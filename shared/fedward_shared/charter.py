@@ -287,7 +287,7 @@ def read_draft(path: Path, **computed: object) -> Charter:
     return _checked(parse({**agreement.read_toml(path), **computed}, str(path)), path)
 
 
-def load(folder: Path) -> tuple[Charter, tensors.Tensors]:
+def load(folder: Path) -> tuple[Charter, tensors.Arrays]:
     """The signed charter in `folder` and its initial tensors.
 
     Raises CharterError or StatementError, naming file and field, for a file that is missing, is not
@@ -303,7 +303,7 @@ def load(folder: Path) -> tuple[Charter, tensors.Tensors]:
             f"{initial_path}: its digest is {canonical.digest(data)}, the charter names "
             f"{charter.initial}"
         )
-    return charter, tensors.decode(data, str(initial_path))
+    return charter, tensors.arrays(data, str(initial_path))
 
 
 def _checked(charter: Charter, path: Path) -> Charter:
@@ -319,7 +319,7 @@ def parse(content: object, origin: str) -> Charter:
     return agreement.parse(content, Charter, origin)
 
 
-def save(folder: Path, charter: Charter, initial: tensors.Tensors, key: SigningKey) -> None:
+def save(folder: Path, charter: Charter, initial: tensors.Either, key: SigningKey) -> None:
     """Writes `initial.safetensors` and then `charter.json`, signed with the coordinator's `key`.
 
     Raises CharterError if the charter names other tensors or another coordinator's key.

@@ -17,7 +17,7 @@ from fedward_shared.privacy.distributed import DistributedNoise, calibrated
 from fedward_shared.secagg.quantiser import Quantiser, Uniform, dequantise
 from fedward_shared.secagg.ring import Numbers, Ring, largest, ring_for
 from fedward_shared.secagg.session import Session
-from fedward_shared.tensors import Schema, Tensors
+from fedward_shared.tensors import Arrays, Schema, Tensors
 
 
 class Draws(Uniform, Words, Protocol):
@@ -113,14 +113,14 @@ class MaskedTerms:
             count=sum(self.sizes.values()),
         )
 
-    def encode(self, update: Tensors, site: str, randomness: Draws) -> Numbers:
+    def encode(self, update: Tensors | Arrays, site: str, randomness: Draws) -> Numbers:
         """The update of `site` as a vector, times its weight, with its share of noise that sites make
         together. Raises AdapterError for NaN.
         """
         weight = self.charter.weight(site)
         return np.concatenate(
             [
-                self._numbers(name, update[name].numpy().reshape(-1), weight, randomness)
+                self._numbers(name, np.asarray(update[name]).reshape(-1), weight, randomness)
                 for name in self._names
             ]
         )

@@ -10,7 +10,7 @@ from time import monotonic
 from typing import Any
 
 from fedward_client.ledger import Ledger, Limit
-from fedward_client.training.trainer import Streams
+from fedward_client.training.streams import Streams
 from fedward_client.vertical import party
 from fedward_client.vertical.party import ALIGNMENT, ActiveOutcome
 from fedward_client.vertical.records import PartyRecords

@@ -283,7 +283,7 @@ class Federation:
 
     def wait(self, run_id: int) -> RunStatus:
         try:
-            return self.superlink.wait(run_id, PATIENCE, poll_s=0.2)
+            return self.superlink.wait(run_id, PATIENCE, poll_s=1.0)
         except TimeoutError as error:
             raise TimeoutError(f"{error}\n{self.log_tails()}") from None
 

@@ -77,7 +77,7 @@ class Consortium:
         """Its coordinator looks for answers often, and waits for the slowest of sites to come."""
         path = study / "study.toml"
         lines = [s for s in path.read_text("utf-8").splitlines() if "gather_seconds" not in s]
-        own = ["poll_seconds = 0.2", f"gather_seconds = {PATIENCE}"]
+        own = ["poll_seconds = 0.5", f"gather_seconds = {PATIENCE}"]
         path.write_text("\n".join([*own, *lines, ""]), "utf-8")
 
     def log(self, who: str) -> str:

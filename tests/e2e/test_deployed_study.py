@@ -145,7 +145,7 @@ def test_a_site_that_is_killed_in_a_round_is_asked_again(
         until(lambda: bookings(settings[0]) == 1, federation.log_tails)
         federation.kill_site(0)
         federation.sign_off(0)
-        time.sleep(3)  # for as long as the coordinator takes to look who is there
+        time.sleep(10)  # longer than the coordinator takes to look who is there, twice a second
         federation.start_site(0)
         status = federation.wait(run_id)
         assert status.succeeded, federation.log_tails()

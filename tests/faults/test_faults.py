@@ -17,8 +17,8 @@ from fedward_client import reconciliation
 from fedward_client.ledger import Ledger, Spending
 from fedward_client.masking import Masks
 from fedward_server import rounds
-from fedward_server.app import Coordination
 from fedward_server.attempts import AttemptBook
+from fedward_server.coordination import Coordination
 from fedward_server.fold import Fold
 from fedward_server.rounds import Ask, Round
 from fedward_shared.assurances import Delivery

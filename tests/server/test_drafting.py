@@ -121,7 +121,7 @@ def test_public_text_gives_statistics_directions_and_names(
         path = folder / "charter.toml"
         path.write_text(path.read_text("utf-8").replace("rank = 32", "rank = 4"), "utf-8")
         run(study, "sign", folder)
-        found.append(charters.load(folder)[1])
+        found.append(tensors.from_arrays(charters.load(folder)[1]))
     assert float(found[0]["head.weight"].norm()) == 0
     assert float(found[1]["head.weight"][0].norm()) == pytest.approx(4.0, rel=1e-5)
     assert not any(
@@ -148,7 +148,7 @@ def test_a_draft_for_entities(tmp_path: Path, key: Path, tiny_bert_folder: Path)
     charter, initial = charters.load(folder)
     assert charter.task.kind == "token-classification"
     assert initial["head.weight"].shape == (1 + 2 * len(LABELS), 32)
-    assert float(initial["head.mean"].norm()) > 0
+    assert initial["head.mean"].any()
 
 
 def test_nothing_is_written_over(tmp_path: Path, key: Path, tiny_bert_folder: Path) -> None:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from fedward_server.collecting import FRESH_WEIGHT
 from fedward_server.fold import Fold
 from fedward_server.layout import Layout
-from fedward_server.rounds import LATE, LATER, NO_REPLY, Ask, Round, chosen
+from fedward_server.reasons import LATE, LATER, NO_REPLY
+from fedward_server.rounds import Ask, Round, chosen
 from fedward_shared import canonical, tensors
 from fedward_shared.assurances import Delivery
 from fedward_shared.charter import Charter

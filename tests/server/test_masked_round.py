@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedward_server.masked import MaskedRound
-from fedward_server.rounds import LATER, NO_REPLY
+from fedward_server.reasons import LATER, NO_REPLY
 from fedward_shared import canonical
 from fedward_shared.assurances import Delivery
 from fedward_shared.charter_terms import AggregationTerms, Participant, SecureAggregationTerms

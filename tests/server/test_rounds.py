@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from fedward_server.fold import Fold
 from fedward_server.layout import Layout
-from fedward_server.rounds import NO_REPLY, Ask, Round
+from fedward_server.reasons import NO_REPLY
+from fedward_server.rounds import Ask, Round
 from fedward_shared import canonical, tensors
 from fedward_shared.assurances import Delivery
 from fedward_shared.charter_terms import AggregationTerms, Participant

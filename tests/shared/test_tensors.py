@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedward_shared import tensors
+from fedward_shared import noted, tensors
 from fedward_shared.errors import AdapterError
 
 SAMPLE = {"b": torch.arange(6.0).reshape(2, 3), "a": torch.ones(4)}
@@ -19,7 +19,7 @@ def test_the_same_tensors_give_the_same_bytes() -> None:
 
 
 def test_tensors_and_note_survive_the_bytes() -> None:
-    content, note = tensors.decode_with_note(tensors.encode(SAMPLE, note="key"), "test")
+    content, note = noted.decode(tensors.encode(SAMPLE, note="key"), "test")
     assert note == "key"
     assert all(torch.equal(content[name], SAMPLE[name]) for name in SAMPLE)
 

@@ -11,7 +11,7 @@ import pytest
 from conftest import texts
 
 from fedward_client.site import Site
-from fedward_server.app import Observer
+from fedward_server.observer import Observer
 from fedward_server.studies import Study
 from fedward_shared import audit
 from fedward_shared.privacy import accountant

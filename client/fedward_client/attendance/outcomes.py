@@ -51,7 +51,7 @@ class Kept:
         except (ValueError, TypeError, RecursionError) as error:
             raise StateError(f"{self.folder}: the worker's result is no canonical JSON") from error
         if purpose == "fit":
-            tensors.decode(outcome.model, "the model of a session")
+            tensors.arrays(outcome.model, "the model of a session")
             self._write(MODEL_FILE, outcome.model)
         self._write(RESULT_FILE, result)
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from fedward_client.training.gradients import Gradients
 from fedward_client.training.noise import StepNoise
+from fedward_client.training.streams import Streams
 from fedward_shared.charter_terms import TrainingTerms
 from fedward_shared.names import HEAD_MARK
 from fedward_shared.privacy.clipping import AdaptiveClipping
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
-
-Streams = Callable[[str], Randomness]
-"""A stream for each purpose: one samples, one for each tensor makes its noise."""
 
 
 def train(

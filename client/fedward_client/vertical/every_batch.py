@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from fedward_client.training.trainer import Streams
+from fedward_client.training.streams import Streams
 from fedward_client.vertical.checkpoints import Progress
 from fedward_client.vertical.fitting import Steps, batches, loaded, noised_gradients
 from fedward_shared.errors import ExchangeError

@@ -5,12 +5,13 @@ What the active party then makes of its own columns and the cells stays with it,
 
 from collections.abc import Generator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import nn
 
-from fedward_client.training.trainer import Part, PlanOptimizer, Streams
+from fedward_client.training.streams import Streams
 from fedward_client.vertical.fitting import Steps, batches, gradients, loaded
 from fedward_shared.charter_terms import TrainingTerms
 from fedward_shared.errors import ExchangeError
@@ -19,6 +20,9 @@ from fedward_shared.vertical.encoding import Encoded
 from fedward_shared.vertical.models import Bottom, CrossEntropy, Layer, Top, begin, generator
 from fedward_shared.vertical.program import Action, Book, receive, send
 from fedward_shared.vertical.terms import SCORE_BUCKETS, SCORE_RANGE, OnceTerms, VerticalTerms
+
+if TYPE_CHECKING:
+    from fedward_client.training.trainer import PlanOptimizer
 
 
 class WithCells(nn.Module):
@@ -200,6 +204,9 @@ def _train(
 ) -> None:
     """Makes of `scorer` a linear model of the labels, by DP-SGD from zero on: the mean of the second
     half of its steps (Polyak and Juditsky 1992)."""
+    # Opacus, which takes two seconds, and of which a party that exchanges each batch needs nothing.
+    from fedward_client.training.trainer import Part, PlanOptimizer
+
     plan = privacy.plan(len(own))
     for tensor in scorer.parameters():
         nn.init.zeros_(tensor)
@@ -223,7 +230,7 @@ def _train(
 def _step(
     scorer: Layer,
     loss: CrossEntropy,
-    optimizer: PlanOptimizer,
+    optimizer: "PlanOptimizer",
     own: Encoded,
     label_B: torch.Tensor,
 ) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from fedward_client.training.trainer import Streams
+from fedward_client.training.streams import Streams
 from fedward_client.vertical import every_batch, once
 from fedward_client.vertical.checkpoints import Progress
 from fedward_client.vertical.once import Scorer

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from fedward_client.training.trainer import Streams
+from fedward_client.training.streams import Streams
 from fedward_client.vertical import every_batch, once
 from fedward_client.vertical.party import ALIGNMENT
 from fedward_client.vertical.records import PartyRecords

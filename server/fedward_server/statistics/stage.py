@@ -6,8 +6,8 @@ needed: one that fails is named, and the others' answers are good without it.
 
 from dataclasses import dataclass, field
 
+from fedward_server.reasons import NO_REPLY
 from fedward_server.refusals import MEANING
-from fedward_server.rounds import NO_REPLY
 from fedward_shared.errors import CharterError, RefusalCode, StatementError
 from fedward_shared.messages import Answer, Counted, Refusal
 from fedward_shared.statistics import tally

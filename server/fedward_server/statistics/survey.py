@@ -9,7 +9,7 @@ from fedward_server.acknowledging import acknowledge
 from fedward_server.asking import Asking, Sender
 from fedward_server.gathering import Gathering
 from fedward_server.observer import Observer
-from fedward_server.rounds import NOT_CONNECTED, SITE_ERROR
+from fedward_server.reasons import NOT_CONNECTED, SITE_ERROR
 from fedward_server.statistics.stage import AnswerStage
 from fedward_server.statistics.studies import StatisticsStudy
 from fedward_shared.assurances import Receipt

@@ -15,7 +15,7 @@ from fedward_server.asking import Asking, Sender
 from fedward_server.exchange.sessions import Session, Sessions
 from fedward_server.gathering import Gathering
 from fedward_server.observer import Observer
-from fedward_server.rounds import NOT_CONNECTED, SITE_ERROR
+from fedward_server.reasons import NOT_CONNECTED, SITE_ERROR
 from fedward_server.vertical.stage import SessionStage
 from fedward_server.vertical.studies import SessionRecord, VerticalStudy
 from fedward_shared.assurances import SessionRequest

@@ -6,8 +6,8 @@ are needed, so the first one that fails closes the stage, and nobody can be left
 
 from dataclasses import dataclass, field
 
+from fedward_server.reasons import NO_REPLY
 from fedward_server.refusals import MEANING
-from fedward_server.rounds import NO_REPLY
 from fedward_server.vertical.studies import completed
 from fedward_shared.errors import CharterError, RefusalCode, StatementError
 from fedward_shared.messages import Answer, Refusal, SessionDone

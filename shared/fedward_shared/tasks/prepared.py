@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from fedward_shared import canonical, records, tensors
+from fedward_shared import canonical, noted, records, tensors
 from fedward_shared.errors import AdapterError, DataError
 from fedward_shared.files import write_atomically
 from fedward_shared.records import LeftOut
@@ -89,7 +89,7 @@ def _encode(model: StudyModel, path: Path, columns: Columns) -> Examples:
 def _from_file(place: Path, key: str) -> Examples | None:
     """What `place` keeps for `key`; None if it is absent, older or damaged, and made anew then."""
     try:
-        content, kept = tensors.decode_with_note(place.read_bytes(), str(place))
+        content, kept = noted.decode(place.read_bytes(), str(place))
     except (FileNotFoundError, AdapterError):
         return None
     if kept != _note(key, content):

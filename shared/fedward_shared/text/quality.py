@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from fedward_shared import base_models, canonical, pretrained, tensors
+from fedward_shared import base_models, canonical, noted, pretrained, tensors
 from fedward_shared.errors import AdapterError, DataError, ModelError
 from fedward_shared.files import write_atomically
 from fedward_shared.tensors import Schema, Tensors
@@ -61,7 +61,7 @@ class Head:
         """
         place = path or Path(str(files("fedward_shared.text"))) / "quality.safetensors"
         try:
-            content, base_model = tensors.decode_with_note(place.read_bytes(), str(place))
+            content, base_model = noted.decode(place.read_bytes(), str(place))
         except OSError as error:
             raise DataError(f"{place}: cannot be read: {error.strerror}") from error
         width = len(content.get("weight", ()))

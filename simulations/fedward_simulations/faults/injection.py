@@ -21,7 +21,7 @@ from fedward_client import vault
 from fedward_client.ledger import Booking, Ledger, Limit
 from fedward_client.reconciliation import Witness
 from fedward_client.training import round as training
-from fedward_server import app, asking, attempts, gathering, plain, studies
+from fedward_server import asking, attempts, coordination, gathering, plain, studies
 from fedward_server.observer import Observer
 from fedward_shared.audit import AuditLog, Head
 from fedward_shared.masked import MaskedTerms
@@ -47,7 +47,7 @@ def installed(world: World) -> Iterator[None]:
             (MaskedTerms, "encode", _encode),
         ):
             stack.enter_context(_replaced(owner, name, wrap(world, getattr(owner, name))))
-        for module in (app, asking, attempts, gathering, plain, studies):
+        for module in (asking, attempts, coordination, gathering, plain, studies):
             stack.enter_context(_replaced(module, "time", world.clock))
         yield
 

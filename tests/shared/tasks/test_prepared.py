@@ -7,7 +7,7 @@ import pytest
 import torch
 from conftest import texts
 
-from fedward_shared import base_models, canonical, records, tasks, tensors
+from fedward_shared import base_models, canonical, noted, records, tasks, tensors
 from fedward_shared.charter_terms import AdapterTerms, TaskTerms
 from fedward_shared.errors import DataError
 from fedward_shared.records import LeftOut
@@ -226,7 +226,7 @@ def test_changed_numbers_are_made_anew(
     cache = tmp_path / "cache"
     prepared(model, "base", of_patients, {}, cache, "patient")
     (kept,) = cache.iterdir()
-    content, note = tensors.decode_with_note(kept.read_bytes(), "test")
+    content, note = noted.decode(kept.read_bytes(), "test")
     content["owners"] = torch.arange(6)
     kept.write_bytes(tensors.encode(content, note=note))
     module._memory.clear()

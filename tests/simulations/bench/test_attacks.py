@@ -9,7 +9,7 @@ import pytest
 import torch
 from conftest import texts
 
-from fedward_server.app import Observer
+from fedward_server.observer import Observer
 from fedward_server.studies import Study
 from fedward_simulations import federation
 from fedward_simulations.bench import attacks
