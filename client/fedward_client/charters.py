@@ -1,7 +1,7 @@
 """The charters that this site has decided about: a folder for each, with its signed decisions.
 
 CHARTERS/<digest>/charter.json, initial.safetensors    the copy that was decided about; the
-                                                       second not of a vertical study
+                                                       second not of a study with sessions
 CHARTERS/<digest>/decision-0001.json                   approve, refuse or withdraw; the last counts
 CHARTERS/<digest>/assent-anna.json                     of one person, where several have to agree
 """
@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 
-from fedward_shared import agreement
 from fedward_shared import charter as horizontal
+from fedward_shared import sessions
 from fedward_shared.agreement import CHARTER_FILE, Agreement
 from fedward_shared.assurances import Assent, Choice, Decision
 from fedward_shared.canonical import DIGEST_PREFIX
@@ -22,8 +22,6 @@ from fedward_shared.files import write_atomically
 from fedward_shared.identity import PublicKey, SigningKey
 from fedward_shared.tensors import Tensors
 from fedward_shared.terms import DIGEST_PATTERN
-from fedward_shared.vertical import charter as vertical
-from fedward_shared.vertical.charter import VerticalCharter
 
 FILES = (INITIAL_FILE, CHARTER_FILE)
 """Of a charter, in the order in which they are kept: it is there when the last one is."""
@@ -34,8 +32,8 @@ def read(folder: Path) -> tuple[Agreement, Tensors]:
 
     Raises CharterError, StatementError or AdapterError as the kind's own `load` does.
     """
-    if agreement.kind(folder / CHARTER_FILE) == VerticalCharter.KIND:
-        return vertical.load(folder), {}
+    if sessions.has_sessions(folder):
+        return sessions.load(folder), {}
     return horizontal.load(folder)
 
 
@@ -56,7 +54,7 @@ class ApprovedCharters:
         target = self._place(charter.digest)
         for name in FILES:
             if not (source / name).is_file():
-                continue  # a vertical charter comes alone
+                continue  # a charter of sessions comes alone
             data = (source / name).read_bytes()
             if not (target / name).is_file() or (target / name).read_bytes() != data:
                 write_atomically(target / name, data)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from fedward_client.ledger import Limit
 from fedward_client.settings import DatasetSettings, SiteSettings
@@ -18,6 +18,7 @@ from fedward_shared import base_models
 from fedward_shared.agreement import Agreement
 from fedward_shared.charter import Charter
 from fedward_shared.charter_terms import WITHOUT_DP
+from fedward_shared.duplicates.charter import DuplicatesCharter
 from fedward_shared.errors import (
     CharterError,
     DataError,
@@ -26,6 +27,7 @@ from fedward_shared.errors import (
     PrivacyError,
     StatementError,
 )
+from fedward_shared.exchange.charter import SessionCharter
 from fedward_shared.identity import PublicKey
 from fedward_shared.vertical.charter import VerticalCharter
 
@@ -111,18 +113,10 @@ def _rules(case: Case[Agreement]) -> Iterator[tuple[str, Callable[[], str]]]:
     """Those for every study, and those for studies of the charter's kind."""
     for line, rule in RULES:
         yield line, partial(rule, case)
-    match case.charter:
-        case Charter() as horizontal:
-            for line, of_horizontal in HORIZONTAL:
-                yield (
-                    line,
-                    partial(of_horizontal, Case(horizontal, case.settings, case.own, case.now)),
-                )
-        case VerticalCharter() as vertical:
-            for line, of_vertical in VERTICAL:
-                yield line, partial(of_vertical, Case(vertical, case.settings, case.own, case.now))
-        case _:
-            raise CharterError(f"charter {case.charter.study}: of a kind that has no rules here")
+    if type(case.charter) not in OF_KIND:
+        raise CharterError(f"charter {case.charter.study}: of a kind that has no rules here")
+    for line, rule in OF_KIND[type(case.charter)]:
+        yield line, partial(rule, case)
 
 
 def check_revoked(charter: Agreement, settings: SiteSettings) -> None:
@@ -268,6 +262,8 @@ def _distributed_noise(case: Case[Charter]) -> str:
 
 
 def _without_dp(case: Case[Agreement]) -> str:
+    if isinstance(case.charter, DuplicatesCharter):
+        return "nothing is trained"
     if case.charter.epsilon is not None:
         return "the charter trains with differential privacy"
     if case.settings.without_dp != WITHOUT_DP:
@@ -319,10 +315,19 @@ def base_model(charter: Charter, settings: SiteSettings) -> Path:
     return _found(charter.base_model.digest, settings)
 
 
-def encoders(charter: VerticalCharter, settings: SiteSettings) -> list[Path]:
-    """The folders of the base models that read this site's texts. Raises ModelError as above, and
-    CharterError for a site that does not take part."""
+def compared(charter: SessionCharter, dataset: DatasetSettings) -> tuple[str, ...]:
+    """The columns of `dataset`, which is permitted, by which records are compared with others'."""
+    if isinstance(charter, DuplicatesCharter):
+        return tuple(dataset.columns.get(role, role) for role in charter.duplicates.columns)
+    return dataset.alignment.identifier if dataset.alignment else ()
+
+
+def encoders(charter: SessionCharter, settings: SiteSettings) -> list[Path]:
+    """The folders of the base models that read this site's texts, if any do. Raises ModelError as above,
+    and CharterError for a site that does not take part."""
     site = charter.participant(settings.name).name
+    if not isinstance(charter, VerticalCharter):
+        return []
     digests = charter.vertical.table_of(site).encoders
     return [_found(digest, settings) for digest in digests]
 
@@ -372,6 +377,31 @@ def _alignment(case: Case[VerticalCharter]) -> str:
     )
 
 
+def _duplicates(case: Case[DuplicatesCharter]) -> str:
+    charter, own = case.charter, case.dataset.duplicates
+    line, asked = f"datasets.{charter.dataset}.duplicates", charter.duplicates
+    if own is None:
+        raise case.refuse("it looks for near-duplicates at other sites", f"has no {line}")
+    for name, wanted, allowed in (
+        ("most", asked.most, own.most),
+        ("sessions", asked.sessions, own.sessions),
+    ):
+        if wanted > allowed:
+            raise case.refuse(
+                f"duplicates.{name} is {wanted}",
+                f"allows {allowed}: {line}.{name}; whoever shows more documents learns of more texts "
+                "whether they are here",
+            )
+    if asked.step < own.step:
+        raise case.refuse(f"duplicates.step is {asked.step}", f"asks for {own.step}: {line}.step")
+    peers = ", ".join(charter.peers(case.settings.name))
+    return (
+        f"NOT covered by ε: {peers} learn which of their documents are nearly one of this site's, of "
+        f"{asked.most:,} at most in each of {asked.sessions:,} sessions, and how many are here, to the "
+        f"next {asked.step:,}"
+    )
+
+
 Rules = tuple[tuple[str, Callable[[Case[AnyCharter]], str]], ...]
 
 RULES: Rules[Agreement] = (
@@ -402,3 +432,10 @@ VERTICAL: Rules[VerticalCharter] = (
     ("datasets.{}.alignment", _alignment),
     ("base_models", _encoders),
 )
+DUPLICATES: Rules[DuplicatesCharter] = (("datasets.{}.duplicates", _duplicates),)
+OF_KIND: dict[type[Agreement], Rules[Any]] = {
+    Charter: HORIZONTAL,
+    VerticalCharter: VERTICAL,
+    DuplicatesCharter: DUPLICATES,
+}
+"""Beside the rules for every study, those for the kind of its charter."""

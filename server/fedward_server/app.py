@@ -1,6 +1,6 @@
 """The ServerApp: gather the sites, run the rounds, keep a checkpoint of each.
 
-A vertical study has a session in the place of rounds (`vertical/conducting.py`).
+Some studies have sessions in the place of rounds (`sessions/conducting.py`).
 
 `app` is what a deployed SuperLink starts; a simulation makes its own with `create_app`.
 """
@@ -28,9 +28,9 @@ from fedward_server.plain import PlainRounds
 from fedward_server.registry import STUDY_KEY, registered
 from fedward_server.requests import Requests
 from fedward_server.rounds import Round
+from fedward_server.sessions.conducting import Conducting
+from fedward_server.sessions.studies import SessionStudy
 from fedward_server.studies import NOBODY, Study, StudyLock, end
-from fedward_server.vertical.conducting import Conducting
-from fedward_server.vertical.studies import VerticalStudy
 from fedward_shared import base_models, tasks, tensors
 from fedward_shared import sketch as sketches
 from fedward_shared.errors import CohortError, FedwardError, StateError
@@ -45,7 +45,7 @@ log = structlog.get_logger()
 
 
 def create_app(
-    study_of: Callable[[Context], Study | VerticalStudy], observer: Observer
+    study_of: Callable[[Context], Study | SessionStudy], observer: Observer
 ) -> ServerApp:
     """The ServerApp of the study that `study_of` opens for a run."""
     server = ServerApp()
@@ -70,9 +70,9 @@ def create_app(
 
 
 def _coordination(
-    study: Study | VerticalStudy, grid: Grid, observer: Observer
+    study: Study | SessionStudy, grid: Grid, observer: Observer
 ) -> "Coordination | Conducting":
-    if isinstance(study, VerticalStudy):
+    if isinstance(study, SessionStudy):
         return Conducting(study, grid, observer, Sessions.here())
     return Coordination(study, grid, observer)
 
@@ -240,7 +240,7 @@ class Coordination:
         )
 
 
-def _open_deployed(context: Context) -> Study | VerticalStudy:
+def _open_deployed(context: Context) -> Study | SessionStudy:
     return open_study(registered(str(context.run_config[STUDY_KEY])))
 
 

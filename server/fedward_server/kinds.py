@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import Protocol
 
+from fedward_server.sessions.studies import SessionStudy
 from fedward_server.studies import Study, StudySettings
-from fedward_server.vertical.studies import VerticalStudy
-from fedward_shared import agreement
-from fedward_shared.agreement import CHARTER_FILE, Agreement
-from fedward_shared.vertical.charter import VerticalCharter
+from fedward_shared import sessions
+from fedward_shared.agreement import Agreement
 
 
 class AnyStudy(Protocol):
@@ -44,8 +43,8 @@ class AnyStudy(Protocol):
         """Lets the sites leave what they are in, for a study that is stopped; needs no `read` before."""
 
 
-def open_study(folder: Path) -> Study | VerticalStudy:
+def open_study(folder: Path) -> Study | SessionStudy:
     """The study in `folder`, by the kind of its charter. Raises as that kind does."""
-    if agreement.kind(folder / CHARTER_FILE) == VerticalCharter.KIND:
-        return VerticalStudy(folder)
+    if sessions.has_sessions(folder):
+        return SessionStudy(folder)
     return Study(folder)

@@ -23,8 +23,8 @@ from e2e.processes import kill_all_in, living_in
 from fedward_client.exchange.journal import JOURNAL, Journal
 from fedward_server.processes import wait_until
 from fedward_shared import records
+from fedward_shared import sessions as charters
 from fedward_shared.identity import SigningKey
-from fedward_shared.vertical import charter as charters
 
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
 pytestmark = [

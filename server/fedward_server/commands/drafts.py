@@ -1,4 +1,4 @@
-"""`fedward study draft | draft-vertical | sign`: from a draft to the charter that sites approve."""
+"""`fedward study draft…` and `sign`: from a draft to the charter that sites approve."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -11,6 +11,7 @@ from fedward_server.commands.coordinator import HERE, HomeFolder
 
 if TYPE_CHECKING:
     from fedward_shared.charter_terms import Participant
+    from fedward_shared.exchange.charter import SessionCharter
 
 Sites = typer.Option(
     metavar="NAME=RECORDS[=KEY]", help="A site, once for each; an admitted one needs no key."
@@ -128,12 +129,45 @@ def draft_vertical(
     typer.echo(f"edit them, then: fedward study sign {folder}")
 
 
+def draft_duplicates(
+    folder: Annotated[Path, typer.Argument(help="A new folder.")],
+    study: Annotated[str, typer.Option(help="The study's name.")],
+    participant: Annotated[list[str], Sites],
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A role whose text is part of a document, once for each; text by default."
+        ),
+    ] = None,
+    sessions: Annotated[
+        int, typer.Option(min=1, max=1000, help="How often the sites may be compared.")
+    ] = 1,
+    coordinator: Coordinator = None,
+    key: Key = None,
+    expires: Expires = None,
+    home: HomeFolder = HERE,
+) -> None:
+    """Writes the draft of a study in which sites learn which of their documents are nearly another's."""
+    import secrets
+
+    from fedward_server import duplicates
+    from fedward_server.studies import STUDY_FILE
+    from fedward_shared.agreement import DRAFT_FILE
+
+    participants = [_participant(text, home) for text in participant]
+    terms = duplicates.agreed(participants, column or ["text"], secrets.randbits(32), sessions)
+    name, own = _self(coordinator, key, home)
+    duplicates.draft(folder, study, name, own, participants, terms, _last_day(expires))
+    typer.echo(f"wrote {folder / DRAFT_FILE} and {folder / STUDY_FILE}")
+    typer.echo(f"edit them, then: fedward study sign {folder}")
+
+
 def sign(folder: Annotated[Path, typer.Argument(help="The folder with the draft.")]) -> None:
     """Makes of a draft what sites get: charter.json, and initial.safetensors where there are rounds."""
-    from fedward_server.vertical.drafting import is_vertical
+    from fedward_server.sessions.drafting import kind_of
 
-    said = _sign_vertical(folder) if is_vertical(folder) else _sign(folder)
-    for line in said:
+    kind = kind_of(folder)
+    for line in _sign(folder) if kind is None else _sign_sessions(folder, kind):
         typer.echo(line)
 
 
@@ -148,13 +182,21 @@ def _sign(folder: Path) -> Iterator[str]:
     yield f"send {folder / CHARTER_FILE} and {folder / INITIAL_FILE} to the sites"
 
 
-def _sign_vertical(folder: Path) -> Iterator[str]:
-    from fedward_server.vertical import drafting
+def _sign_sessions(folder: Path, kind: "type[SessionCharter]") -> Iterator[str]:
+    from fedward_server import duplicates
+    from fedward_server.sessions import drafting
+    from fedward_server.vertical import drafting as vertical
     from fedward_shared.agreement import CHARTER_FILE
+    from fedward_shared.duplicates.charter import DuplicatesCharter
+    from fedward_shared.vertical.charter import VerticalCharter
 
-    charter = drafting.sign(folder)
+    charter = drafting.sign(folder, kind)
     yield f"signed {charter.study} ({charter.digest})"
-    yield drafting.cost_in_words(charter)
+    match charter:
+        case VerticalCharter():
+            yield vertical.cost_in_words(charter)
+        case DuplicatesCharter():
+            yield duplicates.cost_in_words(charter)
     yield f"send {folder / CHARTER_FILE} to the parties"
 
 

@@ -1,26 +1,19 @@
-"""From the parties' tables to the signed charter of a vertical study.
+"""From the parties' tables to the draft of a vertical study, and what it costs them, in words."""
 
-`draft` writes `charter.toml`, with comments, and `study.toml`; people edit both. `sign` signs the first.
-"""
-
-import json
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from fedward_server.studies import STUDY_FILE, StudySettings, read_settings
-from fedward_shared.agreement import DRAFT_FILE
+from fedward_server.sessions import drafting
+from fedward_server.sessions.drafting import toml
 from fedward_shared.charter_terms import WITHOUT_DP, Participant
 from fedward_shared.errors import CharterError, UsageError
-from fedward_shared.files import write_atomically
 from fedward_shared.identity import SigningKey
 from fedward_shared.psi.identifiers import RULES
 from fedward_shared.terms import Terms, describe
-from fedward_shared.vertical import charter as charters
 from fedward_shared.vertical import planning
 from fedward_shared.vertical.charter import VerticalCharter
 from fedward_shared.vertical.columns import TableTerms
@@ -83,19 +76,6 @@ PASSIVE = """
 name = {name}
 [vertical.passive.table]
 {table}
-"""
-
-PARTICIPANT = """\
-[[participants]]
-name = {name}
-key = {key}
-records = {records}
-"""
-
-STUDY = """\
-# What concerns the coordinator alone; paths are relative to this folder.
-key = {key}
-gather_seconds = 60.0    # how long all parties are waited for at the start
 """
 
 
@@ -183,21 +163,18 @@ def draft(
     expires: str,
 ) -> None:
     """Writes both files; never over what is there. Raises UsageError."""
-    for name in (DRAFT_FILE, STUDY_FILE):
-        if (folder / name).exists():
-            raise UsageError(f"{folder / name}: is there already and was left as it is")
     alignment, fitting = made.alignment, made.fitting
     text = CHARTER.format(
-        study=_toml(study),
+        study=toml(study),
         expires=expires,
-        without_dp="" if made.privacy else f"without_dp = {_toml(WITHOUT_DP)}\n",
-        coordinator=_toml(coordinator),
-        key=_toml(SigningKey.load(key).public.text),
-        active=_toml(made.active),
-        label=_toml(made.label),
-        classes=_toml(made.classes),
+        without_dp="" if made.privacy else f"without_dp = {toml(WITHOUT_DP)}\n",
+        coordinator=toml(coordinator),
+        key=toml(SigningKey.load(key).public.text),
+        active=toml(made.active),
+        label=toml(made.label),
+        classes=toml(made.classes),
         predictions=made.predictions,
-        rules=_toml(alignment.rules),
+        rules=toml(alignment.rules),
         known=", ".join(RULES),
         most=alignment.most,
         step=alignment.step,
@@ -207,32 +184,12 @@ def draft(
         privacy=PRIVACY.format(fields=_fields(made.privacy)) if made.privacy else "",
         table=_columns(made.table),
         passive="".join(
-            PASSIVE.format(name=_toml(party.name), table=_columns(party.table))
+            PASSIVE.format(name=toml(party.name), table=_columns(party.table))
             for party in made.passive
         ),
-        participants="\n".join(
-            PARTICIPANT.format(name=_toml(p.name), key=_toml(p.key), records=p.records)
-            for p in participants
-        ),
+        participants=drafting.participants(participants),
     )
-    write_atomically(folder / DRAFT_FILE, text.encode())
-    write_atomically(folder / STUDY_FILE, STUDY.format(key=_toml(str(key.resolve()))).encode())
-
-
-def is_vertical(folder: Path) -> bool:
-    """Whether the draft in `folder` is of a vertical study; False for a file that cannot be read."""
-    try:
-        return "vertical" in tomllib.loads((folder / DRAFT_FILE).read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
-        return False  # whoever reads it as the other kind says what is wrong with it
-
-
-def sign(folder: Path) -> VerticalCharter:
-    """Signs the draft in `folder`. Raises FedwardError; then nothing is written."""
-    settings = read_settings(folder, StudySettings)
-    charter = charters.read_draft(folder / DRAFT_FILE)
-    charters.save(folder, charter, SigningKey.load(settings.key))
-    return charter
+    drafting.write(folder, text, key)
 
 
 def cost_in_words(charter: VerticalCharter) -> str:
@@ -249,7 +206,7 @@ def cost_in_words(charter: VerticalCharter) -> str:
 
 def _columns(table: TableTerms) -> str:
     """The fields of a table, a column in a line."""
-    columns = "".join(f"  {_toml(_said(column))},\n" for column in table.columns)
+    columns = "".join(f"  {toml(_said(column))},\n" for column in table.columns)
     return f"pieces = {table.pieces}\ncolumns = [\n{columns}]"
 
 
@@ -259,19 +216,4 @@ def _said(terms: Terms) -> dict[str, Any]:
 
 
 def _fields(terms: Terms) -> str:
-    return "\n".join(f"{name} = {_toml(value)}" for name, value in terms.model_dump().items())
-
-
-def _toml(value: Any) -> str:
-    """A value of TOML, on one line; JSON's quoting is TOML's, too."""
-    match value:
-        case str():
-            return json.dumps(value, ensure_ascii=False)
-        case date():
-            return value.isoformat()
-        case dict():
-            return "{ " + ", ".join(f"{name} = {_toml(one)}" for name, one in value.items()) + " }"
-        case list() | tuple():
-            return "[" + ", ".join(map(_toml, value)) + "]"
-        case _:
-            return repr(value)
+    return "\n".join(f"{name} = {toml(value)}" for name, value in terms.model_dump().items())

@@ -3,10 +3,10 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from server.vertical.parties import PARTIES, completion, vertical_charter
+from server.sessions.parties import PARTIES, completion, vertical_charter
 
 from fedward_server.rounds import NO_REPLY, SITE_ERROR
-from fedward_server.vertical.stage import MEANING, SessionStage
+from fedward_server.sessions.stage import MEANING, SessionStage
 from fedward_shared.errors import RefusalCode
 from fedward_shared.messages import Answer, Noted, Refusal, SessionDone
 from fedward_shared.vertical.charter import VerticalCharter

@@ -7,10 +7,10 @@ are needed, so the first one that fails closes the stage, and nobody can be left
 from dataclasses import dataclass, field
 
 from fedward_server.rounds import NO_REPLY
-from fedward_server.vertical.studies import completed
+from fedward_server.sessions.studies import completed
 from fedward_shared.errors import CharterError, RefusalCode, StatementError
+from fedward_shared.exchange.charter import SessionCharter
 from fedward_shared.messages import Answer, Refusal, SessionDone
-from fedward_shared.vertical.charter import VerticalCharter
 
 MEANING = {
     RefusalCode.DATA: "its data cannot be used",
@@ -18,7 +18,7 @@ MEANING = {
     RefusalCode.MODEL: "its model cannot be used",
     RefusalCode.ADAPTER: "tensors do not fit",
     RefusalCode.PRIVACY: "its settings do not allow the charter's terms of privacy",
-    RefusalCode.BUDGET: "its ε or δ is used up",
+    RefusalCode.BUDGET: "its ε or δ, or the charter's sessions are used up",
     RefusalCode.STATE: "its ledger, keys or journal cannot be used",
     RefusalCode.BUNDLE: "it does not let this bundle in",
     RefusalCode.ALIGNMENT: "too few records in common, or identifiers that cannot be compared",
@@ -37,7 +37,7 @@ class SessionStage:
     `signed`: party → its completion, also those of earlier runs.
     """
 
-    charter: VerticalCharter
+    charter: SessionCharter
     session: str
     until: float
     signed: dict[str, bytes] = field(default_factory=dict)
