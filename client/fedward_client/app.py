@@ -164,8 +164,8 @@ def answer_masks(core: Core, record: RecordDict) -> MaskAnswer:
 
 
 def answer_session(core: Core, record: RecordDict) -> SessionDone:
-    """This site's part in a session of a vertical study, to its end."""
-    from fedward_client.vertical.session import attend
+    """This site's part in a session, to its end."""
+    from fedward_client.sessions import attend
 
     call = SessionCall.from_record(record)
     found = core.attend(call.charter, call.request, call.done)

@@ -112,7 +112,7 @@ def ask(
         raise UsageError(f"--out {out}: there is no folder {out.parent}")
     with closing(Site.open(settings)) as site:
         question = _question(site, digest, path)
-        queries = Queries(site.settings.state, digest)
+        queries = Queries(site.settings.state, question.charter)
     if question.charter.epsilon is None:
         say(f"NOT PRIVATE: {WITHOUT_DP}. The other parties answer without noise")
     waiting = Waiting(queries, question.data, path.suffix)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 
-from fedward_shared import agreement
+from fedward_shared import agreement, sessions
 from fedward_shared import charter as horizontal
 from fedward_shared.agreement import CHARTER_FILE, Agreement
 from fedward_shared.assurances import Assent, Choice, Decision
@@ -24,17 +24,9 @@ from fedward_shared.statistics import charter as statistics
 from fedward_shared.statistics.charter import StatisticsCharter
 from fedward_shared.tensors import Arrays
 from fedward_shared.terms import DIGEST_PATTERN
-from fedward_shared.vertical import charter as vertical
-from fedward_shared.vertical.charter import VerticalCharter
 
 FILES = (INITIAL_FILE, CHARTER_FILE)
 """Of a charter, in the order in which they are kept: it is there when the last one is."""
-
-ALONE: Mapping[str, Callable[[Path], Agreement]] = {
-    VerticalCharter.KIND: vertical.load,
-    StatisticsCharter.KIND: statistics.load,
-}
-"""How charters are read that come without tensors, by their kind."""
 
 
 def read(folder: Path) -> tuple[Agreement, Arrays]:
@@ -42,8 +34,11 @@ def read(folder: Path) -> tuple[Agreement, Arrays]:
 
     Raises CharterError, StatementError or AdapterError as the kind's own `load` does.
     """
-    load = ALONE.get(agreement.kind(folder / CHARTER_FILE))
-    return horizontal.load(folder) if load is None else (load(folder), {})
+    if sessions.has_sessions(folder):
+        return sessions.load(folder), {}
+    if agreement.kind(folder / CHARTER_FILE) == StatisticsCharter.KIND:
+        return statistics.load(folder), {}
+    return horizontal.load(folder)
 
 
 class ApprovedCharters:

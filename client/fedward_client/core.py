@@ -13,6 +13,7 @@ from typing import Protocol
 from fedward_shared.assurances import Purpose
 from fedward_shared.charter import Charter
 from fedward_shared.errors import RefusalCode
+from fedward_shared.exchange.charter import SessionCharter
 from fedward_shared.messages import (
     UNSHARED,
     Counted,
@@ -31,12 +32,11 @@ from fedward_shared.privacy.plan import Event
 from fedward_shared.records import LeftOut
 from fedward_shared.statistics.charter import StatisticsCharter
 from fedward_shared.statistics.tally import Found
-from fedward_shared.vertical.charter import VerticalCharter
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a session at this site. `model`: safetensors, and nothing after a prediction;
+    """What came of a session at this site. `model`: safetensors, and nothing unless one was fitted;
     `result`: canonical JSON."""
 
     model: bytes
@@ -79,12 +79,12 @@ class Grant:
 
 @dataclass(frozen=True)
 class SessionOffer:
-    """What the worker needs to take part in a session of a vertical study.
+    """What the worker needs to take part in a session.
 
-    `data` is the file of records, `file` the digest it has, and `identifier` its columns that say who a
-    record is of. Records of the people in `left_out` do not take part. The encoders of its texts are in
-    `base_models`. All that the program draws follows from `secret`, so that one that runs again says the
-    same.
+    `data` is the file of records, `file` the digest it has, and `compared` its columns by which records
+    are compared with those of others: who they are of or, in a study of duplicates, their text. Records
+    of the people in `left_out` do not take part. The encoders of its texts are in `base_models`. All
+    that the program draws follows from `secret`, so that one that runs again says the same.
 
     In a prediction `model` is what this site has kept of the model (safetensors), and at the active
     party `query` the bytes of the file that is asked about, which `data` names then. Both are empty in
@@ -92,12 +92,12 @@ class SessionOffer:
     """
 
     site: str
-    charter: VerticalCharter
+    charter: SessionCharter
     session: str
     secret: bytes
     data: Path
     file: str
-    identifier: tuple[str, ...]
+    compared: tuple[str, ...]
     left_out: LeftOut | None
     base_models: tuple[Path, ...]
     threads: int

@@ -142,7 +142,7 @@ def held(studies: Studies, delta: float) -> float:
     """What counts against an account's limit. A charter fixes its study beforehand; studies are chosen
     one after the other, in the light of what came before."""
     events = [event for done in studies.values() for event in done]
-    if len([done for done in studies.values() if done]) > 1:
+    if sum(any(event.counted for event in done) for done in studies.values()) > 1:
         return accountant.filtered_epsilon(events, delta)
     return accountant.epsilon(events, delta)
 

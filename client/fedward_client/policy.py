@@ -18,6 +18,7 @@ from fedward_shared import base_models
 from fedward_shared.agreement import Agreement
 from fedward_shared.charter import Charter
 from fedward_shared.charter_terms import WITHOUT_DP
+from fedward_shared.duplicates.charter import DuplicatesCharter
 from fedward_shared.errors import (
     CharterError,
     DataError,
@@ -26,6 +27,7 @@ from fedward_shared.errors import (
     PrivacyError,
     StatementError,
 )
+from fedward_shared.exchange.charter import SessionCharter
 from fedward_shared.identity import PublicKey
 from fedward_shared.statistics.charter import StatisticsCharter
 from fedward_shared.vertical.charter import VerticalCharter
@@ -262,6 +264,8 @@ def _distributed_noise(case: Case[Charter]) -> str:
 
 
 def _without_dp(case: Case[Agreement]) -> str:
+    if isinstance(case.charter, DuplicatesCharter):
+        return "nothing is trained"
     if case.charter.epsilon is not None:
         return "the charter trains with differential privacy"
     if case.settings.without_dp != WITHOUT_DP:
@@ -313,10 +317,19 @@ def base_model(charter: Charter, settings: SiteSettings) -> Path:
     return _found(charter.base_model.digest, settings)
 
 
-def encoders(charter: VerticalCharter, settings: SiteSettings) -> list[Path]:
-    """The folders of the base models that read this site's texts. Raises ModelError as above, and
-    CharterError for a site that does not take part."""
+def compared(charter: SessionCharter, dataset: DatasetSettings) -> tuple[str, ...]:
+    """The columns of `dataset`, which is permitted, by which records are compared with others'."""
+    if isinstance(charter, DuplicatesCharter):
+        return tuple(dataset.columns.get(role, role) for role in charter.duplicates.columns)
+    return dataset.alignment.identifier if dataset.alignment else ()
+
+
+def encoders(charter: SessionCharter, settings: SiteSettings) -> list[Path]:
+    """The folders of the base models that read this site's texts, if any do. Raises ModelError as above,
+    and CharterError for a site that does not take part."""
     site = charter.participant(settings.name).name
+    if not isinstance(charter, VerticalCharter):
+        return []
     digests = charter.vertical.table_of(site).encoders
     return [_found(digest, settings) for digest in digests]
 
@@ -373,6 +386,31 @@ def _statistics(case: Case[StatisticsCharter]) -> str:
     return f"accepted: {charter.coordinator.name} sees this site's own counts, with their noise"
 
 
+def _duplicates(case: Case[DuplicatesCharter]) -> str:
+    charter, own = case.charter, case.dataset.duplicates
+    line, asked = f"datasets.{charter.dataset}.duplicates", charter.duplicates
+    if own is None:
+        raise case.refuse("it looks for near-duplicates at other sites", f"has no {line}")
+    for name, wanted, allowed in (
+        ("most", asked.most, own.most),
+        ("sessions", asked.sessions, own.sessions),
+    ):
+        if wanted > allowed:
+            raise case.refuse(
+                f"duplicates.{name} is {wanted}",
+                f"allows {allowed}: {line}.{name}; whoever shows more documents learns of more texts "
+                "whether they are here",
+            )
+    if asked.step < own.step:
+        raise case.refuse(f"duplicates.step is {asked.step}", f"asks for {own.step}: {line}.step")
+    peers = ", ".join(charter.peers(case.settings.name))
+    return (
+        f"NOT covered by ε: {peers} learn which of their documents are nearly one of this site's, of "
+        f"{asked.most:,} at most in each of {asked.sessions:,} sessions, and how many are here, to the "
+        f"next {asked.step:,}"
+    )
+
+
 Rules = tuple[tuple[str, Callable[[Case[AnyCharter]], str]], ...]
 
 RULES: Rules[Agreement] = (
@@ -407,8 +445,11 @@ STATISTICS: Rules[StatisticsCharter] = (
     ("datasets.{}.statistics", _statistics),
     ("datasets.{}.owner", _owner),
 )
+DUPLICATES: Rules[DuplicatesCharter] = (("datasets.{}.duplicates", _duplicates),)
 OF_KIND: dict[type[Agreement], Rules[Any]] = {
     Charter: HORIZONTAL,
     VerticalCharter: VERTICAL,
     StatisticsCharter: STATISTICS,
+    DuplicatesCharter: DUPLICATES,
 }
+"""Beside the rules for every study, those for the kind of its charter."""

@@ -7,12 +7,19 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from fedward_client import policy, review_rounds, review_sessions, review_statistics
+from fedward_client import (
+    policy,
+    review_duplicates,
+    review_rounds,
+    review_sessions,
+    review_statistics,
+)
 from fedward_client.ledger import held
 from fedward_client.policy import Verdict
 from fedward_client.site import Site
 from fedward_shared.agreement import Agreement
 from fedward_shared.charter import Charter
+from fedward_shared.duplicates.charter import DuplicatesCharter
 from fedward_shared.errors import FedwardError, PrivacyError
 from fedward_shared.privacy import accountant
 from fedward_shared.statistics.charter import StatisticsCharter
@@ -27,6 +34,7 @@ OF_KIND: Mapping[type[Agreement], Callable[[Any, str], list[tuple[str, str]]]] =
     Charter: review_rounds.paragraphs,
     VerticalCharter: review_sessions.paragraphs,
     StatisticsCharter: review_statistics.paragraphs,
+    DuplicatesCharter: review_duplicates.paragraphs,
 }
 """What is said of a charter of each kind besides what is said of all."""
 
@@ -107,7 +115,10 @@ def verdict(charter: Agreement, site: Site) -> str:
 def _dataset(charter: Agreement, site: Site) -> str:
     unit = charter.unit
     most = charter.privacy.records_per_unit if isinstance(charter, Charter) else None
-    text = f"{charter.dataset}, one {unit} at a time is protected"
+    protected = f"one {unit} at a time is protected"
+    if isinstance(charter, DuplicatesCharter):
+        protected = "NOT protected: what is told is which of its records are there"
+    text = f"{charter.dataset}, {protected}"
     if unit != "record":
         text += " with all their records; the dataset's owner column says whose each is"
     if most is not None:
@@ -122,6 +133,11 @@ def _cost(charter: Agreement, site: Site) -> str:
     if charter.epsilon is None:
         return "No bound: this study trains WITHOUT differential privacy"
     events, delta = charter.events(site.name), charter.delta
+    if isinstance(charter, DuplicatesCharter):
+        return (
+            f"No ε, as none covers it: {len(events)} sessions are set aside in the account of "
+            f"{charter.dataset}, and each is booked there to be counted"
+        )
     cost = accountant.epsilon(events, delta)
     text = f"ε = {cost:.3f} at δ = {delta:g} if all of it runs, at most ε = {charter.epsilon:g}"
     dataset = site.settings.datasets.get(charter.dataset)
@@ -142,6 +158,11 @@ def _cost(charter: Agreement, site: Site) -> str:
 def _afterwards(charter: Agreement) -> str:
     if charter.epsilon is None:
         return "Records may be recovered from what has left; nothing bounds that"
+    if isinstance(charter, DuplicatesCharter):
+        return (
+            "What another site has learnt it keeps, whatever becomes of the record here; withdrawing "
+            "stops what has not begun"
+        )
     percent = 100 * (1 - (1 - charter.delta) / (1 + math.exp(min(charter.epsilon, 700.0))))
     return (
         ADVANTAGE.format(percent=percent, unit=charter.unit)

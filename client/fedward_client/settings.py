@@ -39,6 +39,18 @@ class AlignmentSettings(Section):
     step: Annotated[int, Field(ge=1, le=10**6)] = 1
 
 
+class DuplicatesSettings(Section):
+    """How far a dataset may be compared with those of others in studies of duplicates.
+
+    A peer that shows more documents than `most` in a session, or a charter with more `sessions`, is
+    refused: each document that is shown asks whether it is here. The number of one's own is shown as a
+    multiple of `step` or more."""
+
+    most: Annotated[int, Field(ge=1, le=10**8)]
+    step: Annotated[int, Field(ge=1, le=10**6)] = 1
+    sessions: Annotated[int, Field(ge=1, le=1000)] = 1
+
+
 class DatasetSettings(Section):
     """A data file, which of its columns plays which role, and its lifetime privacy budget.
 
@@ -47,8 +59,8 @@ class DatasetSettings(Section):
     `objections` a file of those owners, one a line, whose records are left out. Datasets of the same
     `account` share one budget, and state the same `epsilon` and `delta`. `uses` are those a charter
     may name; `coordinators` those whose charters may name the dataset, all by default. In vertical
-    studies it takes part where it has an `alignment`; it answers charters that ask for statistics where
-    `statistics` are accepted.
+    studies it takes part where it has an `alignment`, in those of duplicates where it has `duplicates`;
+    it answers charters that ask for statistics where `statistics` are accepted.
     """
 
     path: Path
@@ -62,6 +74,7 @@ class DatasetSettings(Section):
     coordinators: tuple[Name, ...] | None = None
     alignment: AlignmentSettings | None = None
     statistics: Literal["refused", "accepted"] = "refused"
+    duplicates: DuplicatesSettings | None = None
 
     @field_validator("objections")
     @classmethod

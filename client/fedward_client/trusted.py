@@ -1,6 +1,6 @@
 """The trusted side of a site: policy → ledger → keys → egress, for a worker that has none of them.
 
-It holds no state between two calls, but for seats in sessions of vertical studies (`attendance`): each
+It holds no state between two calls, but for seats in sessions (`attendance`): each
 opens the site anew, so that what people decide and change meanwhile counts at once, and an older copy of
 ledger or log that is put there is noticed at once.
 """
@@ -41,6 +41,7 @@ from fedward_shared.assurances import (
 )
 from fedward_shared.charter import Charter
 from fedward_shared.errors import CharterError, FedwardError, RefusalCode, StateError
+from fedward_shared.exchange.charter import SessionCharter
 from fedward_shared.masked import Draws
 from fedward_shared.messages import (
     UNSHARED,
@@ -60,7 +61,6 @@ from fedward_shared.messages import (
 from fedward_shared.privacy.randomness import Randomness
 from fedward_shared.statistics.tally import Found
 from fedward_shared.tensors import Arrays
-from fedward_shared.vertical.charter import VerticalCharter
 
 log = structlog.get_logger()
 
@@ -224,12 +224,14 @@ class Trusted:
         """As `Core` says."""
         with self._site() as site:
             approved, _ = self._own(site.charters.load(charter))
-            if not isinstance(approved, VerticalCharter):
+            if not isinstance(approved, SessionCharter):
                 raise CharterError(f"charter {approved.study}: it has no sessions")
             coordinator = approved.coordinator
             asked = SessionRequest.read(
                 request, charter, coordinator.public_key, coordinator.name, "session request"
             )
+            if asked.purpose not in approved.PURPOSES:
+                raise CharterError(f"charter {approved.study}: no session is to {asked.purpose}")
             gone = parties_done(done, approved, asked.session)
         if self._dial is None:
             raise StateError("this site has no connection to the exchange of a coordinator")
@@ -247,11 +249,11 @@ class Trusted:
         return found
 
     def _attend(
-        self, charter: VerticalCharter, asked: SessionRequest, gone: frozenset[str]
+        self, charter: SessionCharter, asked: SessionRequest, gone: frozenset[str]
     ) -> AttendedSession | SessionDone:
         session = asked.session
         with self._site() as site:
-            done = Kept(site.settings.state, charter.digest, session).completion
+            done = Kept(site.settings.state, charter, session).completion
             if done is not None:
                 journals.remove(journals.place(site.settings.state / journals.FOLDER, session))
                 site.log("sent again", charter=charter.digest, session=session)

@@ -1,6 +1,6 @@
 """The ServerApp: it opens the run's study, holds it locked, and says how it ended.
 
-What a study does is for its kind: rounds, `coordination.py`, sessions, `vertical/conducting.py`, or one
+What a study does is for its kind: rounds, `coordination.py`, sessions, `sessions/conducting.py`, or one
 question, `statistics/survey.py`. Only rounds need torch and models, which take seconds to import.
 
 `app` is what a deployed SuperLink starts; a simulation makes its own with `create_app`.
@@ -17,11 +17,11 @@ from fedward_server.exchange.sessions import Sessions
 from fedward_server.kinds import OneStudy, open_study
 from fedward_server.observer import Observer
 from fedward_server.registry import STUDY_KEY, registered
+from fedward_server.sessions.conducting import Conducting
+from fedward_server.sessions.studies import SessionStudy
 from fedward_server.statistics.studies import StatisticsStudy
 from fedward_server.statistics.survey import Survey
 from fedward_server.studies import StudyLock, end
-from fedward_server.vertical.conducting import Conducting
-from fedward_server.vertical.studies import VerticalStudy
 from fedward_shared.errors import FedwardError, StateError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def _coordination(
     study: OneStudy, grid: Grid, observer: Observer
 ) -> "Coordination | Conducting | Survey":
     match study:
-        case VerticalStudy():
+        case SessionStudy():
             return Conducting(study, grid, observer, Sessions.here())
         case StatisticsStudy():
             return Survey(study, grid, observer)

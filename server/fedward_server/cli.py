@@ -30,6 +30,7 @@ Certificate = Annotated[
 study.command()(drafts.draft)
 study.command()(drafts.draft_vertical)
 study.command()(drafts.draft_statistics)
+study.command()(drafts.draft_duplicates)
 study.command()(drafts.sign)
 
 
@@ -56,7 +57,7 @@ def resume(
         bool,
         typer.Option(
             "--new-session",
-            help="Of a vertical study: with another session, for which each party books its ε again.",
+            help="Of a study with sessions: with another one, which each party books anew.",
         ),
     ] = False,
 ) -> None:

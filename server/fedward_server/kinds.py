@@ -4,13 +4,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
+from fedward_server.sessions.studies import SessionStudy
 from fedward_server.statistics.studies import StatisticsStudy
 from fedward_server.studies import Study, StudySettings
-from fedward_server.vertical.studies import VerticalStudy
-from fedward_shared import agreement
+from fedward_shared import agreement, sessions
 from fedward_shared.agreement import CHARTER_FILE, Agreement
 from fedward_shared.statistics.charter import StatisticsCharter
-from fedward_shared.vertical.charter import VerticalCharter
 
 
 class AnyStudy(Protocol):
@@ -47,9 +46,9 @@ class AnyStudy(Protocol):
         """Lets the sites leave what they are in, for a study that is stopped; needs no `read` before."""
 
 
-OneStudy = Study | VerticalStudy | StatisticsStudy
+OneStudy = Study | SessionStudy | StatisticsStudy
 KINDS: Mapping[str, Callable[[Path], OneStudy]] = {
-    VerticalCharter.KIND: VerticalStudy,
+    **dict.fromkeys(sessions.CHARTERS, SessionStudy),
     StatisticsCharter.KIND: StatisticsStudy,
 }
 """By the kind of the charter; one of no other kind is of a study of rounds."""

@@ -10,9 +10,9 @@ from typing import Literal
 
 from fedward_server.kinds import AnyStudy, open_study
 from fedward_server.registry import STUDY_KEY, register
+from fedward_server.sessions.studies import SessionStudy
 from fedward_server.studies import OUTCOME_FILE, StudyLock, end
 from fedward_server.superlink import SuperLink, UnknownRunError, UnreachableError
-from fedward_server.vertical.studies import VerticalStudy
 from fedward_shared.errors import FedwardError, Interrupted, TransportError, UsageError
 from fedward_shared.files import write_atomically
 
@@ -33,7 +33,7 @@ def run(
     """Runs the study in `folder` to its end on the SuperLink at `address`.
 
     Unless it is launched, a run that may still be under way is stopped first and the study goes on where
-    it was; a vertical study with another session, or with a prediction, if that is wanted. Raises
+    it was; one with sessions with another of them, or with a prediction, if that is wanted. Raises
     FedwardError for a study that did not end well, with its own exit code.
     """
     study = open_study(folder)
@@ -61,7 +61,7 @@ def _drawing(study: AnyStudy, how: How) -> Callable[[], None] | None:
     """What draws another session, if one is wanted. Raises UsageError for a study that has none."""
     if how in ("launch", "resume"):
         return None
-    if not isinstance(study, VerticalStudy):
+    if not isinstance(study, SessionStudy):
         raise UsageError(f"{study.folder}: this study has no session")
     return study.predict if how == "predict" else study.start_over
 

@@ -8,7 +8,7 @@ MEANING = {
     RefusalCode.MODEL: "its model cannot be used",
     RefusalCode.ADAPTER: "tensors do not fit",
     RefusalCode.PRIVACY: "its settings do not allow the charter's terms of privacy",
-    RefusalCode.BUDGET: "its ε or δ is used up",
+    RefusalCode.BUDGET: "its ε or δ, or the charter's sessions are used up",
     RefusalCode.STATE: "its ledger, keys or journal cannot be used",
     RefusalCode.BUNDLE: "it does not let this bundle in",
     RefusalCode.ALIGNMENT: "too few records in common, or identifiers that cannot be compared",

@@ -8,14 +8,14 @@
     coordinator → site    Receipt        the update was received, with that head
     person → site         Assent         one of the people whose assent the institution wants
 
-    coordinator → site    SessionRequest of a vertical study: a session is open, with this id
+    coordinator → site    SessionRequest of a study with sessions: one is open, with this id
     site → coordinator    Completion     its part of that session is done; what its ledger says
 
 A site's decisions about one charter are numbered; the last one counts.
 """
 
 import math
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -121,12 +121,19 @@ class RoundRequest(Assurance):
     attempt: AttemptNumber = 1
 
 
-Purpose = Literal["fit", "predict"]
-"""What a session of a vertical study is for: to fit a model, or to ask one about other records."""
+Purpose = Literal["fit", "predict", "compare"]
+"""What a session is for: to fit a model, or to ask one about other records, both of a vertical study; or
+to compare documents, of a study of duplicates."""
+PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
+
+
+def purpose_of(text: str) -> Purpose:
+    """The purpose that is called so. Raises ValueError for none."""
+    return PURPOSES[PURPOSES.index(text)]
 
 
 class SessionRequest(Assurance):
-    """The coordinator has opened a session of a vertical study: all parties are to take part.
+    """The coordinator has opened a session: all parties are to take part.
 
     `model`: of a prediction, the session in which the model was fitted that is asked.
     """

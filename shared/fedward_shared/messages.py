@@ -285,7 +285,7 @@ class Noted:
 
 @dataclass(frozen=True)
 class SessionCall:
-    """The coordinator calls a party of a vertical study to a session: its signed `SessionRequest`.
+    """The coordinator calls a party to a session: its signed `SessionRequest`.
 
     `done`: the signed completions of the parties that are done already, a line each. They have all that
     they need and may be gone, so that whoever comes back need not wait for them.

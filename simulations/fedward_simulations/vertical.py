@@ -15,9 +15,9 @@ from fedward_client.vertical import party
 from fedward_client.vertical.party import ALIGNMENT, ActiveOutcome
 from fedward_client.vertical.records import PartyRecords
 from fedward_shared import canonical
+from fedward_shared.exchange.program import Program, Send, encode, together
 from fedward_shared.privacy.plan import Event
 from fedward_shared.privacy.randomness import Randomness
-from fedward_shared.vertical.program import Program, Send, encode, together
 from fedward_shared.vertical.terms import VerticalTerms
 
 LEDGER_FILE = "ledger.sqlite"

@@ -85,6 +85,7 @@ SECTIONS: dict[str, type[settings.Section]] = {
     "site.toml": settings.SiteSettings,
     "[datasets.NAME]": settings.DatasetSettings,
     "[datasets.NAME.alignment]": settings.AlignmentSettings,
+    "[datasets.NAME.duplicates]": settings.DuplicatesSettings,
     "[approval]": settings.ApprovalSettings,
     "[window]": settings.WindowSettings,
     "[limits]": settings.LimitSettings,

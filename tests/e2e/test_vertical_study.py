@@ -23,8 +23,8 @@ from patience import LONG, PATIENCE, until
 
 from fedward_client.exchange.journal import JOURNAL, Journal
 from fedward_shared import records
+from fedward_shared import sessions as charters
 from fedward_shared.identity import SigningKey
-from fedward_shared.vertical import charter as charters
 
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
 pytestmark = [

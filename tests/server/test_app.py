@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from server.vertical.parties import PARTIES, PartiesGrid, Party, saved, vertical_charter
+from server.sessions.parties import PARTIES, PartiesGrid, Party, saved, vertical_charter
 
 from fedward_server.app import create_app
 from fedward_server.exchange.sessions import SESSIONS_VARIABLE

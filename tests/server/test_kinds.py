@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 from conftest import COORDINATOR
+from server.sessions.parties import saved, vertical_charter
 from server.test_studies import CHARTER, START
-from server.vertical.parties import saved, vertical_charter
 
 from fedward_server.kinds import AnyStudy, open_study
+from fedward_server.sessions.studies import SessionStudy
 from fedward_server.studies import STUDY_FILE, Study
-from fedward_server.vertical.studies import VerticalStudy
 from fedward_shared import charter as charters
 from fedward_shared.agreement import CHARTER_FILE
 from fedward_shared.errors import CharterError, StatementError, UsageError
@@ -22,7 +22,7 @@ def test_either_kind_can_be_asked_the_same(tmp_path: Path) -> None:
     (rounds / STUDY_FILE).write_text('base_model = "../model"\n')
     found: list[AnyStudy] = []
     for folder, kind, progress in (
-        (vertical, VerticalStudy, "0 of 3 parties are done"),
+        (vertical, SessionStudy, "0 of 3 parties are done"),
         (rounds, Study, "0 of 3 rounds"),
     ):
         study = open_study(folder)

@@ -8,9 +8,9 @@ from typing import Any, Literal, cast
 
 import pytest
 from conftest import COORDINATOR
+from server.sessions.parties import PARTIES, PartiesGrid, Party, saved, vertical_charter
 from server.test_studies import CHARTER as ROUNDS
 from server.test_studies import START
-from server.vertical.parties import PARTIES, PartiesGrid, Party, saved, vertical_charter
 
 from fedward_server import launching
 from fedward_server.app import create_app
@@ -18,9 +18,9 @@ from fedward_server.exchange.sessions import SESSIONS_VARIABLE
 from fedward_server.kinds import open_study
 from fedward_server.observer import Observer
 from fedward_server.registry import STUDIES_VARIABLE, STUDY_KEY, registered
+from fedward_server.sessions.studies import SessionStudy
 from fedward_server.studies import STUDY_FILE
 from fedward_server.superlink import RunStatus, SuperLink
-from fedward_server.vertical.studies import VerticalStudy
 from fedward_shared import charter as charters
 from fedward_shared.errors import (
     CohortError,
@@ -142,7 +142,7 @@ def test_a_prediction_is_launched_once_there_is_a_model(study: Path) -> None:
 def test_a_vertical_study_that_is_stopped_lets_its_parties_go(study: Path, tmp_path: Path) -> None:
     launch(study)
     assert launching.stop(study, "", study)
-    kept = VerticalStudy(study)
+    kept = SessionStudy(study)
     kept.read()
     assert kept.session is not None
     open_ = tmp_path / "sessions" / f"{kept.session.session}.json"

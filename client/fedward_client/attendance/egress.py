@@ -7,10 +7,13 @@ import numpy as np
 
 from fedward_shared import canonical
 from fedward_shared.assurances import Purpose
+from fedward_shared.duplicates.charter import DuplicatesCharter
+from fedward_shared.duplicates.terms import DuplicatesTerms
 from fedward_shared.errors import ExchangeError, PrivacyError
+from fedward_shared.exchange.charter import SessionCharter
+from fedward_shared.exchange.program import KINDS, Kind
 from fedward_shared.psi import PLACE_BYTES, POINT_BYTES
 from fedward_shared.vertical.charter import VerticalCharter
-from fedward_shared.vertical.program import KINDS, Kind
 from fedward_shared.vertical.terms import OnceTerms
 
 SIZE_BYTES = 4
@@ -19,33 +22,31 @@ FLOAT_BYTES = 4
 
 @dataclass(frozen=True)
 class Permitted:
-    """Of one kind: after how many bookings, how many bytes to one peer in all, in what pieces, and
-    below which number each byte is."""
+    """Of one kind: after how many bookings, how many bytes to one peer in all, in what pieces, below
+    which number each byte is, and how many bytes answer for one record."""
 
     booked: int
     most: int
     piece: int
     below: int = 256
+    each: int = 0
 
 
 class Egress:
     """What `site` may say in a session. `said` is what it has: bytes by peer and kind."""
 
-    def __init__(self, charter: VerticalCharter, site: str, purpose: Purpose) -> None:
+    def __init__(self, charter: SessionCharter, site: str, purpose: Purpose) -> None:
         self.due = charter.due(site, purpose)
         self.booked = 0
         self.said: Counter[tuple[str, Kind]] = Counter()
         self._peers = charter.peers(site)
-        self._width = charter.vertical.model.embedding * FLOAT_BYTES
         self._permitted = _permitted(charter, site, purpose)
 
     @property
     def answered(self) -> int:
         """About how many records something was said in a prediction."""
-        each = {"places": PLACE_BYTES, "cells": 1, "embeddings": self._width}
-        return max(
-            (n // each[kind] for (_, kind), n in self.said.items() if kind in each), default=0
-        )
+        rules = [(self._permitted[kind], size) for (_, kind), size in self.said.items()]
+        return max((size // rule.each for rule, size in rules if rule.each), default=0)
 
     def kept(self) -> bytes:
         """What has been said, for the run that goes on from here."""
@@ -87,7 +88,27 @@ def _check_finite(kind: Kind, body: memoryview) -> None:
         raise ExchangeError(f"egress: {kind} that hold NaN or infinity")
 
 
-def _permitted(charter: VerticalCharter, site: str, purpose: Purpose) -> dict[Kind, Permitted]:
+def _permitted(charter: SessionCharter, site: str, purpose: Purpose) -> dict[Kind, Permitted]:
+    match charter:
+        case VerticalCharter():
+            return _of_columns(charter, site, purpose)
+        case DuplicatesCharter():
+            return _of_documents(charter.duplicates, len(charter.due(site, purpose)))
+        case _:
+            return {}
+
+
+def _of_documents(terms: DuplicatesTerms, needed: int) -> dict[Kind, Permitted]:
+    """A peer has as many of its points back as the charter lets it show."""
+    points = Permitted(needed, terms.most_keys * POINT_BYTES, POINT_BYTES)
+    return {
+        "sizes": Permitted(0, SIZE_BYTES, SIZE_BYTES),
+        "points": points,
+        "doubled": points,
+    }
+
+
+def _of_columns(charter: VerticalCharter, site: str, purpose: Purpose) -> dict[Kind, Permitted]:
     """By the charter and by the most records that it lets a party show.
 
     In a prediction nothing tells who is here before that is booked, and a record is answered for once.
@@ -102,7 +123,7 @@ def _permitted(charter: VerticalCharter, site: str, purpose: Purpose) -> dict[Ki
         "points": points,
     }
     if active:
-        found["places"] = Permitted(before, records * PLACE_BYTES, 1)
+        found["places"] = Permitted(before, records * PLACE_BYTES, 1, each=PLACE_BYTES)
     else:
         found["doubled"] = points
     if active and asked:
@@ -110,9 +131,11 @@ def _permitted(charter: VerticalCharter, site: str, purpose: Purpose) -> dict[Ki
     if isinstance(terms.privacy, OnceTerms):
         answers = terms.privacy.labels(len(terms.classes)) if active else terms.privacy.scores
         kind: Kind = "labels" if active else "cells"
-        found[kind] = Permitted(needed, records, 1, answers.choices)
+        found[kind] = Permitted(needed, records, 1, answers.choices, each=1)
         return found
     batches = 0 if asked else records * terms.fitting.epochs
-    floats = (batches + (0 if active else records)) * terms.model.embedding * FLOAT_BYTES
-    found["gradients" if active else "embeddings"] = Permitted(needed, floats, FLOAT_BYTES)
+    width = terms.model.embedding * FLOAT_BYTES
+    floats = (batches + (0 if active else records)) * width
+    vectors: Kind = "gradients" if active else "embeddings"
+    found[vectors] = Permitted(needed, floats, FLOAT_BYTES, each=width)
     return found

@@ -1,10 +1,11 @@
 """What a site keeps of a session that is over, and nobody else gets.
 
-In STATE/vertical/CHARTER/SESSION:
+In STATE/KIND/CHARTER/SESSION, where KIND is `vertical` or `duplicates`:
 
 model.safetensors    its part of the model, where one was fitted
 result.json          how many records were common; at the active party, how well the model does on those
-                     that were held out or, after a prediction, the scores of those that were asked about
+                     that were held out or, after a prediction, the scores of those that were asked
+                     about; of a study of duplicates, which records are nearly whose
 completion.json      what the coordinator was told; written last
 """
 
@@ -14,19 +15,20 @@ from fedward_client.core import Outcome
 from fedward_shared import canonical, tensors
 from fedward_shared.assurances import Purpose
 from fedward_shared.errors import ModelError, StateError
+from fedward_shared.exchange.charter import SessionCharter
 from fedward_shared.files import write_atomically
 
-FOLDER = "vertical"
 MODEL_FILE = "model.safetensors"
 RESULT_FILE = "result.json"
 COMPLETION_FILE = "completion.json"
 
 
 class Kept:
-    """Of one session of the charter with that digest, below the folder `state`."""
+    """Of one session of the charter, below the folder `state`."""
 
-    def __init__(self, state: Path, charter: str, session: str) -> None:
-        self.folder = state / FOLDER / charter.removeprefix(canonical.DIGEST_PREFIX) / session
+    def __init__(self, state: Path, charter: SessionCharter, session: str) -> None:
+        digest = charter.digest.removeprefix(canonical.DIGEST_PREFIX)
+        self.folder = state / charter.FOLDER / digest / session
 
     @property
     def completion(self) -> bytes | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from fedward_client.attendance.outcomes import Kept
 from fedward_shared.errors import DataError, StateError
+from fedward_shared.exchange.charter import SessionCharter
 from fedward_shared.files import write_atomically
 
 FOLDER = "queries"
@@ -20,7 +21,7 @@ PREFIX = "query-"
 class Queries:
     """Of one charter, below the folder `state`; they wait in `folder`."""
 
-    def __init__(self, state: Path, charter: str) -> None:
+    def __init__(self, state: Path, charter: SessionCharter) -> None:
         self.folder = Kept(state, charter, FOLDER).folder
 
     def taken(self, session: str) -> Path:

@@ -1,4 +1,4 @@
-"""A site's seat in one session of a vertical study, for as long as a worker attends it."""
+"""A site's seat in one session, for as long as a worker attends it."""
 
 import threading
 from collections.abc import Callable
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from fedward_client import policy
 from fedward_client.attendance import predictions
+from fedward_client.attendance.counting import NEW, booked_before
 from fedward_client.attendance.egress import Egress
 from fedward_client.attendance.outcomes import Kept
 from fedward_client.attendance.queries import Queries
@@ -21,15 +22,13 @@ from fedward_client.reconciliation import RESERVED
 from fedward_client.site import Site
 from fedward_shared import canonical
 from fedward_shared.assurances import Completion, Purpose, SessionRequest, epsilon_text
-from fedward_shared.charter_terms import WITHOUT_DP
 from fedward_shared.errors import PrivacyError
+from fedward_shared.exchange.charter import SessionCharter
 from fedward_shared.messages import SessionDone
 from fedward_shared.privacy.plan import Event
-from fedward_shared.vertical.charter import VerticalCharter
 
 ONE_AT_A_TIME = threading.Lock()
-"""Sessions book in turn: which of a charter's predictions one is, is counted and then booked."""
-BOOKED = "what is said of columns and labels is booked before"
+"""Sessions book in turn: which of a charter's one is, is counted and then booked."""
 
 Opening = Callable[[], AbstractContextManager[Site]]
 
@@ -38,7 +37,7 @@ Opening = Callable[[], AbstractContextManager[Site]]
 class Attended:
     """What a session is about, and as which request of it its bookings are known."""
 
-    charter: VerticalCharter
+    charter: SessionCharter
     session: str
     purpose: Purpose
     request: str
@@ -108,9 +107,8 @@ class AttendedSession:
             )
         with ONE_AT_A_TIME, self._site() as site:
             permission = site.permit(charter)
-            place = number
-            if self._attended.purpose == "predict":
-                place += predictions.booked_before(site.ledger, charter, site.name, request)
+            purpose = self._attended.purpose
+            place = number + booked_before(site.ledger, charter, site.name, purpose, request)
             if site.ledger.booked(charter.digest, place, request) is None:
                 site.ledger.reserve(
                     permission.account,
@@ -135,9 +133,9 @@ class AttendedSession:
             )
         self._line.finish(charter.exchange.patience_seconds, self._attended.gone)
         with self._site() as site:
-            kept = Kept(site.settings.state, charter.digest, session)
+            kept = Kept(site.settings.state, charter, session)
             kept.write(outcome, purpose)
-            answered = {} if purpose == "fit" else {"answered": self._egress.answered}
+            answered = {"answered": self._egress.answered} if purpose == "predict" else {}
             site.log(
                 "session done",
                 study=charter.study,
@@ -162,7 +160,7 @@ class AttendedSession:
             ).signed(site.key)
             kept.complete(completion)
             if self.offer.query:
-                Queries(site.settings.state, charter.digest).withdraw(self.offer.data.name)
+                Queries(site.settings.state, charter).withdraw(self.offer.data.name)
         self._done = True
         return SessionDone(self.offer.site, completion)
 
@@ -181,7 +179,7 @@ class AttendedSession:
 def take(
     site: Site,
     opening: Opening,
-    charter: VerticalCharter,
+    charter: SessionCharter,
     asked: SessionRequest,
     gone: frozenset[str],
 ) -> AttendedSession:
@@ -195,15 +193,15 @@ def take(
     changed since the session began.
     """
     dataset, session = site.settings.datasets[charter.dataset], asked.session
-    assert dataset.alignment is not None  # the policy has asked for it
+    compared = policy.compared(charter, dataset)
     objected = left_out(dataset)
     path = site.settings.state / journals.FOLDER
     journal = Journal(path, session, site.secrets.derive(journals.JOURNAL))
     try:
         new = journal.is_new
         file = site.admit(charter) if new else site.registered(charter)
-        if new and asked.purpose == "predict":
-            predictions.booked_before(site.ledger, charter, site.name, predictions.NEW)
+        if new:
+            booked_before(site.ledger, charter, site.name, asked.purpose, NEW)
         prediction = predictions.asked(site, charter, asked)
         terms = {
             "charter": charter.digest,
@@ -211,24 +209,19 @@ def take(
             "model": canonical.digest(prediction.model),
             "query": canonical.digest(prediction.query),
             "file": file,
-            "identifier": list(dataset.alignment.identifier),
+            "identifier": list(compared),
             "left_out": "" if objected is None else objected.digest,
         }
         digest = canonical.digest(canonical.encode(terms))
         secret = journal.begin(digest)
         if new:
-            alignment = charter.vertical.alignment
             site.log(
                 "attended",
                 study=charter.study,
                 charter=charter.digest,
                 session=session,
                 purpose=asked.purpose,
-                privacy=f"NOT PRIVATE: {WITHOUT_DP}" if charter.epsilon is None else BOOKED,
-                peers=charter.peers(site.name),
-                alignment="which records are common, and how many are here, is not covered by epsilon",
-                most=alignment.most,
-                step=alignment.step,
+                **charter.noted(site.name),
             )
         keys = {peer: charter.participant(peer).public_key for peer in charter.peers(site.name)}
         line = SiteLine(
@@ -246,7 +239,7 @@ def take(
         secret=secret,
         data=prediction.file or dataset.path,
         file=file,
-        identifier=dataset.alignment.identifier,
+        compared=compared,
         left_out=objected,
         base_models=tuple(policy.encoders(charter, site.settings)),
         threads=site.settings.threads,

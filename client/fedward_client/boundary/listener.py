@@ -62,7 +62,7 @@ def _sharing(frame: Frame) -> Sharing:
 
 class Listener:
     """Answers the calls of processes of the users `allowed` (numeric ids), one after the other; but for
-    sessions of vertical studies, each of which has a thread while it is attended.
+    sessions, each of which has a thread while it is attended.
 
     `answered` is told of each answer before the worker gets it. The socket at `path` is made anew, open
     to the owner and, where a `group` is given, to that. Raises StateError if it cannot be made.

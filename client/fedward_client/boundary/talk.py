@@ -1,4 +1,4 @@
-"""A session of a vertical study across the socket: calls and answers in turn, on one connection.
+"""A session across the socket: calls and answers in turn, on one connection.
 
     attend → SessionOffer, or SessionDone        then, as often as it takes:
     say → Message       hear → Message, or Silent       checkpoint → Message

@@ -1,6 +1,6 @@
 """What crosses the socket between worker and trusted side: one call, one answer, a connection for each.
 
-A session of a vertical study has one for as long as it is attended, with many calls (`talk.py`).
+A session has one for as long as it is attended, with many calls (`talk.py`).
 
 A frame is a length, canonical JSON of that length, a length, and that many bytes of tensors. The JSON
 has the kind and the fields; a field of bytes is base64 under the key `bytes`. Both lengths are bounded
@@ -19,6 +19,7 @@ from typing import Any
 
 from fedward_client.core import Counting, Grant, Offer, SessionOffer
 from fedward_shared import agreement, canonical, charter
+from fedward_shared.assurances import purpose_of
 from fedward_shared.errors import FedwardError, RefusalCode, StateError
 from fedward_shared.messages import (
     Counted,
@@ -31,9 +32,9 @@ from fedward_shared.messages import (
     stage_of,
 )
 from fedward_shared.records import LeftOut
+from fedward_shared.sessions import CHARTERS
 from fedward_shared.statistics.charter import StatisticsCharter
 from fedward_shared.statistics.tally import FOUND, Found
-from fedward_shared.vertical.charter import VerticalCharter
 
 MAX_HEADER = 64 * 2**20
 """With room for a long list of people whose records are left out."""
@@ -225,12 +226,13 @@ def _offer_fields(offer: Offer) -> dict[str, Value]:
 def _session_fields(offer: SessionOffer) -> dict[str, Value]:
     return {
         "site": offer.site,
+        "kind": offer.charter.KIND,
         "charter": canonical.encode(offer.charter.body).decode(),
         "session": offer.session,
         "secret": offer.secret,
         "data": str(offer.data),
         "file": offer.file,
-        "identifier": canonical.encode(list(offer.identifier)).decode(),
+        "compared": canonical.encode(list(offer.compared)).decode(),
         "left_out": _left_out_text(offer.left_out),
         "base_models": canonical.encode([str(folder) for folder in offer.base_models]).decode(),
         "threads": offer.threads,
@@ -240,19 +242,19 @@ def _session_fields(offer: SessionOffer) -> dict[str, Value]:
 
 
 def _session_offer(frame: Frame) -> SessionOffer:
-    charter_text = frame.get("charter", str).encode()
+    charter_text, kind = frame.get("charter", str).encode(), CHARTERS[frame.get("kind", str)]
     return SessionOffer(
         site=frame.get("site", str),
-        charter=agreement.parse(canonical.decode(charter_text), VerticalCharter, "the offer"),
+        charter=agreement.parse(canonical.decode(charter_text), kind, "the offer"),
         session=frame.get("session", str),
         secret=frame.get("secret", bytes),
         data=Path(frame.get("data", str)),
         file=frame.get("file", str),
-        identifier=tuple(canonical.decode(frame.get("identifier", str).encode())),
+        compared=tuple(canonical.decode(frame.get("compared", str).encode())),
         left_out=_left_out(frame.get("left_out", str)),
         base_models=tuple(map(Path, canonical.decode(frame.get("base_models", str).encode()))),
         threads=frame.get("threads", int),
-        purpose="predict" if frame.get("purpose", str) == "predict" else "fit",
+        purpose=purpose_of(frame.get("purpose", str)),
         model=frame.blob,
         query=frame.get("query", bytes),
     )

@@ -6,6 +6,7 @@ from fedward_client.commands import charters, daemon, datasets, enrolment, ledge
 from fedward_client.commands.annotation import annotation
 from fedward_client.commands.audit import audit, report
 from fedward_client.commands.data import data
+from fedward_client.commands.duplicates import duplicates
 
 site = typer.Typer(
     help="This institution: its charters, its privacy budget and its audit log.",
@@ -31,6 +32,7 @@ for command in (
     daemon.worker,
     daemon.status,
     report,
+    duplicates,
 ):
     site.command()(command)
 site.command("object")(datasets.object_)

@@ -7,9 +7,9 @@ import torch
 
 from fedward_client.vertical.fitting import Steps
 from fedward_shared import tensors
+from fedward_shared.exchange.program import Action, Checkpoint
 from fedward_shared.psi.alignment import Rows
 from fedward_shared.tensors import Tensors
-from fedward_shared.vertical.program import Action, Checkpoint
 
 CHECKPOINT_RECORDS = 2**14
 """So many records are exchanged between two checkpoints: with embeddings of 256 numbers 16 MiB from each

@@ -12,6 +12,7 @@ from fedward_client.training.streams import Streams
 from fedward_client.vertical.checkpoints import Progress
 from fedward_client.vertical.fitting import Steps, batches, loaded, noised_gradients
 from fedward_shared.errors import ExchangeError
+from fedward_shared.exchange.program import Action, Book, Kind, receive, send
 from fedward_shared.privacy.plan import UNPROTECTED, Event
 from fedward_shared.privacy.randomness import Randomness
 from fedward_shared.tensors import Tensors
@@ -24,7 +25,6 @@ from fedward_shared.vertical.models import (
     generator,
     probabilities,
 )
-from fedward_shared.vertical.program import Action, Book, Kind, receive, send
 from fedward_shared.vertical.terms import EveryBatchTerms, VerticalTerms
 
 FLOAT_BYTES = 4

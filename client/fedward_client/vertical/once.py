@@ -15,10 +15,10 @@ from fedward_client.training.streams import Streams
 from fedward_client.vertical.fitting import Steps, batches, gradients, loaded
 from fedward_shared.charter_terms import TrainingTerms
 from fedward_shared.errors import ExchangeError
+from fedward_shared.exchange.program import Action, Book, receive, send
 from fedward_shared.tensors import Tensors
 from fedward_shared.vertical.encoding import Encoded
 from fedward_shared.vertical.models import Bottom, CrossEntropy, Layer, Top, begin, generator
-from fedward_shared.vertical.program import Action, Book, receive, send
 from fedward_shared.vertical.terms import SCORE_BUCKETS, SCORE_RANGE, OnceTerms, VerticalTerms
 
 if TYPE_CHECKING:

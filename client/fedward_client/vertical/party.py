@@ -12,10 +12,10 @@ from fedward_client.vertical import every_batch, once
 from fedward_client.vertical.checkpoints import Progress
 from fedward_client.vertical.once import Scorer
 from fedward_client.vertical.records import PartyRecords
+from fedward_shared.exchange.program import Action
 from fedward_shared.psi.alignment import Rows, Work
 from fedward_shared.vertical import aligning
 from fedward_shared.vertical.models import Bottom
-from fedward_shared.vertical.program import Action
 from fedward_shared.vertical.terms import OnceTerms, VerticalTerms
 
 ALIGNMENT = "alignment"

@@ -13,10 +13,10 @@ from fedward_client.training.streams import Streams
 from fedward_client.vertical import every_batch, once
 from fedward_client.vertical.party import ALIGNMENT
 from fedward_client.vertical.records import PartyRecords
+from fedward_shared.exchange.program import Action
 from fedward_shared.psi.alignment import Rows, Work
 from fedward_shared.tensors import Tensors
 from fedward_shared.vertical import aligning
-from fedward_shared.vertical.program import Action
 from fedward_shared.vertical.terms import OnceTerms, VerticalTerms
 
 

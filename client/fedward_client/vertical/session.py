@@ -1,8 +1,5 @@
-"""A session at a deployed site: the party's program over a seat that the trusted side has given it."""
+"""A session of a vertical study: from a party's file of records to what is kept of it."""
 
-from collections.abc import Generator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from functools import partial
 from typing import Any
 
@@ -10,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from fedward_client.core import Attending, Outcome, SessionOffer
+from fedward_client.core import Outcome, SessionOffer
 from fedward_client.vertical import party, predicting
 from fedward_client.vertical.fitting import kept
 from fedward_client.vertical.party import ActiveOutcome, PassiveOutcome
@@ -18,52 +15,49 @@ from fedward_client.vertical.predicting import Predicted
 from fedward_client.vertical.records import PartyRecords
 from fedward_client.vertical.scores import quality
 from fedward_shared import canonical, tensors
-from fedward_shared.messages import SessionDone
+from fedward_shared.exchange.program import Program
 from fedward_shared.privacy.randomness import Randomness
 from fedward_shared.psi.alignment import Rows, Work
-from fedward_shared.vertical.program import Action, over
+from fedward_shared.vertical.charter import VerticalCharter
 
 Found = ActiveOutcome | PassiveOutcome | Predicted | Rows
 
 
-def attend(session: Attending) -> SessionDone:
-    """Does this site's part, from reading its records to the end.
+class VerticalPart:
+    """Those of the site's records that take part, read. Raises FedwardError as `PartyRecords` does."""
 
-    Raises FedwardError; a session that is attended again then goes on from its last checkpoint.
-    """
-    with closing(session):
-        offer = session.offer
+    def __init__(self, offer: SessionOffer) -> None:
+        assert isinstance(offer.charter, VerticalCharter)
         torch.set_num_threads(offer.threads)
-        own = _records(offer)
-        with ThreadPoolExecutor(offer.threads) as pool:
-            patience = offer.charter.exchange.patience_seconds
-            program = _program(offer, own, pool.map, session.restored())
-            outcome = over(program, session, session.book, patience)
-        return session.finish(_outcome(offer, own, outcome))
+        self._offer, self._terms = offer, offer.charter.vertical
+        self._own = self._records()
 
+    def _records(self) -> PartyRecords:
+        """The site's own or, at the party that asks, those that it asks about."""
+        offer = self._offer
+        whose = self._terms, offer.site, offer.compared
+        if offer.query:
+            return PartyRecords.parse(
+                offer.data, offer.query, *whose, offer.left_out, offer.base_models
+            )
+        return PartyRecords.read(offer.data, *whose, offer.file, offer.left_out, offer.base_models)
 
-def _records(offer: SessionOffer) -> PartyRecords:
-    """Those that take part: the site's own or, at the party that asks, those that it asks about."""
-    whose = offer.charter.vertical, offer.site, offer.identifier
-    if offer.query:
-        return PartyRecords.parse(
-            offer.data, offer.query, *whose, offer.left_out, offer.base_models
-        )
-    return PartyRecords.read(offer.data, *whose, offer.file, offer.left_out, offer.base_models)
-
-
-def _program(
-    offer: SessionOffer, own: PartyRecords, work: Work, state: bytes
-) -> Generator[Action, bytes, Found]:
-    terms, streams = offer.charter.vertical, partial(Randomness.derived, offer.secret)
-    if offer.purpose == "predict":
-        model = tensors.decode(offer.model, "the kept model")
+    def program(self, work: Work, state: bytes) -> Program:
+        """As `Part` says."""
+        offer, terms, own = self._offer, self._terms, self._own
+        streams = partial(Randomness.derived, offer.secret)
+        if offer.purpose == "predict":
+            model = tensors.decode(offer.model, "the kept model")
+            if offer.site == terms.active:
+                return predicting.active(terms, own, model, offer.session, streams, work)
+            return predicting.passive(terms, offer.site, own, model, offer.session, streams, work)
         if offer.site == terms.active:
-            return predicting.active(terms, own, model, offer.session, streams, work)
-        return predicting.passive(terms, offer.site, own, model, offer.session, streams, work)
-    if offer.site == terms.active:
-        return party.active(terms, own, offer.session, streams, work, state)
-    return party.passive(terms, offer.site, own, offer.session, streams, work, state)
+            return party.active(terms, own, offer.session, streams, work, state)
+        return party.passive(terms, offer.site, own, offer.session, streams, work, state)
+
+    def outcome(self, found: Found) -> Outcome:
+        """As `Part` says."""
+        return _outcome(self._offer, self._own, found)
 
 
 def _outcome(offer: SessionOffer, own: PartyRecords, found: Found) -> Outcome:

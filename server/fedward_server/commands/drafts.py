@@ -172,6 +172,39 @@ def draft_statistics(
     typer.echo(f"edit them, then: fedward study sign {folder}")
 
 
+def draft_duplicates(
+    folder: Annotated[Path, typer.Argument(help="A new folder.")],
+    study: Annotated[str, typer.Option(help="The study's name.")],
+    participant: Annotated[list[str], Sites],
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A role whose text is part of a document, once for each; text by default."
+        ),
+    ] = None,
+    sessions: Annotated[
+        int, typer.Option(min=1, max=1000, help="How often the sites may be compared.")
+    ] = 1,
+    coordinator: Coordinator = None,
+    key: Key = None,
+    expires: Expires = None,
+    home: HomeFolder = HERE,
+) -> None:
+    """Writes the draft of a study in which sites learn which of their documents are nearly another's."""
+    import secrets
+
+    from fedward_server import duplicates
+    from fedward_server.studies import STUDY_FILE
+    from fedward_shared.agreement import DRAFT_FILE
+
+    participants = [_participant(text, home) for text in participant]
+    terms = duplicates.agreed(participants, column or ["text"], secrets.randbits(32), sessions)
+    name, own = _self(coordinator, key, home)
+    duplicates.draft(folder, study, name, own, participants, terms, _last_day(expires))
+    typer.echo(f"wrote {folder / DRAFT_FILE} and {folder / STUDY_FILE}")
+    typer.echo(f"edit them, then: fedward study sign {folder}")
+
+
 def sign(folder: Annotated[Path, typer.Argument(help="The folder with the draft.")]) -> None:
     """Makes of a draft what sites get: charter.json, and initial.safetensors where there are rounds."""
     from fedward_server.drafts import sections
@@ -193,12 +226,26 @@ def _sign(folder: Path) -> Iterator[str]:
 
 
 def _sign_vertical(folder: Path) -> Iterator[str]:
-    from fedward_server.vertical import drafting
+    from fedward_server.sessions import drafting
+    from fedward_server.vertical.drafting import cost_in_words
     from fedward_shared.agreement import CHARTER_FILE
+    from fedward_shared.vertical.charter import VerticalCharter
 
-    charter = drafting.sign(folder)
+    charter = drafting.sign(folder, VerticalCharter)
     yield f"signed {charter.study} ({charter.digest})"
-    yield drafting.cost_in_words(charter)
+    yield cost_in_words(charter)
+    yield f"send {folder / CHARTER_FILE} to the parties"
+
+
+def _sign_duplicates(folder: Path) -> Iterator[str]:
+    from fedward_server.duplicates import cost_in_words
+    from fedward_server.sessions import drafting
+    from fedward_shared.agreement import CHARTER_FILE
+    from fedward_shared.duplicates.charter import DuplicatesCharter
+
+    charter = drafting.sign(folder, DuplicatesCharter)
+    yield f"signed {charter.study} ({charter.digest})"
+    yield cost_in_words(charter)
     yield f"send {folder / CHARTER_FILE} to the parties"
 
 
@@ -215,6 +262,7 @@ def _sign_statistics(folder: Path) -> Iterator[str]:
 SIGNING: Mapping[str, Callable[[Path], Iterator[str]]] = {
     "vertical": _sign_vertical,
     "statistics": _sign_statistics,
+    "duplicates": _sign_duplicates,
 }
 """By the section that only drafts of this kind have; one with none of them is of a study of rounds."""
 

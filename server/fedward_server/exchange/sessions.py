@@ -80,8 +80,8 @@ class Sessions:
         folder = os.environ.get(SESSIONS_VARIABLE)
         if not folder:
             raise UsageError(
-                f"{SESSIONS_VARIABLE} is not set: a vertical study needs the exchange that `fedward "
-                "coordinator run` starts; --home says where that is"
+                f"{SESSIONS_VARIABLE} is not set: a study with sessions needs the exchange that "
+                "`fedward coordinator run` starts; --home says where that is"
             )
         return cls(Path(folder))
 

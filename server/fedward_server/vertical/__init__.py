@@ -1,1 +1,1 @@
-"""Studies whose sites hold different columns of the same people, as their coordinator conducts them."""
+"""Studies whose sites hold different columns of the same people, as their coordinator drafts them."""

@@ -1,7 +1,4 @@
-"""From the parties' tables to the signed charter of a vertical study.
-
-`draft` writes `charter.toml`, with comments, and `study.toml`; people edit both. `sign` signs the first.
-"""
+"""From the parties' tables to the draft of a vertical study, and what it costs them, in words."""
 
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,15 +8,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from fedward_server.drafts import toml
-from fedward_server.studies import STUDY_FILE, StudySettings, read_settings
-from fedward_shared.agreement import DRAFT_FILE
+from fedward_server.sessions import drafting
 from fedward_shared.charter_terms import WITHOUT_DP, Participant
 from fedward_shared.errors import CharterError, UsageError
-from fedward_shared.files import write_atomically
 from fedward_shared.identity import SigningKey
 from fedward_shared.psi.identifiers import RULES
 from fedward_shared.terms import Terms, describe
-from fedward_shared.vertical import charter as charters
 from fedward_shared.vertical import planning
 from fedward_shared.vertical.charter import VerticalCharter
 from fedward_shared.vertical.columns import TableTerms
@@ -82,19 +76,6 @@ PASSIVE = """
 name = {name}
 [vertical.passive.table]
 {table}
-"""
-
-PARTICIPANT = """\
-[[participants]]
-name = {name}
-key = {key}
-records = {records}
-"""
-
-STUDY = """\
-# What concerns the coordinator alone; paths are relative to this folder.
-key = {key}
-gather_seconds = 60.0    # how long all parties are waited for at the start
 """
 
 
@@ -182,9 +163,6 @@ def draft(
     expires: str,
 ) -> None:
     """Writes both files; never over what is there. Raises UsageError."""
-    for name in (DRAFT_FILE, STUDY_FILE):
-        if (folder / name).exists():
-            raise UsageError(f"{folder / name}: is there already and was left as it is")
     alignment, fitting = made.alignment, made.fitting
     text = CHARTER.format(
         study=toml(study),
@@ -209,21 +187,9 @@ def draft(
             PASSIVE.format(name=toml(party.name), table=_columns(party.table))
             for party in made.passive
         ),
-        participants="\n".join(
-            PARTICIPANT.format(name=toml(p.name), key=toml(p.key), records=p.records)
-            for p in participants
-        ),
+        participants=drafting.participants(participants),
     )
-    write_atomically(folder / DRAFT_FILE, text.encode())
-    write_atomically(folder / STUDY_FILE, STUDY.format(key=toml(str(key.resolve()))).encode())
-
-
-def sign(folder: Path) -> VerticalCharter:
-    """Signs the draft in `folder`. Raises FedwardError; then nothing is written."""
-    settings = read_settings(folder, StudySettings)
-    charter = charters.read_draft(folder / DRAFT_FILE)
-    charters.save(folder, charter, SigningKey.load(settings.key))
-    return charter
+    drafting.write(folder, text, key)
 
 
 def cost_in_words(charter: VerticalCharter) -> str:

@@ -52,10 +52,13 @@ def filtered_epsilon(events: Iterable[Event], delta: float) -> float:
 
 
 def _mechanisms(events: Iterable[Event], delta: float) -> "Mechanisms | None":
-    """Equal mechanisms drawn together; None if one was not private or is not known."""
+    """Equal mechanisms drawn together, but for what no ε covers; None if one was not private or is not
+    known."""
+    counts = Counter(event for event in events if event.counted)
+    if not counts:
+        return ()
     if not 0 < delta < 1:
         raise PrivacyError(f"δ is {delta}, expected 0 < δ < 1")
-    counts = Counter(events)
     if not all(event.bounded for event in counts):
         return None
     units = sorted({event.unit for event in counts})

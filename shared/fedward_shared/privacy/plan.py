@@ -21,7 +21,13 @@ if TYPE_CHECKING:
     from fedward_shared.privacy.randomness import Randomness
 
 Mechanism = Literal[
-    "poisson-gaussian", "gaussian", "laplace", "randomized-response", "none", "unknown"
+    "poisson-gaussian",
+    "gaussian",
+    "laplace",
+    "randomized-response",
+    "intersection",
+    "none",
+    "unknown",
 ]
 MECHANISMS: tuple[Mechanism, ...] = get_args(Mechanism)
 BOUNDED: tuple[Mechanism, ...] = (
@@ -47,7 +53,9 @@ class Event:
     Euclidean norm and by the sum of absolute values, is released with Gaussian noise of deviation, or
     Laplace noise of scale, `noise_multiplier`; all units enter, so `sampling_rate` is 1.
     `randomized-response`: of each unit one answer is released that is almost as likely whatever the unit
-    is, up to a factor of exp(1 / `noise_multiplier`). `none`: the data was used without privacy,
+    is, up to a factor of exp(1 / `noise_multiplier`). `intersection`: another party was told which of
+    its own records are here too; no ε covers that, so it adds nothing to one, and is booked to be
+    counted. `none`: the data was used without privacy,
     `unknown`: nobody knows what was done; no number bounds either.
 
     Two datasets are neighbours if one has a `unit` more. Where a vector or an answer is released for
@@ -85,6 +93,11 @@ class Event:
     def bounded(self) -> bool:
         """Whether any ε bounds it."""
         return self.mechanism in BOUNDED
+
+    @property
+    def counted(self) -> bool:
+        """Whether it counts in an ε at all."""
+        return self.mechanism != "intersection"
 
     def as_text(self) -> str:
         """The canonical JSON that is stored, chained and logged."""
@@ -131,6 +144,7 @@ class Event:
 
 UNKNOWN = Event("unknown", 1.0, 0.0, 1)
 UNPROTECTED = Event("none", 1.0, 0.0, 1)
+INTERSECTION = Event("intersection", 1.0, 0.0, 1)
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ class Terms:
                 )
 
 
-class _Half:
+class Half:
     """A party's own points in an order that tells nothing, and the peer's as they come."""
 
     def __init__(
@@ -108,14 +108,14 @@ class _Half:
         return b"".join(self._work(partial(group.multiplied, self._key), pieces))
 
 
-def _check(batch: bytes, came: bytearray, expected: int) -> None:
+def check_batch(batch: bytes, came: bytearray, expected: int) -> None:
     """Raises AlignmentError for a batch that is not the next after what `came`."""
     before = len(came) // POINT_BYTES
     if len(batch) != POINT_BYTES * min(BATCH, expected - before) or not batch:
         raise AlignmentError(f"a batch of {len(batch)} bytes after {before} of {expected} points")
 
 
-class Passive(_Half):
+class Passive(Half):
     """The party that answers."""
 
     def doubled(self, batch: bytes) -> bytes:
@@ -123,7 +123,7 @@ class Passive(_Half):
 
         Raises AlignmentError, as all of these do for what does not fit.
         """
-        _check(batch, self._came, self._terms.theirs)
+        check_batch(batch, self._came, self._terms.theirs)
         made = self._multiplied(batch)
         self._came += batch
         return made
@@ -143,7 +143,7 @@ class Passive(_Half):
         return rows
 
 
-class Active(_Half):
+class Active(Half):
     """The party that compares."""
 
     def __init__(
@@ -154,25 +154,18 @@ class Active(_Half):
 
     def doubled(self, batch: bytes) -> None:
         """Its own points as the peer gives them back."""
-        _check(batch, self._came, self._terms.own)
+        check_batch(batch, self._came, self._terms.own)
         self._came += batch
 
     def theirs(self, batch: bytes) -> None:
         """The peer's own points."""
-        _check(batch, self._theirs, self._terms.theirs)
+        check_batch(batch, self._theirs, self._terms.theirs)
         self._theirs += self._multiplied(batch)
 
     def common(self) -> "Common":
         """What both have. Raises AlignmentError before all has come, and for points that came twice."""
-        own, theirs = _keys(self._came), _keys(self._theirs)
-        for whose, keys, size in (
-            ("own", own, self._terms.own),
-            ("the peer's", theirs, self._terms.theirs),
-        ):
-            if len(keys) < size:
-                raise AlignmentError(f"{len(keys)} of {size} of {whose} points have come")
-            if len(np.unique(keys)) < size:
-                raise AlignmentError(f"a point of {whose} came twice")
+        own = keys_of(self._came, self._terms.own, "own")
+        theirs = keys_of(self._theirs, self._terms.theirs, "the peer's")
         keys, places, other = np.intersect1d(own, theirs, assume_unique=True, return_indices=True)
         rows = self._shuffled[places]
         real = rows < len(self._identifiers)
@@ -216,8 +209,15 @@ def _places_of(rows: Rows, among: Rows) -> NDArray[np.intp]:
     return order[np.searchsorted(among, rows, sorter=order)]
 
 
-def _keys(points: bytearray) -> NDArray[np.bytes_]:
-    return np.frombuffer(bytes(points), KEY)
+def keys_of(points: bytearray, size: int, whose: str) -> NDArray[np.bytes_]:
+    """The points one by one, to be compared. Raises AlignmentError unless there are `size`, all of them
+    different."""
+    keys = np.frombuffer(bytes(points), KEY)
+    if len(keys) < size:
+        raise AlignmentError(f"{len(keys)} of {size} of {whose} points have come")
+    if len(np.unique(keys)) < size:
+        raise AlignmentError(f"a point of {whose} came twice")
+    return keys
 
 
 def _split(points: bytes) -> list[bytes]:

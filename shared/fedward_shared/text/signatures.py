@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 
 from fedward_shared.errors import MissingExtra
+from fedward_shared.text import BANDS, ROWS
 from fedward_shared.text.shingles import spans
 from fedward_shared.text.workers import Work
 
-BANDS = 16
-ROWS = 8
+__all__ = ["BANDS", "ROWS", "Sketches", "mixed", "signatures", "sketch", "sketches"]
+
 PIECE = 1024
 """Texts that are hashed at once."""
 

@@ -6,6 +6,7 @@ from collections.abc import Generator, Sequence
 import numpy as np
 
 from fedward_shared.errors import ExchangeError
+from fedward_shared.exchange.program import Action, Book, receive, send
 from fedward_shared.privacy.plan import Event
 from fedward_shared.privacy.randomness import Randomness
 from fedward_shared.psi import POINT_BYTES
@@ -20,7 +21,6 @@ from fedward_shared.psi.alignment import (
     Work,
     aligned,
 )
-from fedward_shared.vertical.program import Action, Book, receive, send
 from fedward_shared.vertical.terms import AlignmentTerms
 
 SIZE_BYTES = 4

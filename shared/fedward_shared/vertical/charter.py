@@ -4,39 +4,29 @@
 other study. It hands out no tensors: all parties can tell where their models begin.
 """
 
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
-from fedward_shared import agreement
-from fedward_shared.agreement import CHARTER_FILE, Agreement
 from fedward_shared.assurances import Purpose
-from fedward_shared.charter_terms import WITHOUT_DP, Positive
-from fedward_shared.files import write_atomically
-from fedward_shared.identity import SigningKey
+from fedward_shared.charter_terms import WITHOUT_DP
+from fedward_shared.exchange.charter import Series, SessionCharter
 from fedward_shared.privacy.plan import Event
 from fedward_shared.privacy.unit import Unit
-from fedward_shared.terms import Terms
 from fedward_shared.vertical.terms import VerticalTerms
 
-
-class ExchangeTerms(Terms):
-    """`patience_seconds`: how long the others wait for a party that is away; `deadline_seconds`: how
-    long a session may take."""
-
-    patience_seconds: Annotated[Positive, Field(le=86_400)] = 600.0
-    deadline_seconds: Annotated[Positive, Field(le=30 * 86_400)] = 86_400.0
+BOOKED = "what is said of columns and labels is booked before"
 
 
-class VerticalCharter(Agreement):
+class VerticalCharter(SessionCharter):
     """All terms of one study. Its participants are the parties that `vertical` names."""
 
     KIND = "fedward/vertical-charter/1"
+    PURPOSES = ("fit", "predict")
+    FOLDER = "vertical"
 
     partitioning: Literal["vertical"] = "vertical"
     vertical: VerticalTerms
-    exchange: ExchangeTerms = ExchangeTerms()
     without_dp: str = ""
 
     @model_validator(mode="after")
@@ -84,23 +74,27 @@ class VerticalCharter(Agreement):
         """What `site` books in one session, in order."""
         return self.vertical.fitted(site) if purpose == "fit" else self.vertical.predicted(site)
 
+    def series(self, site: str, purpose: Purpose) -> Series | None:
+        """As `SessionCharter` says: predictions are counted, and trainings bounded by their ε."""
+        if purpose == "fit":
+            return None
+        terms = self.vertical
+        before, each = len(terms.fitted(site)), len(terms.predicted(site))
+        return Series(before, each, terms.predictions, "vertical.predictions")
+
     def peers(self, site: str) -> list[str]:
         """With whom `site` exchanges messages: the active party with all others, these with it."""
         self.participant(site)
         active = self.vertical.active
         return self.vertical.peers if site == active else [active]
 
-
-def read_draft(path: Path) -> VerticalCharter:
-    """The charter that the TOML file `path` drafts. Raises CharterError naming file and field."""
-    return agreement.parse(agreement.read_toml(path), VerticalCharter, str(path))
-
-
-def load(folder: Path) -> VerticalCharter:
-    """The signed charter in `folder`. Raises CharterError or StatementError as `agreement.read` does."""
-    return agreement.read(folder / CHARTER_FILE, VerticalCharter)
-
-
-def save(folder: Path, charter: VerticalCharter, key: SigningKey) -> None:
-    """Signs and writes the charter. Raises CharterError for another key than the coordinator's."""
-    write_atomically(folder / CHARTER_FILE, charter.signed(key))
+    def noted(self, site: str) -> dict[str, object]:
+        """As `SessionCharter` says."""
+        alignment = self.vertical.alignment
+        return {
+            "privacy": f"NOT PRIVATE: {WITHOUT_DP}" if self.epsilon is None else BOOKED,
+            "peers": self.peers(site),
+            "alignment": "which records are common, and how many are here, is not covered by epsilon",
+            "most": alignment.most,
+            "step": alignment.step,
+        }

@@ -13,6 +13,7 @@ from fedward_shared.privacy.plan import UNPROTECTED, Event, TrainingPlan
 from fedward_shared.privacy.randomized import RandomizedResponse
 from fedward_shared.privacy.unit import Unit
 from fedward_shared.psi.identifiers import RULES
+from fedward_shared.psi.shown import Shown
 from fedward_shared.terms import Name, Terms
 from fedward_shared.vertical.columns import ColumnName, TableTerms
 
@@ -27,18 +28,15 @@ BINARY = ("0", "1")
 ClassName = Annotated[str, Field(min_length=1, max_length=200)]
 
 
-class AlignmentTerms(Terms):
+class AlignmentTerms(Shown):
     """How the parties find their common records, and what each may learn by it.
 
-    `rules`: one for each part of an identifier (`psi.identifiers`). A party shows the number of its
-    records as the next multiple of `step`, and may show `most`. Fewer common ones than `least` end a
+    `rules`: one for each part of an identifier (`psi.identifiers`). Fewer common ones than `least` end a
     session in which a model is fitted. A prediction may be of one person, or of nobody in common:
     whoever may ask for one learns about one.
     """
 
     rules: Annotated[tuple[str, ...], Field(min_length=1, max_length=16)]
-    most: Annotated[int, Field(ge=1, le=10**8)]
-    step: Annotated[int, Field(ge=1, le=10**6)] = 1
     least: Annotated[int, Field(ge=2)] = 100
 
     @field_validator("rules")
@@ -47,10 +45,6 @@ class AlignmentTerms(Terms):
         if unknown := sorted(set(rules) - RULES.keys()):
             raise ValueError(f"{unknown[0]!r} is none of {', '.join(RULES)}")
         return rules
-
-    def shown(self, count: int) -> int:
-        """The size that is shown instead of `count`: the next multiple of `step`."""
-        return -(-count // self.step) * self.step
 
     @property
     def of_queries(self) -> "AlignmentTerms":

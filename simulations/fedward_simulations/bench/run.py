@@ -20,6 +20,7 @@ from fedward_simulations.bench import (
     accounting,
     attacks,
     correlated,
+    cross_site,
     dedup,
     distributed,
     dp_memory,
@@ -76,6 +77,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         correlated.run,
         resumable=True,
     ),
+    "cross-site": Benchmark("Near-duplicates between hospitals", cross_site.run),
     "dedup": Benchmark("Near-duplicates, beside datasketch one by one", dedup.run),
     "distributed-noise": Benchmark(
         "Noise that sites make together, and noise of each by itself",

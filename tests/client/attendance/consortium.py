@@ -16,7 +16,7 @@ from client.exchange.running import RunningRelay
 from conftest import key_of
 from patience import PATIENCE
 
-from fedward_client import consent
+from fedward_client import consent, sessions
 from fedward_client import settings as site_settings
 from fedward_client.boundary.caller import Caller
 from fedward_client.boundary.listener import Listener
@@ -24,19 +24,20 @@ from fedward_client.core import Attending, Outcome
 from fedward_client.exchange.journal import FOLDER, JOURNAL, Journal, place
 from fedward_client.site import Site
 from fedward_client.trusted import Trusted
-from fedward_client.vertical import party, session
+from fedward_client.vertical import party
 from fedward_client.vertical.fitting import trained
 from fedward_client.vertical.records import PartyRecords
 from fedward_server.exchange.sessions import Session
 from fedward_shared import agreement, records, tensors
+from fedward_shared import sessions as charters
 from fedward_shared.assurances import Purpose, SessionRequest
 from fedward_shared.charter_terms import WITHOUT_DP
+from fedward_shared.exchange.charter import SessionCharter
+from fedward_shared.exchange.program import Program, together
 from fedward_shared.messages import SessionDone
 from fedward_shared.privacy.randomness import Randomness
-from fedward_shared.vertical import charter as charters
 from fedward_shared.vertical import planning
 from fedward_shared.vertical.charter import VerticalCharter
-from fedward_shared.vertical.program import Program, together
 
 PEOPLE, SESSION = 300, "5e" * 32
 SITES = ("bank", "bureau", "telecom")
@@ -149,26 +150,27 @@ class Deployed:
 
     def attend(
         self,
-        charter: VerticalCharter,
+        charter: SessionCharter,
         session_id: str = SESSION,
         wrapped: Any = lambda a: a,
         done: bytes = b"",
         model: str | None = None,
+        purpose: Purpose = "fit",
     ) -> "Worker":
         """A worker that the session's message has started; `wrapped` makes another seat of its own. With
         the id of the session that fitted a `model`, it is a prediction."""
-        purpose: Purpose = "fit" if model is None else "predict"
+        purpose = purpose if model is None else "predict"
         asked = SessionRequest(
             charter=charter.digest, session=session_id, purpose=purpose, model=model
         ).signed(COORDINATOR)
         return Worker(partial(self._work, charter, asked, done, wrapped))
 
     def _work(
-        self, charter: VerticalCharter, asked: bytes, done: bytes, wrapped: Any
+        self, charter: SessionCharter, asked: bytes, done: bytes, wrapped: Any
     ) -> SessionDone:
         with Caller(self.socket) as core:
             found = core.attend(charter.digest, asked, done)
-            return found if isinstance(found, SessionDone) else session.attend(wrapped(found))
+            return found if isinstance(found, SessionDone) else sessions.attend(wrapped(found))
 
     def secret(self) -> bytes:
         """Of the session, from the journal of a site that is at it or was interrupted."""
@@ -248,7 +250,7 @@ World = Callable[..., tuple[VerticalCharter, dict[str, Deployed]]]
 """Makes the three sites with a charter of such terms, whose training session is open."""
 
 
-def opened(relay: RunningRelay, charter: VerticalCharter, session_id: str = SESSION) -> None:
+def opened(relay: RunningRelay, charter: SessionCharter, session_id: str = SESSION) -> None:
     deadline = datetime.now(UTC) + timedelta(hours=1)
     relay.sessions.open(
         Session.of(charter, session_id, deadline, charter.exchange.patience_seconds)

@@ -6,9 +6,9 @@ from client.attendance.consortium import EVERY_BATCH, ONCE, drafted
 
 from fedward_client.attendance.egress import Egress
 from fedward_shared.errors import ExchangeError, PrivacyError
+from fedward_shared.exchange.program import Kind, encode
 from fedward_shared.psi import POINT_BYTES
 from fedward_shared.vertical import planning
-from fedward_shared.vertical.program import Kind, encode
 
 MOST = 1000
 

@@ -30,11 +30,11 @@ from fedward_client.vertical.predicting import Predicted
 from fedward_client.vertical.records import PartyRecords
 from fedward_shared import records, tensors
 from fedward_shared.errors import CharterError, DataError, ExchangeError, Interrupted, RefusalCode
+from fedward_shared.exchange.program import Program, together
 from fedward_shared.privacy import accountant
 from fedward_shared.privacy.randomness import Randomness
 from fedward_shared.vertical import planning
 from fedward_shared.vertical.charter import VerticalCharter
-from fedward_shared.vertical.program import Program, together
 
 PREDICTIONS = 2
 MODES: dict[str, Any] = {
@@ -54,7 +54,7 @@ def trained(world: World, mode: str = "once") -> tuple[VerticalCharter, dict[str
 
 
 def queries_of(sites: dict[str, Deployed], charter: VerticalCharter) -> Queries:
-    return Queries(sites["bank"].home / "state", charter.digest)
+    return Queries(sites["bank"].home / "state", charter)
 
 
 def queried(

@@ -33,10 +33,10 @@ from fedward_client.vertical import checkpoints
 from fedward_shared import base_models, records, tensors
 from fedward_shared.assurances import Completion, SessionRequest
 from fedward_shared.errors import ExchangeError, FedwardError, ModelError, RefusalCode
+from fedward_shared.exchange.program import KINDS
 from fedward_shared.privacy import accountant
 from fedward_shared.vertical import planning
 from fedward_shared.vertical.charter import VerticalCharter
-from fedward_shared.vertical.program import KINDS
 from fedward_simulations.data.base_models import tiny_bert
 
 

@@ -7,8 +7,8 @@ from client.vertical.reruns import remembered, replayed
 from fedward_client.vertical import checkpoints, party
 from fedward_client.vertical.checkpoints import Progress
 from fedward_shared import tensors
+from fedward_shared.exchange.program import Book, Checkpoint, together
 from fedward_shared.vertical import planning
-from fedward_shared.vertical.program import Book, Checkpoint, together
 
 MODES = {
     "without DP": None,

@@ -10,9 +10,9 @@ from scipy import stats
 from fedward_client.vertical import once, party
 from fedward_client.vertical.every_batch import Whole
 from fedward_client.vertical.fitting import gradients
+from fedward_shared.exchange.program import together
 from fedward_shared.vertical import planning
 from fedward_shared.vertical.models import CrossEntropy, begin
-from fedward_shared.vertical.program import together
 
 RARE = (8.0, 1.0, 1.0)
 

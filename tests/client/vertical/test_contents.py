@@ -15,12 +15,12 @@ from fedward_client.vertical.fitting import gradients, kept, trained
 from fedward_client.vertical.records import PartyRecords
 from fedward_shared import base_models, pretrained
 from fedward_shared.charter_terms import AdapterTerms, BaseModelTerms
+from fedward_shared.exchange.program import together
 from fedward_shared.privacy.randomness import Randomness
 from fedward_shared.vertical import planning
 from fedward_shared.vertical.columns import ImageColumn, NumberColumn, TableTerms, TextColumn
 from fedward_shared.vertical.encoding import encode
 from fedward_shared.vertical.models import CrossEntropy, begin
-from fedward_shared.vertical.program import together
 from fedward_shared.vertical.terms import (
     AlignmentTerms,
     FittingTerms,

@@ -15,8 +15,8 @@ from structlog.testing import capture_logs
 
 from fedward_client.exchange.end import CONFIRM_AFTER
 from fedward_client.vertical import checkpoints, party
+from fedward_shared.exchange.program import Book, over, together
 from fedward_shared.vertical import planning
-from fedward_shared.vertical.program import Book, over, together
 
 SESSION = "session"
 

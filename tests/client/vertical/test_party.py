@@ -10,9 +10,9 @@ from sklearn.metrics import roc_auc_score
 
 from fedward_client.vertical import party
 from fedward_shared.errors import ExchangeError
+from fedward_shared.exchange.program import Send, together
 from fedward_shared.privacy.plan import UNPROTECTED
 from fedward_shared.vertical import planning
-from fedward_shared.vertical.program import Send, together
 
 
 def programs(pair, terms):

@@ -9,10 +9,10 @@ from fedward_client.vertical.fitting import kept, loaded
 from fedward_client.vertical.once import Scorer
 from fedward_client.vertical.records import PartyRecords
 from fedward_shared.errors import AdapterError
+from fedward_shared.exchange.program import together
 from fedward_shared.privacy.randomness import Randomness
 from fedward_shared.vertical import planning
 from fedward_shared.vertical.models import Bottom
-from fedward_shared.vertical.program import together
 
 SESSION, ASKING = "5e" * 32, "a5" * 32
 

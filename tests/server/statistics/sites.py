@@ -5,7 +5,7 @@ from pathlib import Path
 
 from conftest import COORDINATOR, key_of
 from flwr.app import Context, Error, Message
-from server.vertical.parties import PartiesGrid, Party
+from server.sessions.parties import PartiesGrid, Party
 from shared.statistics.made import SITES, charter, tally
 
 from fedward_server.observer import Observer

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 from conftest import key_of
+from server.sessions.parties import Silence, Unwilling
 from server.statistics.sites import CHARTER, Act, Asked, saved, survey, three
-from server.vertical.parties import Silence, Unwilling
 from shared.statistics.made import SITES, tally
 
 from fedward_server.kinds import open_study

@@ -8,10 +8,10 @@ from conftest import COORDINATOR, key_of
 from server.test_drafting import filled, run
 
 from fedward_server.cli import study
+from fedward_shared import sessions as charters
 from fedward_shared.charter_terms import WITHOUT_DP
 from fedward_shared.errors import CharterError, IdentityError, UsageError
 from fedward_shared.privacy import accountant
-from fedward_shared.vertical import charter as charters
 from fedward_shared.vertical.columns import TableTerms
 from fedward_shared.vertical.terms import EveryBatchTerms, OnceTerms
 

@@ -3,9 +3,9 @@
 import pytest
 
 from fedward_shared.errors import AlignmentError, ExchangeError
+from fedward_shared.exchange.program import Send, together
 from fedward_shared.privacy.randomness import Randomness
 from fedward_shared.vertical import aligning
-from fedward_shared.vertical.program import Send, together
 from fedward_shared.vertical.terms import AlignmentTerms
 
 TERMS = AlignmentTerms(rules=("exact",), most=100, step=10, least=2)

@@ -8,12 +8,12 @@ import pytest
 from conftest import key_of
 
 from fedward_shared import agreement, statements
+from fedward_shared import sessions as charters
 from fedward_shared.agreement import CHARTER_FILE
 from fedward_shared.charter_terms import WITHOUT_DP
-from fedward_shared.errors import CharterError, StatementError
+from fedward_shared.errors import CharterError
 from fedward_shared.privacy import accountant
 from fedward_shared.privacy.plan import UNPROTECTED
-from fedward_shared.vertical import charter as charters
 from fedward_shared.vertical import planning
 from fedward_shared.vertical.charter import VerticalCharter
 from fedward_shared.vertical.terms import OnceTerms
@@ -66,10 +66,10 @@ def test_a_draft_is_read_from_toml(tmp_path: Path) -> None:
         + f'\nexpires = {GOOD["expires"]}\ndataset = "loans"\nwithout_dp = "{WITHOUT_DP}"\n'
     )
     with pytest.raises(CharterError, match="coordinator: Field required"):
-        charters.read_draft(path)
+        agreement.parse(agreement.read_toml(path), VerticalCharter, str(path))
     path.write_text("study = ")
     with pytest.raises(CharterError, match="not a TOML file"):
-        charters.read_draft(path)
+        agreement.parse(agreement.read_toml(path), VerticalCharter, str(path))
 
 
 def test_of_another_coordinator_or_kind_it_is_refused(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_of_another_coordinator_or_kind_it_is_refused(tmp_path: Path) -> None:
         charters.save(tmp_path, parsed(), key_of("bank"))
     path = tmp_path / CHARTER_FILE
     path.write_bytes(statements.sign("fedward/charter/1", GOOD, COORDINATOR).encode())
-    with pytest.raises(StatementError, match="expected 'fedward/vertical-charter/1'"):
+    with pytest.raises(CharterError, match="no charter of a study with sessions"):
         charters.load(tmp_path)
 
 

@@ -10,9 +10,10 @@ from shared.vertical.test_charter import GOOD, parsed
 
 from fedward_server.exchange.sessions import Sessions
 from fedward_server.observer import Observer
+from fedward_server.sessions.conducting import Conducting
+from fedward_server.sessions.studies import SessionStudy
 from fedward_server.studies import STUDY_FILE
-from fedward_server.vertical.conducting import Conducting
-from fedward_server.vertical.studies import VerticalStudy
+from fedward_shared import sessions as charters
 from fedward_shared.agreement import Agreement
 from fedward_shared.assurances import Completion, Decision, Objection, Presence, SessionRequest
 from fedward_shared.errors import RefusalCode
@@ -25,7 +26,6 @@ from fedward_shared.messages import (
     SessionDone,
     Welcome,
 )
-from fedward_shared.vertical import charter as charters
 from fedward_shared.vertical import planning
 from fedward_shared.vertical.charter import VerticalCharter
 from fedward_simulations.federation import InProcessGrid
@@ -146,8 +146,8 @@ class PartiesGrid(InProcessGrid):
             return []
 
 
-def conduct(folder: Path, parties: Iterable[Party], sessions: Sessions) -> VerticalStudy:
+def conduct(folder: Path, parties: Iterable[Party], sessions: Sessions) -> SessionStudy:
     """The study after a run of its ServerApp."""
-    study = VerticalStudy(folder)
+    study = SessionStudy(folder)
     Conducting(study, PartiesGrid(parties), Observer(), sessions).run()
     return study

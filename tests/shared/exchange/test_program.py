@@ -5,9 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedward_shared.errors import ExchangeError
-from fedward_shared.privacy.plan import Event
-from fedward_shared.vertical import program
-from fedward_shared.vertical.program import (
+from fedward_shared.exchange import program
+from fedward_shared.exchange.program import (
     KINDS,
     Book,
     Checkpoint,
@@ -18,6 +17,7 @@ from fedward_shared.vertical.program import (
     over,
     together,
 )
+from fedward_shared.privacy.plan import Event
 
 
 @given(st.sampled_from(KINDS), st.binary(max_size=100))

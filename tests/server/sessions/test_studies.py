@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from server.vertical.parties import PARTIES, completion, saved, vertical_charter
+from server.sessions.parties import PARTIES, completion, saved, vertical_charter
 
 from fedward_server.exchange.sessions import SESSIONS_VARIABLE, Session, Sessions
-from fedward_server.vertical.studies import SessionRecord, VerticalStudy
+from fedward_server.sessions.studies import SessionRecord, SessionStudy
 from fedward_shared.errors import StateError, UsageError
 
 CHARTER = vertical_charter()
@@ -22,7 +22,7 @@ def folder(tmp_path: Path) -> Path:
 
 def begun(folder: Path, *done: str) -> SessionRecord:
     """The session after these parties are done."""
-    study = VerticalStudy(folder)
+    study = SessionStudy(folder)
     record = study.begin(NOW)
     signed = {s: completion(study.charter, s, record.session) for s in done}
     study.note(signed, {}, ["telecom"])
@@ -35,23 +35,23 @@ def path_of(folder: Path, number: int = 1) -> Path:
 
 
 def test_a_session_and_its_deadline_are_drawn_once(folder: Path) -> None:
-    before = VerticalStudy(folder)
+    before = SessionStudy(folder)
     before.read()
     assert (before.begun, before.account, before.progress) == (False, [], "0 of 3 parties are done")
     first = begun(folder, "bureau")
-    study = VerticalStudy(folder)
+    study = SessionStudy(folder)
     again = study.begin(NOW + timedelta(hours=3))
     assert again.session == first.session
     assert again.deadline == NOW + timedelta(seconds=60)
     assert study.outstanding == ["bank", "telecom"]
     assert study.completions["bureau"].spent == 2.5
-    other = VerticalStudy(saved(folder.parent / "other", CHARTER)).begin(NOW)
+    other = SessionStudy(saved(folder.parent / "other", CHARTER)).begin(NOW)
     assert other.session != first.session
 
 
 def test_what_became_of_it_is_said_in_lines_that_grow(folder: Path) -> None:
     record = begun(folder)
-    study = VerticalStudy(folder)
+    study = SessionStudy(folder)
     study.read()
     head = f"  session 1, {record.session[:16]}, until 2026-07-01 12:01 UTC"
     assert study.account == [head, "    waiting for: bank, bureau, telecom (has said later)"]
@@ -68,7 +68,7 @@ def test_another_session_is_for_those_who_ask_for_it(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = begun(folder, "bank")
-    study = VerticalStudy(folder)
+    study = SessionStudy(folder)
     monkeypatch.delenv(SESSIONS_VARIABLE, raising=False)
     with pytest.raises(UsageError, match=SESSIONS_VARIABLE):
         study.start_over()
@@ -80,13 +80,13 @@ def test_another_session_is_for_those_who_ask_for_it(
     study.start_over()
     assert open_.find(first.session) is None
     assert path_of(folder).read_bytes() == before
-    second = VerticalStudy(folder).begin(NOW + timedelta(days=2))
+    second = SessionStudy(folder).begin(NOW + timedelta(days=2))
     assert second.session != first.session
     assert second.completions == {}
     assert second.deadline == NOW + timedelta(days=2, seconds=60)
     path_of(folder).unlink()
     with pytest.raises(StateError, match="of 2 sessions one is missing"):
-        VerticalStudy(folder).read()
+        SessionStudy(folder).read()
 
 
 @pytest.mark.parametrize("cut", [0, 1, 40, -2])
@@ -95,7 +95,7 @@ def test_a_damaged_session_stops_the_study_and_stays(folder: Path, cut: int) -> 
     path = path_of(folder)
     content = path.read_bytes()[:cut]
     path.write_bytes(content)
-    for use in (VerticalStudy(folder).read, lambda: VerticalStudy(folder).begin(NOW)):
+    for use in (SessionStudy(folder).read, lambda: SessionStudy(folder).begin(NOW)):
         with pytest.raises(StateError, match=r"0001\.json: the session is damaged"):
             use()
     assert path.read_bytes() == content
@@ -115,7 +115,7 @@ def test_no_field_can_be_changed_unseen(folder: Path, field: str) -> None:
     content = json.loads(path_of(folder).read_text())
     path_of(folder).write_text(json.dumps({**content, field: changes[field]}))
     with pytest.raises(StateError, match="its checksum is another one"):
-        VerticalStudy(folder).read()
+        SessionStudy(folder).read()
 
 
 def test_a_completion_that_the_party_has_not_signed_is_damage(folder: Path) -> None:
@@ -128,7 +128,7 @@ def test_a_completion_that_the_party_has_not_signed_is_damage(folder: Path) -> N
         forged = forged.model_copy(update={"checksum": forged.computed})
         path_of(folder).write_text(forged.model_dump_json())
         with pytest.raises(StateError, match=r"the session is damaged: .*bank"):
-            VerticalStudy(folder).read()
+            SessionStudy(folder).read()
 
 
 def test_a_session_of_another_charter_is_none_of_this_study(folder: Path, tmp_path: Path) -> None:
@@ -137,14 +137,14 @@ def test_a_session_of_another_charter_is_none_of_this_study(folder: Path, tmp_pa
     path_of(other).parent.mkdir()
     path_of(other).write_bytes(path_of(folder).read_bytes())
     with pytest.raises(StateError, match="another charter"):
-        VerticalStudy(other).read()
+        SessionStudy(other).read()
 
 
 def test_predictions_follow_a_training_that_is_done_as_often_as_the_charter_says(
     tmp_path: Path,
 ) -> None:
     folder = saved(tmp_path / "asked", vertical_charter(predictions=2))
-    study = VerticalStudy(folder)
+    study = SessionStudy(folder)
     with pytest.raises(UsageError, match="no model is fitted yet"):
         study.predict()
     fitted = begun(folder, "bank", "bureau")
@@ -153,11 +153,11 @@ def test_predictions_follow_a_training_that_is_done_as_often_as_the_charter_says
     begun(folder, *PARTIES)
     drawn = []
     for _ in range(2):
-        study = VerticalStudy(folder)
+        study = SessionStudy(folder)
         study.predict()
         assert study.outstanding == list(PARTIES)
         drawn.append(begun(folder, "bureau"))
-        again = VerticalStudy(folder)
+        again = SessionStudy(folder)
         again.predict()  # one that is not done goes on
         assert again.session == drawn[-1]
         assert ", a prediction, " in again.account[0]
@@ -165,7 +165,7 @@ def test_predictions_follow_a_training_that_is_done_as_often_as_the_charter_says
     assert {(one.purpose, one.model) for one in drawn} == {("predict", fitted.session)}
     assert len({fitted.session, *(one.session for one in drawn)}) == 3
     with pytest.raises(UsageError, match="predictions of the charter is 2, and 2 are done"):
-        VerticalStudy(folder).predict()
+        SessionStudy(folder).predict()
 
 
 def test_another_session_in_the_place_of_a_prediction_is_one(
@@ -174,10 +174,10 @@ def test_another_session_in_the_place_of_a_prediction_is_one(
     monkeypatch.setenv(SESSIONS_VARIABLE, str(tmp_path / "open"))
     folder = saved(tmp_path / "asked", vertical_charter(predictions=1))
     fitted = begun(folder, *PARTIES)
-    study = VerticalStudy(folder)
+    study = SessionStudy(folder)
     study.predict()
     first = begun(folder, "bank")
-    study = VerticalStudy(folder)
+    study = SessionStudy(folder)
     study.start_over()
     second = begun(folder, *PARTIES)
     assert second.session != first.session
@@ -187,4 +187,4 @@ def test_another_session_in_the_place_of_a_prediction_is_one(
 def test_a_study_without_predictions_has_none(folder: Path) -> None:
     begun(folder, *PARTIES)
     with pytest.raises(UsageError, match="predictions of the charter is 0"):
-        VerticalStudy(folder).predict()
+        SessionStudy(folder).predict()

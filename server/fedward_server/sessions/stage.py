@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 from fedward_server.reasons import NO_REPLY
 from fedward_server.refusals import MEANING
-from fedward_server.vertical.studies import completed
+from fedward_server.sessions.studies import completed
 from fedward_shared.errors import CharterError, RefusalCode, StatementError
+from fedward_shared.exchange.charter import SessionCharter
 from fedward_shared.messages import Answer, Refusal, SessionDone
-from fedward_shared.vertical.charter import VerticalCharter
 
 
 @dataclass
@@ -21,7 +21,7 @@ class SessionStage:
     `signed`: party → its completion, also those of earlier runs.
     """
 
-    charter: VerticalCharter
+    charter: SessionCharter
     session: str
     until: float
     signed: dict[str, bytes] = field(default_factory=dict)

@@ -3,11 +3,11 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from server.vertical.parties import PARTIES, completion, vertical_charter
+from server.sessions.parties import PARTIES, completion, vertical_charter
 
 from fedward_server.reasons import NO_REPLY, SITE_ERROR
 from fedward_server.refusals import MEANING
-from fedward_server.vertical.stage import SessionStage
+from fedward_server.sessions.stage import SessionStage
 from fedward_shared.errors import RefusalCode
 from fedward_shared.messages import Answer, Noted, Refusal, SessionDone
 from fedward_shared.vertical.charter import VerticalCharter

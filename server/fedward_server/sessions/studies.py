@@ -1,4 +1,4 @@
-"""A vertical study on the coordinator's disk: charter, settings, and its sessions.
+"""A study with sessions on the coordinator's disk: charter, settings, and its sessions.
 
     STUDY/charter.json          what the parties approve
     STUDY/coordinator.key       the key that signs charter and requests
@@ -6,10 +6,10 @@
     STUDY/sessions/0001.json    a session: its id, what it is for, its deadline, who has done its part
     STUDY/outcome.json          how the study ended
 
-The last session counts; predictions follow the one in which the model was fitted. A session's id is
-drawn once: by it the parties know what they have booked and done, so that going on with it costs them
-nothing, whatever it was that stopped it. Another session costs every party its ε again, so one is drawn
-for people who ask for that and never instead of one that is damaged.
+The last session counts; of a vertical study, predictions follow the one in which the model was fitted.
+A session's id is drawn once: by it the parties know what they have booked and done, so that going on
+with it costs them nothing, whatever it was that stopped it. Another session is booked by every party
+anew, so one is drawn for people who ask for that and never instead of one that is damaged.
 """
 
 import json
@@ -22,11 +22,11 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from fedward_server.exchange.sessions import Sessions
 from fedward_server.studies import StudySettings, keep, read_settings
-from fedward_shared import canonical
+from fedward_shared import canonical, sessions
 from fedward_shared.assurances import Completion, Purpose
 from fedward_shared.errors import CharterError, StateError, StatementError, UsageError
+from fedward_shared.exchange.charter import SessionCharter
 from fedward_shared.terms import Digest, Hexadecimal, Name, describe
-from fedward_shared.vertical import charter as charters
 from fedward_shared.vertical.charter import VerticalCharter
 
 FOLDER = "sessions"
@@ -60,17 +60,17 @@ class SessionRecord(BaseModel):
         content = self.model_dump(mode="json", exclude={"checksum"})
         return canonical.digest(json.dumps(content).encode())
 
-    def done(self, charter: VerticalCharter) -> bool:
+    def done(self, charter: SessionCharter) -> bool:
         """Whether all parties have done their part."""
         return len(self.completions) == len(charter.participants)
 
 
-class VerticalStudy:
+class SessionStudy:
     """The study in `folder`. Raises CharterError, StatementError or UsageError."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.charter: VerticalCharter = charters.load(folder)
+        self.charter = sessions.load(folder)
         self.settings = read_settings(folder, StudySettings)
         self.sessions: list[SessionRecord] = []
         self.completions: dict[str, Completion] = {}
@@ -137,7 +137,7 @@ class VerticalStudy:
         record = self.session
         if record is None:
             return []
-        what = "" if record.purpose == "fit" else ", a prediction"
+        what = ", a prediction" if record.purpose == "predict" else ""
         said = [
             f"  session {len(self.sessions)}{what}, {record.session[:16]}{_until(record.deadline)}"
         ]
@@ -157,7 +157,7 @@ class VerticalStudy:
         It is on disk before anybody hears of it.
         """
         self.read()
-        record = self.session or self._draw("fit", None)
+        record = self.session or self._draw(self.charter.PURPOSES[0], None)
         deadline = record.deadline or now + timedelta(
             seconds=self.charter.exchange.deadline_seconds
         )
@@ -169,14 +169,18 @@ class VerticalStudy:
         UsageError."""
         self.let_go()
         last = self.session
-        self._draw(*(("fit", None) if last is None else (last.purpose, last.model)))
+        first = self.charter.PURPOSES[0]
+        self._draw(*((first, None) if last is None else (last.purpose, last.model)))
 
     def predict(self) -> None:
         """Draws a session for a prediction, unless the last one is for one that is not done.
 
-        Raises UsageError before a model is fitted, and where the charter has no prediction left.
+        Raises UsageError for a study without models, before one is fitted, and where the charter has no
+        prediction left.
         """
         self.read()
+        if not isinstance(self.charter, VerticalCharter):
+            raise UsageError(f"{self.folder}: this study fits no model that could be asked")
         asked = [one for one in self.sessions if one.purpose == "predict"]
         if asked and not asked[-1].done(self.charter):
             return
@@ -232,7 +236,7 @@ class VerticalStudy:
 
 
 def completed(
-    data: bytes, charter: VerticalCharter, session: str, site: str, origin: str
+    data: bytes, charter: SessionCharter, session: str, site: str, origin: str
 ) -> Completion:
     """What `site` has signed. Raises StatementError unless it is about this very session."""
     done = Completion.read_of(data, charter, site, origin)

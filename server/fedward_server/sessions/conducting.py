@@ -1,4 +1,4 @@
-"""A vertical study over one grid: the parties are gathered, called to a session, and waited for.
+"""A study with sessions over one grid: the parties are gathered, called to a session, and waited for.
 
 The session's messages go through the exchange, which lets the parties in while the session's file is
 there. What comes of it stays with them: they answer that they are done, and what their ledgers say.
@@ -16,8 +16,8 @@ from fedward_server.exchange.sessions import Session, Sessions
 from fedward_server.gathering import Gathering
 from fedward_server.observer import Observer
 from fedward_server.reasons import NOT_CONNECTED, SITE_ERROR
-from fedward_server.vertical.stage import SessionStage
-from fedward_server.vertical.studies import SessionRecord, VerticalStudy
+from fedward_server.sessions.stage import SessionStage
+from fedward_server.sessions.studies import SessionRecord, SessionStudy
 from fedward_shared.assurances import SessionRequest
 from fedward_shared.errors import CohortError
 from fedward_shared.identity import SigningKey
@@ -25,8 +25,8 @@ from fedward_shared.messages import SESSION, Answer, SessionCall
 
 AGAIN = "`fedward study resume` goes on with the same session, which costs no party anything more"
 OVER = (
-    "its time is over; `fedward study resume --new-session` opens another, for which every party books "
-    "its ε again"
+    "its time is over; `fedward study resume --new-session` opens another, which every party books "
+    "anew"
 )
 
 log = structlog.get_logger()
@@ -36,7 +36,7 @@ class Conducting:
     """One study over one grid, with the exchange whose `sessions` these are."""
 
     def __init__(
-        self, study: VerticalStudy, grid: Grid, observer: Observer, sessions: Sessions
+        self, study: SessionStudy, grid: Grid, observer: Observer, sessions: Sessions
     ) -> None:
         self.study = study
         self.charter = study.charter
@@ -81,8 +81,8 @@ class Conducting:
         missing = [f"{s}: {refused.get(s, NOT_CONNECTED)}" for s in wanted if s not in nodes]
         if missing:
             raise CohortError(
-                f"{'; '.join(missing)}; a vertical study needs all its parties: `fedward study resume` "
-                "calls them again"
+                f"{'; '.join(missing)}; a session needs all its parties: `fedward study resume` calls "
+                "them again"
             )
         return {site: nodes[site] for site in wanted}
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from server.vertical.parties import (
+from server.sessions.parties import (
     PARTIES,
     Act,
     PartiesGrid,
@@ -20,8 +20,8 @@ from server.vertical.parties import (
 from fedward_server import asking
 from fedward_server.exchange.sessions import Sessions
 from fedward_server.observer import Observer
-from fedward_server.vertical.conducting import Conducting
-from fedward_server.vertical.studies import VerticalStudy
+from fedward_server.sessions.conducting import Conducting
+from fedward_server.sessions.studies import SessionStudy
 from fedward_shared.errors import CohortError, RefusalCode
 from fedward_shared.messages import Answer, Refusal, SessionCall, SessionDone
 
@@ -110,7 +110,7 @@ def test_a_party_that_refuses_ends_the_session_which_can_be_gone_on_with(
         conduct(folder, first, sessions)
     (session,) = first[0].sessions
     assert sessions.find(session) is None
-    study = VerticalStudy(folder)
+    study = SessionStudy(folder)
     study.read()
     assert "    bank: refused: data (its data cannot be used)" in study.account
     second = parties()
@@ -195,13 +195,13 @@ def test_a_serverapp_that_starts_again_goes_on_with_the_same_session(
 
 def test_nothing_begins_without_all_parties(folder: Path, sessions: Sessions) -> None:
     three = parties()
-    with pytest.raises(CohortError, match=r"^telecom: not connected; a vertical study needs all"):
+    with pytest.raises(CohortError, match=r"^telecom: not connected; a session needs all"):
         conduct(folder, three[:2], sessions)
     three[2] = Unwilling(CHARTER, "telecom")
     with pytest.raises(CohortError, match=r"^telecom: refused: charter; "):
         conduct(folder, three, sessions)
     assert called(three) == [0, 0, 0]
-    study = VerticalStudy(folder)
+    study = SessionStudy(folder)
     study.read()
     assert not study.begun
 
@@ -212,7 +212,7 @@ def test_who_is_done_need_not_be_there_any_more(folder: Path, sessions: Sessions
     three[2].acts = [refuses]
     with pytest.raises(CohortError, match="telecom: refused: data"):
         conduct(folder, three, sessions)
-    study = VerticalStudy(folder)
+    study = SessionStudy(folder)
     waited: list[set[str]] = []
 
     def looks(party: Party, _: SessionCall) -> Answer:
@@ -232,7 +232,7 @@ def test_a_prediction_asks_the_model_of_the_training(tmp_path: Path, sessions: S
     folder = saved(tmp_path / "asked", charter)
     three = [Party(charter, name) for name in PARTIES]
     conduct(folder, three, sessions)
-    VerticalStudy(folder).predict()
+    SessionStudy(folder).predict()
     three[0].acts = [refuses]
     with pytest.raises(CohortError, match="bank: refused: data"):  # nobody there asks anything
         conduct(folder, three, sessions)

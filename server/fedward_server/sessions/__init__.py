@@ -1,0 +1,1 @@
+"""Studies that have sessions in the place of rounds, as their coordinator conducts them."""
