@@ -46,7 +46,7 @@ unit: $(STAMP) system ## Unit, property, integration and documentation tests
 	$(BIN)/pytest -m "not e2e and not slow" -n 2
 
 e2e: $(STAMP) system ## Deployed studies on loopback: real SuperLink, SuperNodes, nginx; three at a time
-	$(BIN)/pytest -m "e2e and not slow" -n 3 tests/e2e
+	$(BIN)/pytest -m "e2e and not slow" -n 3 --dist loadfile tests/e2e
 
 bench: $(STAMP) ## Every benchmark beside its peer, into docs/benchmarks.md; can be interrupted
 	$(BIN)/fedward bench --out runs/bench --page docs/benchmarks.md

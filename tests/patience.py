@@ -15,7 +15,7 @@ PATIENCE = 600.0
 POLL = 0.2
 """Seconds between two looks: what is looked at costs processor time, which those waited for need."""
 
-LONG = pytest.mark.timeout(3 * PATIENCE)
+LONG = pytest.mark.timeout(6 * PATIENCE)
 """Marks a test in which one wait comes after another."""
 
 
