@@ -21,6 +21,7 @@ from fedward_shared.annotation import documents
 from fedward_shared.annotation.check import problems
 from fedward_shared.annotation.schema import Schema
 from fedward_shared.charter_terms import TaskKind
+from fedward_shared.statistics import figures
 from fedward_shared.statistics.terms import StatisticsTerms
 from fedward_shared.vertical.columns import TableTerms
 from fedward_shared.vertical.terms import VerticalTerms
@@ -128,6 +129,14 @@ def default_of(field: FieldInfo) -> str:
 @pytest.mark.parametrize("part", result.Part.__subclasses__(), ids=lambda part: part.__name__)
 def test_every_field_of_a_result_is_in_the_reference(part: type[result.Part]) -> None:
     page = (ROOT / "docs/reference/result.md").read_text("utf-8")
+    sections = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL))
+    named = re.findall(r"^\| `(\w+)` \| [^|]+ \| [^|]+ \|$", sections[part.__name__], re.MULTILINE)
+    assert named == [field.alias or name for name, field in part.model_fields.items()]
+
+
+@pytest.mark.parametrize("part", figures.Part.__subclasses__(), ids=lambda part: part.__name__)
+def test_every_field_of_statistics_is_in_the_reference(part: type[figures.Part]) -> None:
+    page = (ROOT / "docs/reference/statistics.md").read_text("utf-8")
     sections = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL))
     named = re.findall(r"^\| `(\w+)` \| [^|]+ \| [^|]+ \|$", sections[part.__name__], re.MULTILINE)
     assert named == [field.alias or name for name, field in part.model_fields.items()]

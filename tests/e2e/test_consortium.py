@@ -118,6 +118,7 @@ def test_two_sites_enrol_and_train_and_one_is_let_in_no_more(
 def look_first(consortium: Consortium) -> None:
     """People ask for statistics before they train; a site answers once it accepts that."""
     typed, folder = consortium.typed, "studies/before"
+    terms: tuple[str, ...]
     terms = ("--study", "before", "--column", f"label=category:{','.join(LABELS)}")
     terms += ("--column", "length=number:0:100", "--label", "label", "--epsilon", "2")
     typed(

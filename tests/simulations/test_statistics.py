@@ -1,5 +1,6 @@
 """Statistics of several sites from end to end, with the messages and ledgers of a deployment."""
 
+import io
 import json
 from contextlib import closing
 from pathlib import Path
@@ -7,17 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import texts
-from shared.statistics.made import AGE, WARD, terms
+from rich.console import Console
+from shared.statistics.made import terms
 
 from fedward_client import evidence
 from fedward_client.site import Site
 from fedward_server.observer import Observer
 from fedward_server.statistics.studies import StatisticsStudy
+from fedward_shared import records
 from fedward_shared.errors import CohortError
 from fedward_shared.statistics.page import PAGE_FILE, STATISTICS_FILE
 from fedward_shared.statistics.terms import StatisticsTerms
 from fedward_shared.tasks.base import Columns
 from fedward_simulations import federation, statistics
+from fedward_simulations.scenarios import statistics as scenario
 
 SITES = ("north", "south", "west")
 
@@ -90,5 +94,20 @@ def test_a_site_that_says_no_is_named_and_the_others_answer(tmp_path: Path) -> N
             assert left.digest == found.tallies[site.name].update
 
 
-def test_columns_that_are_asked_are_in_the_fixtures() -> None:
-    assert {AGE.name, WARD.name} <= HOLDERS["north"].keys()
+def test_the_scenario_runs_on_ones_own_file_and_replaces_a_finished_run(tmp_path: Path) -> None:
+    records.write_jsonl(tmp_path / "own.jsonl", texts(120))
+    options = scenario.Options(
+        tmp_path / "out",
+        records=40,
+        sites=2,
+        epsilon=2.0,
+        partition="iid",
+        data=tmp_path / "own.jsonl",
+    )
+    said = Console(file=io.StringIO())
+    first = scenario.run(options, said)
+    assert [site.name for site in first.sites] == ["north", "east"]
+    assert scenario.run(options, said) == first
+    found = json.loads((tmp_path / "out" / STATISTICS_FILE).read_text("utf-8"))
+    assert found == json.loads(first.encode())
+    assert (tmp_path / "out" / PAGE_FILE).is_file()
