@@ -7,6 +7,7 @@ meant for the site.
 import base64
 import hashlib
 import json
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,7 +77,8 @@ def load(folder: Path) -> dict[str, Any]:
             found = f"{DIGEST_PREFIX}{hashlib.file_digest(file, 'sha256').hexdigest()}"
         if found != report["digests"][RECORDS]:
             raise _others(folder / RECORDS)
-        report["pictures"], report["digests"][PICTURES]  # a dataset of before has none
+        if PICTURES not in report["digests"]:
+            raise KeyError(PICTURES)
     except (OSError, KeyError, TypeError) as error:
         raise StateError(f"{folder}: no whole dataset; prepare it again") from error
     return report
@@ -103,7 +105,7 @@ def thumbnails(folder: Path, report: Mapping[str, Any]) -> list[Thumbnail]:
                 digest.update(line)
                 if number in wanted:
                     found.append(_thumbnail(number, json.loads(line)))
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, SyntaxError, zlib.error) as error:
         raise _others(path) from error
     if f"{DIGEST_PREFIX}{digest.hexdigest()}" != report["digests"][PICTURES]:
         raise _others(path)

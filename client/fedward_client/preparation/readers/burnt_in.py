@@ -12,6 +12,9 @@ DETECTED = frozenset({"CT", "DX", "MG", "MR", "NM", "PT"})
 CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 """With which the classes of secondary captures begin: pictures of a screen, and scanned paper."""
 
+GREY = "MONOCHROME"
+"""What detectors give; where there is colour, somebody drew it."""
+
 SCREEN = "SCREEN"
 """In an image's type, as in SCREEN SAVE."""
 
@@ -32,6 +35,7 @@ def may_be(data: Any) -> bool:
         return said == "YES"
     return (
         str(data.get("Modality", "")) not in DETECTED
+        or not str(data.get("PhotometricInterpretation", "")).startswith(GREY)
         or str(data.get("SOPClassUID", "")).startswith(CAPTURE)
         or SCREEN in str(data.get("ImageType", "")).upper()
     )

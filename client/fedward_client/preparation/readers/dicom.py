@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 from fedward_client.preparation.documents import Found, Origin
 from fedward_client.preparation.png import Size
 from fedward_client.preparation.readers import burnt_in, pixels, video
-from fedward_client.preparation.spread import spread
+from fedward_client.preparation.spread import MOST_FRAMES, spread
 from fedward_shared.errors import Unreadable
 
 NAME, VERSION = "dicom", 3
@@ -133,7 +133,7 @@ def _pictures(
         yield origin.remark("pixels", f"{described}: not used, {why}")
         return
     keys = video.look(film).keys if film else range(int(data.get("NumberOfFrames") or 1))
-    chosen = [keys[part] for part in spread(len(keys), pixels.MOST_FRAMES)]
+    chosen = [keys[part] for part in spread(len(keys), MOST_FRAMES)]
     may_be = burnt_in.may_be(data)
     shown = burnt_in.regions(data) if may_be else []
     mask = origin.mask if may_be and origin.mask and any(origin.mask) else None

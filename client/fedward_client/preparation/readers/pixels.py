@@ -12,13 +12,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from fedward_client.preparation.spread import MOST_PIXELS
 from fedward_shared.errors import Unreadable
-
-MOST_PIXELS = 2**24
-"""Of one frame: 4,096 × 4,096."""
-
-MOST_FRAMES = 16
-"""That are used of one file, of a video too."""
 
 COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 GREYS = ("MONOCHROME1", "MONOCHROME2")
@@ -26,7 +21,11 @@ PALETTE = "PALETTE COLOR"
 NO_PICTURES = frozenset({"RTDOSE", "SEG"})
 """Modalities whose pixels are doses and segments."""
 
-TWELVE_BITS = "1.2.840.10008.1.2.4.51"
+PLUGINS = ("pydicom", "pillow", "pyjpegls", "pylibjpeg", "gdcm")
+"""Of pydicom: those that a site installs itself come last."""
+
+TWELVE_BITS = ("pylibjpeg",)
+"""Those that read JPEG extended of more than eight bits."""
 
 Values = NDArray[Any]
 Pixels = NDArray[np.uint8]
@@ -44,22 +43,24 @@ def why_not(data: Any) -> str:
         return "neither 8 nor 16 bits"
     if int(data.Rows) * int(data.Columns) > MOST_PIXELS:
         return f"more than {MOST_PIXELS:,} pixels a frame"
-    return _without_codec(data)
-
-
-def _without_codec(data: Any) -> str:
-    from pydicom.pixels.decoders.base import get_decoder
-
-    syntax = data.file_meta.TransferSyntaxUID
-    if not syntax.is_encapsulated:
-        return ""
-    try:
-        known = get_decoder(syntax).is_available
-    except NotImplementedError:
-        known = False
-    if not known or (syntax == TWELVE_BITS and data.BitsStored > 8):
+    if data.file_meta.TransferSyntaxUID.is_encapsulated and not _plugin(data):
         return "no codec for it is installed"
     return ""
+
+
+def _plugin(data: Any) -> str:
+    """The name of what decodes the frames; nothing where nothing does."""
+    from pydicom.pixels.decoders.base import get_decoder
+    from pydicom.uid import JPEGExtended12Bit
+
+    syntax = data.file_meta.TransferSyntaxUID
+    try:
+        known = get_decoder(syntax).available_plugins
+    except NotImplementedError:
+        return ""
+    twelve_bits = syntax == JPEGExtended12Bit and data.BitsStored > 8
+    able = TWELVE_BITS if twelve_bits else PLUGINS
+    return next((name for name in able if name in known), "")
 
 
 def frames(file: BinaryIO, data: Any, chosen: Sequence[int]) -> Iterator[Pixels]:
@@ -70,8 +71,11 @@ def frames(file: BinaryIO, data: Any, chosen: Sequence[int]) -> Iterator[Pixels]
     """
     from pydicom.pixels.utils import iter_pixels
 
-    source = data if data.file_meta.TransferSyntaxUID.is_deflated else file
-    for index, stored_HW in zip(chosen, iter_pixels(source, indices=chosen), strict=True):
+    syntax = data.file_meta.TransferSyntaxUID
+    source = data if syntax.is_deflated else file
+    plugin = _plugin(data) if syntax.is_encapsulated else ""
+    stored = iter_pixels(source, indices=chosen, decoding_plugin=plugin)
+    for index, stored_HW in zip(chosen, stored, strict=True):
         yield np.ascontiguousarray(_shown(data, index, stored_HW))
 
 

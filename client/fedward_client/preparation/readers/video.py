@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from fedward_client.preparation.documents import Found, Origin
-from fedward_client.preparation.readers.pixels import MOST_FRAMES, MOST_PIXELS
-from fedward_client.preparation.spread import spread
+from fedward_client.preparation.spread import MOST_FRAMES, MOST_PIXELS, spread
 from fedward_shared.errors import Unreadable
 
 if TYPE_CHECKING:
@@ -29,6 +28,9 @@ MOST_SECONDS = 4 * 60 * 60
 MICROSECONDS = 10**6
 HEAD = 512
 """In bytes: of these the container is told."""
+
+FIRST_LETTER = 0x20
+"""Texts begin with no smaller byte, and lengths of boxes with hardly another."""
 
 
 class Film(NamedTuple):
@@ -156,7 +158,7 @@ def _stream(container: "InputContainer") -> Any:
 
 def _format(head: bytes) -> str | None:
     """FFmpeg's name of the container."""
-    if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide"):
+    if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide") and head[0] < FIRST_LETTER:
         return "mov"
     if head.startswith(b"\x1aE\xdf\xa3"):
         return "matroska"
@@ -164,7 +166,7 @@ def _format(head: bytes) -> str | None:
         return "avi"
     if head.startswith(b"\x00\x00\x01\xba"):
         return "mpeg"
-    if head[:1] == b"\x47" and head[188:189] == b"\x47" and head[376:377] == b"\x47":
+    if head[:377:188] == b"GGG" and b"\0" in head:
         return "mpegts"
     return None
 

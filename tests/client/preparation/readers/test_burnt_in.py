@@ -13,6 +13,7 @@ from fedward_client.preparation.readers import burnt_in
 
 NOTHING = Mask(0, 0, 0, 0)
 CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+GREY = {"PhotometricInterpretation": "MONOCHROME2"}
 TOP = Mask(0.25, 0, 0, 0)
 US = "examples_rgb_color.dcm"
 REASON = "not used, text may be burnt in; see --mask"
@@ -28,14 +29,15 @@ def region(top: object, bottom: object, left: object, right: object) -> Dataset:
 @pytest.mark.parametrize(
     ("may_be", "values"),
     [
-        (False, {"Modality": "CT"}),
-        (False, {"Modality": "MR", "ImageType": ["DERIVED", "SECONDARY", "MPR"]}),
+        (False, GREY | {"Modality": "CT"}),
+        (False, GREY | {"Modality": "MR", "ImageType": ["DERIVED", "SECONDARY", "MPR"]}),
         (False, {"Modality": "US", "BurnedInAnnotation": "NO"}),
-        (True, {"Modality": "CT", "BurnedInAnnotation": "YES"}),
-        (True, {"Modality": "CT", "SOPClassUID": CAPTURE}),
-        (True, {"Modality": "OP", "SOPClassUID": f"{CAPTURE}7.1.5.1"}),
-        (True, {"Modality": "CT", "ImageType": ["DERIVED", "SECONDARY", "SCREEN SAVE"]}),
-        (True, {"Modality": "US"}),
+        (True, GREY | {"Modality": "CT", "BurnedInAnnotation": "YES"}),
+        (True, GREY | {"Modality": "CT", "SOPClassUID": CAPTURE}),
+        (True, GREY | {"Modality": "OP", "SOPClassUID": f"{CAPTURE}7.1.5.1"}),
+        (True, GREY | {"Modality": "CT", "ImageType": ["DERIVED", "SECONDARY", "SCREEN SAVE"]}),
+        (True, GREY | {"Modality": "US"}),
+        (True, {"Modality": "CT", "PhotometricInterpretation": "RGB"}),
         (True, {}),
     ],
     ids=str,

@@ -16,6 +16,7 @@ from pydicom.uid import MPEG4HP41, JPEGLSLossless
 from fedward_client.preparation.documents import Picture
 from fedward_client.preparation.mask import Mask
 from fedward_client.preparation.readers import pixels
+from fedward_client.preparation.spread import MOST_FRAMES
 from fedward_shared.errors import Unreadable
 
 NOTHING = Mask(0, 0, 0, 0)
@@ -139,7 +140,7 @@ def test_frames_at_equal_distances(tmp_path: Path) -> None:
     data = dicom("examples_ybr_color.dcm")
     found = pictures(tmp_path, "a.dcm", data, NOTHING)
     places = [picture.provenance.place for picture in found]
-    assert len(found) == pixels.MOST_FRAMES
+    assert len(found) == MOST_FRAMES
     assert (places[:3], places[-1]) == (["frame 1", "frame 3", "frame 5"], "frame 30")
     assert len({picture.png for picture in found}) == len(found)
     assert remarks(tmp_path, "a.dcm", data, NOTHING) == [
@@ -158,6 +159,7 @@ def test_large_ones_are_scaled_down_and_that_is_said(tmp_path: Path) -> None:
     ("name", "reason"),
     [
         ("JPGExtended.dcm", "no codec for it is installed"),
+        ("SC_rgb_jpeg_gdcm.dcm", "no codec for it is installed"),
         ("SC_rgb_rle_32bit.dcm", "neither 8 nor 16 bits"),
         ("rtdose.dcm", "no picture"),
         ("liver_1frame.dcm", "no picture"),

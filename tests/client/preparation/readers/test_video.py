@@ -108,6 +108,11 @@ def test_lists_of_other_files_are_no_video(tmp_path: Path) -> None:
             pictures(tmp_path, "a.mp4", text.encode(), NOTHING)
 
 
+def test_texts_that_begin_like_one_are_texts() -> None:
+    for text in (b"pid,wide,text\n7,1,Cough.\n", b"GATTACA " * 60):
+        assert not video.takes(text)
+
+
 def test_bounds_hold_before_anything_is_decoded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
