@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 from flwr.proto.fab_pb2 import Fab, GetFabResponse
 from flwr.proto.fleet_pb2 import PullMessagesResponse, PushMessagesRequest
 from flwr.proto.message_pb2 import Message as MessageProto
@@ -333,6 +334,9 @@ def seeds() -> list[bytes]:
         *(good + bodies + lines + witness + [event, norms]),
         documents.encode(
             documents.Origin("a.txt", "plain/1").document("line 1", "Cough.", unit="7")
+        ),
+        documents.encode(
+            documents.Origin("a.dcm", "dicom/3").picture("frame 1", np.eye(3, dtype=np.uint8))
         ),
         *map(documents.encode, documents.Origin("a", "hl7/2").person("1", "7", [("name", "Doe")])),
         *(letters() + at_the_socket() + requests() + masked() + exchanged() + drawn() + marked()),

@@ -36,6 +36,13 @@ def prepare(
         typer.Option(help="Records of others that one may leave out as their duplicate, each."),
     ] = 0,
     day_first: Annotated[bool, typer.Option(help="3/4/2021 is in April.")] = False,
+    mask: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TOP,RIGHT,BOTTOM,LEFT",
+            help="Parts of pictures to blacken where text may be burnt in; 0,0,0,0 for nothing.",
+        ),
+    ] = None,
     processes: Annotated[
         int | None, typer.Option(min=1, max=1024, help="How many; one for each core by default.")
     ] = None,
@@ -57,9 +64,11 @@ def prepare(
     from fedward_client.preparation import store as stores
     from fedward_client.preparation.identifiers.pseudonyms import LABEL
     from fedward_client.preparation.labels import Labels
+    from fedward_client.preparation.mask import Mask
     from fedward_client.site import Site
     from fedward_shared.text.duplicates import Terms
 
+    masked = Mask.parse(mask) if mask is not None else None
     with closing(Site.open(site)) as opened:
         way, kept = terms.of(
             opened.secrets.derive(LABEL),
@@ -67,26 +76,28 @@ def prepare(
             terms.quality(opened.settings.base_models, head, cut, low_quality),
             Labels.read(labels) if labels else Labels({}),
             day_first,
+            masked,
             processes or preparing.cores(),
         )
     with stores.Store(out, kept) as store, bars.shown(Console(stderr=True)) as progress:
         report = preparing.prepare(folder, store, way, progress)
     with closing(Site.open(site)) as opened:
-        if not any(_same(entry.details, report) for entry in opened.audit.entries):
-            opened.log("prepared", records=report["digests"][stores.RECORDS], runs=report["runs"])
+        if not any(_logged(report).items() <= e.details.items() for e in opened.audit.entries):
+            opened.log("prepared", **_logged(report), runs=report["runs"])
     for line in _sentences(report):
         typer.echo(line)
     typer.echo(f"wrote {out / stores.RECORDS}; `fedward site data card {out}` draws it")
 
 
-def _same(details: dict[str, Any], report: dict[str, Any]) -> bool:
-    from fedward_client.preparation.store import RECORDS
+def _logged(report: dict[str, Any]) -> dict[str, Any]:
+    from fedward_client.preparation.store import PICTURES, RECORDS
 
-    return bool(details.get("records") == report["digests"][RECORDS])
+    return {"records": report["digests"][RECORDS], "pictures": report["digests"][PICTURES]}
 
 
 def _sentences(report: dict[str, Any]) -> list[str]:
     files, documents, records = report["files"], report["documents"], report["records"]
+    pictures = report["pictures"]
     return [
         f"files: {files['found']:,} found = {files['read']:,} read + "
         f"{files['quarantined']:,} quarantined",
@@ -95,6 +106,8 @@ def _sentences(report: dict[str, Any]) -> list[str]:
         f"records: of {records['owners']:,} owners, {records['labelled']:,} with a label, "
         f"{records['below_cut']:,} below the cut; "
         f"{report['identifiers']['texts_with_any']:,} had identifiers",
+        f"pictures: {pictures['read']:,} read = {pictures['kept']:,} kept + "
+        f"{pictures['duplicates']:,} duplicates; of {pictures['owners']:,} owners",
     ]
 
 
@@ -116,7 +129,9 @@ def card(
 
     if not 0 < delta < 1:
         raise UsageError(f"--delta: {delta:g} is not between 0 and 1")
-    page = cards.render(dataset.resolve().name, cards.load(dataset), delta)
+    report = cards.load(dataset)
+    sheet = cards.thumbnails(dataset, report)
+    page = cards.render(dataset.resolve().name, report, sheet, delta)
     place = out or dataset / cards.PAGE
     try:
         write_atomically(place, page.encode(), 0o600)

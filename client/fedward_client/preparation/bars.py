@@ -19,6 +19,7 @@ STEPS = {
     "read": "reading files",
     "compare": "comparing",
     "finish": "finishing",
+    "pictures": "pictures",
     "publish": "writing",
 }
 

@@ -4,16 +4,20 @@ Everything on it is counted from the dataset or planned from its size. It is of 
 meant for the site.
 """
 
+import base64
 import hashlib
-from collections.abc import Mapping
+import json
+import zlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
-from fedward_client.preparation import advice
-from fedward_client.preparation.store import RECORDS, REPORT, read
+from fedward_client.preparation import advice, png
+from fedward_client.preparation.spread import spread
+from fedward_client.preparation.store import PICTURES, RECORDS, REPORT, read
 from fedward_shared import charts, pages, planner
 from fedward_shared.canonical import DIGEST_PREFIX
 from fedward_shared.errors import DataError, PrivacyError, StateError
@@ -28,6 +32,8 @@ SMALLEST = 100
 """With fewer owners there is nothing to plan: at ε = 8 the noise drowns them."""
 
 MOST_ROWS = 30
+THUMBNAILS = 12
+THUMBNAIL_SIDE = 144
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,15 @@ class Row:
     name: str
     count: int
     bar: Markup
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """A picture, small: its number among those that are kept, its kind, and a data: URI."""
+
+    number: int
+    kind: str
+    uri: str
 
 
 @dataclass(frozen=True)
@@ -62,17 +77,50 @@ def load(folder: Path) -> dict[str, Any]:
         with (folder / RECORDS).open("rb") as file:
             found = f"{DIGEST_PREFIX}{hashlib.file_digest(file, 'sha256').hexdigest()}"
         if found != report["digests"][RECORDS]:
-            raise StateError(
-                f"{folder / RECORDS}: not the records that were prepared; `fedward site data prepare` "
-                "into another folder makes them anew"
-            )
+            raise _others(folder / RECORDS)
+        if PICTURES not in report["digests"]:
+            raise KeyError(PICTURES)
     except (OSError, KeyError, TypeError) as error:
         raise StateError(f"{folder}: no whole dataset; prepare it again") from error
     return report
 
 
-def render(name: str, report: Mapping[str, Any], delta: float) -> str:
-    """The page, one file that asks nothing of a network."""
+def _others(path: Path) -> StateError:
+    return StateError(
+        f"{path}: not the records that were prepared; `fedward site data prepare` into another folder "
+        "makes them anew"
+    )
+
+
+def thumbnails(folder: Path, report: Mapping[str, Any]) -> list[Thumbnail]:
+    """Some of the pictures of the dataset in `folder`, at equal distances; they are read one by one.
+
+    Raises StateError if the pictures are others than `report` says.
+    """
+    path, digest = folder / PICTURES, hashlib.sha256()
+    wanted = set(spread(report["pictures"]["kept"], THUMBNAILS))
+    found = []
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file):
+                digest.update(line)
+                if number in wanted:
+                    found.append(_thumbnail(number, json.loads(line)))
+    except (OSError, KeyError, ValueError, SyntaxError, zlib.error) as error:
+        raise _others(path) from error
+    if f"{DIGEST_PREFIX}{digest.hexdigest()}" != report["digests"][PICTURES]:
+        raise _others(path)
+    return found
+
+
+def _thumbnail(number: int, record: Mapping[str, str]) -> Thumbnail:
+    small = png.thumbnail(base64.b64decode(record["image"]), THUMBNAIL_SIDE)
+    uri = f"data:image/png;base64,{base64.b64encode(small).decode()}"
+    return Thumbnail(number, record.get("kind", ""), uri)
+
+
+def render(name: str, report: Mapping[str, Any], sheet: Iterable[Thumbnail], delta: float) -> str:
+    """The page, one file that asks nothing of a network. `sheet`: of `thumbnails`."""
     environment = pages.environment(Path(__file__).parent)
     documents, records = report["documents"], report["records"]
     cut = float(report["cut"])
@@ -105,6 +153,9 @@ def render(name: str, report: Mapping[str, Any], delta: float) -> str:
         identifiers=_rows(_by_kind(report["identifiers"]["found"])),
         touched=report["identifiers"]["texts_with_any"],
         readers=_rows(report["readers"]),
+        pictures=report["pictures"],
+        kinds=_rows(report["pictures"]["kinds"]),
+        sheet=list(sheet),
         reasons=_rows(report["files"]["reasons"]),
         advice=advice.sentences(documents["kept"]),
         costs=_costs(records["owners"], delta),

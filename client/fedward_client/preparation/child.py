@@ -1,4 +1,5 @@
-"""The process that reads: it is asked for a file a line, and answers in frames.
+"""The process that reads: it is asked for a file a line (its path, its name, the
+mask of pictures), and answers in frames.
 
     + {document or remark}      one that was found
     =                           the file was read to its end
@@ -18,16 +19,17 @@ from pathlib import Path
 from fedward_client.limits import apply_limits
 from fedward_client.preparation import readers
 from fedward_client.preparation.documents import encode
+from fedward_client.preparation.mask import Mask
 from fedward_shared.errors import MissingExtra, Unreadable
 
 OUT_OF_MEMORY = 75
 FOUND, END, UNREADABLE, MISSING = b"+", b"=", b"!", b"?"
 
 
-def answers(path: str, file: str) -> Iterator[bytes]:
+def answers(path: str, file: str, mask: Mask | None) -> Iterator[bytes]:
     """The frames for one file."""
     try:
-        for found in readers.read(Path(path), file):
+        for found in readers.read(Path(path), file, mask):
             yield FOUND + encode(found)
         yield END + b"\n"
     except Unreadable as error:
@@ -58,9 +60,9 @@ def main(memory: int, open_files: int, seconds: int) -> None:
     bind(memory, open_files)
     try:
         for line in sys.stdin.buffer:
-            path, file = json.loads(line)
+            path, file, mask = json.loads(line)
             grant(seconds)
-            for frame in answers(path, file):
+            for frame in answers(path, file, Mask(*mask) if mask else None):
                 pipe.write(frame)
             pipe.flush()
     except MemoryError:

@@ -1,12 +1,16 @@
-"""What readers find in files: documents, whom they are about, and remarks on what was not read."""
+"""What readers find in files: documents, pictures, people, and remarks on what was not read."""
 
+import base64
+import binascii
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from fedward_client.preparation import png
 from fedward_client.preparation.identifiers.spans import Kind
+from fedward_client.preparation.mask import Mask
 from fedward_shared.errors import Unreadable
 
 MOST_CHARACTERS = 2**20
@@ -17,7 +21,7 @@ MOST_OF_A_PERSON = 64
 """Names, numbers and addresses of one person in one place."""
 
 LONGEST_LINE = 2**24
-"""In bytes, of one document on the pipe, where a character takes twelve at most."""
+"""In bytes, of one document on the pipe, where a character takes twelve at most; a picture has less."""
 
 FIELDS = frozenset({"unit", "date", "code", "label", "kind"})
 """`unit`: whose record it is. `code`: in a terminology. `label`: what a study predicts."""
@@ -45,6 +49,15 @@ class Document:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A picture in the form of `png.encode`, and what its file says about it, as of a document."""
+
+    png: bytes
+    provenance: Provenance
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Remark:
     """Something that whoever prepares the data should know, as that a page has no text."""
 
@@ -62,20 +75,27 @@ class Person:
     provenance: Provenance
 
 
-Found = Document | Person | Remark
+Found = Document | Picture | Person | Remark
 
 
 @dataclass(frozen=True)
 class Origin:
-    """The file that is being read, and by whom: what makes its documents."""
+    """The file that is being read, and by whom: what makes its documents. `mask`: what becomes black of
+    pictures that text may be burnt into; None where nobody has said so."""
 
     file: str
     reader: str
+    mask: Mask | None = None
 
     def document(self, place: str, text: str, **fields: str | None) -> Document:
         """Of `text`, empty fields left out. Raises Unreadable for a text or field that is too long."""
-        kept = {name: _clean(value.strip()) for name, value in fields.items() if value}
-        found = Document(_clean(text), self._at(place), MappingProxyType(kept))
+        found = Document(_clean(text), self._at(place), _kept(fields))
+        _check(found)
+        return found
+
+    def picture(self, place: str, pixel_HW: Any, **fields: str | None) -> Picture:
+        """Of uint8 [H, W] or [H, W, 3]. Raises Unreadable for a field that is too long."""
+        found = Picture(png.encode(pixel_HW), self._at(place), _kept(fields))
         _check(found)
         return found
 
@@ -105,18 +125,19 @@ class Origin:
 def encode(found: Found) -> bytes:
     """One line of JSON, the same for the same document."""
     about = found.provenance
-    body: dict[str, object] = {
-        "text": "" if isinstance(found, Person) else found.text,
-        "file": about.file,
-        "place": about.place,
-        "reader": about.reader,
-    }
-    if isinstance(found, Person):
-        body["known"] = [list(pair) for pair in found.known]
-        body["unit"] = found.unit
-        del body["text"]
-    elif isinstance(found, Document):
-        body["fields"] = dict(sorted(found.fields.items()))
+    body: dict[str, object] = {}
+    match found:
+        case Document() | Remark():
+            body["text"] = found.text
+        case Picture():
+            body["png"] = base64.b64encode(found.png).decode()
+    body |= {"file": about.file, "place": about.place, "reader": about.reader}
+    match found:
+        case Person():
+            body["known"] = [list(pair) for pair in found.known]
+            body["unit"] = found.unit
+        case Document() | Picture():
+            body["fields"] = dict(sorted(found.fields.items()))
     return json.dumps(body).encode() + b"\n"
 
 
@@ -129,18 +150,34 @@ def decode(line: bytes) -> Found:
         body = json.loads(line)
     except (ValueError, RecursionError):
         raise refusal from None
-    if isinstance(body, dict) and "known" in body:
-        return _person(body, refusal)
-    fields = body.pop("fields", None) if isinstance(body, dict) else None
-    if not isinstance(body, dict) or body.keys() != {"text", "file", "place", "reader"}:
+    if not isinstance(body, dict):
         raise refusal
-    if not _texts(body) or not (fields is None or (isinstance(fields, dict) and _texts(fields))):
+    if "known" in body:
+        return _person(body, refusal)
+    fields = body.pop("fields", None)
+    image = _image(body.pop("png"), refusal) if "png" in body else None
+    what = {"text"} if image is None else set()
+    if body.keys() != {"file", "place", "reader"} | what or not _texts(body):
         raise refusal
     about = Provenance(body["file"], body["place"], body["reader"])
-    if fields is None:
+    if fields is None and image is None:
         return Remark(body["text"], about)
-    found = Document(body["text"], about, MappingProxyType(fields))
+    if not isinstance(fields, dict) or not _texts(fields):
+        raise refusal
+    of = MappingProxyType(fields)
+    found = Document(body["text"], about, of) if image is None else Picture(image, about, of)
     _check(found)
+    return found
+
+
+def _image(text: object, refusal: Unreadable) -> bytes:
+    try:
+        found = base64.b64decode(text if isinstance(text, str) else "", validate=True)
+        png.size(found)
+    except (binascii.Error, ValueError):
+        raise refusal from None
+    if base64.b64encode(found).decode() != text:
+        raise refusal
     return found
 
 
@@ -167,9 +204,15 @@ def _texts(body: Mapping[Any, object]) -> bool:
     return all(isinstance(value, str) and _clean(value) == value for value in body.values())
 
 
-def _check(found: Document) -> None:
+def _kept(fields: Mapping[str, str | None]) -> Mapping[str, str]:
+    return MappingProxyType(
+        {name: _clean(value.strip()) for name, value in fields.items() if value}
+    )
+
+
+def _check(found: Document | Picture) -> None:
     place = found.provenance.place
-    if len(found.text) > MOST_CHARACTERS:
+    if isinstance(found, Document) and len(found.text) > MOST_CHARACTERS:
         raise Unreadable(f"{place}: a text of more than {MOST_CHARACTERS:,} characters")
     for name, value in found.fields.items():
         if name not in FIELDS:

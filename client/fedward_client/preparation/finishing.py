@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from fedward_client.preparation import owners
-from fedward_client.preparation.documents import Document, decode
+from fedward_client.preparation.documents import Document, Picture, decode
 from fedward_client.preparation.identifiers import dates
 from fedward_client.preparation.identifiers.known import NOBODY, Known
 from fedward_client.preparation.identifiers.pseudonyms import Person, Pseudonyms
@@ -108,21 +108,28 @@ def _record(
     rules: Rules, document: Document, of_person: Pairs
 ) -> tuple[dict[str, Any], dict[str, int]]:
     """The record, and how many identifiers of each kind by each rule were found in its text."""
-    fields = document.fields
     owner, named = owners.of(document)
     person = _pseudonyms(rules.key).person(owner)
     is_known = _known((*of_person, ("record", owner))) if named else NOBODY
     scrubbed = scrub(document.text, is_known, person if named else None, day_first=rules.day_first)
+    found = Counter(f"{span.kind.value}/{span.recogniser}" for span in scrubbed.found)
+    said = {"text": scrubbed.text} if scrubbed.text else {}
+    return said | facts(rules, document), dict(sorted(found.items()))
+
+
+def facts(rules: Rules, of: Document | Picture) -> dict[str, Any]:
+    """What a record says besides its text or image, as far as it is known."""
+    fields = of.fields
+    owner, named = owners.of(of)
+    person = _pseudonyms(rules.key).person(owner)
     said: dict[str, str | None] = {
-        "text": scrubbed.text,
         "label": fields.get("label") or rules.labels.of(fields.get("code", "")),
         "code": fields.get("code"),
         "kind": fields.get("kind"),
         "date": _date(fields.get("date"), person, rules.day_first) if named else None,
         "owner": person.pseudonym,
     }
-    found = Counter(f"{span.kind.value}/{span.recogniser}" for span in scrubbed.found)
-    return {name: value for name, value in said.items() if value}, dict(sorted(found.items()))
+    return {name: value for name, value in said.items() if value}
 
 
 def _known(pairs: Pairs) -> Known:

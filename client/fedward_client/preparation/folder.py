@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from fedward_client.preparation.documents import Document, Found, decode, encode
+from fedward_client.preparation.documents import Document, Found, Picture, decode, encode
 from fedward_client.preparation.sandbox import Sandbox
 from fedward_shared.errors import DataError, Unreadable
 
@@ -19,12 +19,13 @@ IN_MEMORY = 2**24
 
 @dataclass(frozen=True)
 class Read:
-    """A file all of which was read; it comes after its documents. `digest`: its SHA-256."""
+    """A file all of which was read; it comes after its documents and pictures. `digest`: its SHA-256."""
 
     file: str
     size: int
     digest: str
     documents: int
+    pictures: int
 
 
 @dataclass(frozen=True)
@@ -78,13 +79,14 @@ def read_file(folder: Path, file: str, sandbox: Sandbox) -> Iterator[Found | Rea
 
 def _read(path: Path, file: str, sandbox: Sandbox, waiting: IO[bytes]) -> Read:
     before = fingerprint(path)
-    documents = 0
+    documents = pictures = 0
     for found in sandbox.read(path, file):
         documents += isinstance(found, Document)
+        pictures += isinstance(found, Picture)
         waiting.write(encode(found))
     if fingerprint(path) != before:
         raise Unreadable("changed while it was read")
-    return Read(file, *before, documents)
+    return Read(file, *before, documents, pictures)
 
 
 def _files(folder: Path, at: Path) -> Iterator[Path | Quarantined]:

@@ -1,15 +1,15 @@
-"""Whose a document is: the unit that its file names, or else something that nobody else shares."""
+"""Whose a document or picture is: the unit that its file names, or else what nobody else shares."""
 
 import hashlib
 
-from fedward_client.preparation.documents import Document
+from fedward_client.preparation.documents import Document, Picture
 from fedward_shared.records import normalised
 
-WHOLE = ("pdf", "plain", "dicom")
-"""Readers whose documents are parts of one: where nobody is named, the file is one owner's."""
+WHOLE = ("pdf", "plain", "dicom", "video")
+"""Readers whose files are one owner's where nobody is named: what they find are parts of one thing."""
 
 
-def of(document: Document) -> tuple[str, bool]:
+def of(document: Document | Picture) -> tuple[str, bool]:
     """The owner's name among the site's records, and whether the file says who it is.
 
     Where it does not, the pages of a PDF count as one owner's, and each record of a table as somebody

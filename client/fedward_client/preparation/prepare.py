@@ -2,15 +2,17 @@
 
 A **run** takes the files that are there when it begins and were not read before:
 
-    read       files → documents, each file as a whole or not at all      (on all cores)
+    read       files → documents and pictures, each file whole or not     (on all cores)
     compare    documents → which are duplicates of one before             (on all cores)
     finish     each that stays → scored, scrubbed, a record               (on all cores)
+    pictures   which are duplicates; of the others a record each
     publish    what people read, from what is kept of all runs
 
 Every step leaves segments that are whole or not there, and goes on where they end: the dataset of a run
 that was killed is, byte for byte, that of one that was not.
 
     files found = read + quarantined          documents read = kept + duplicates + low quality
+                                              pictures read = kept + duplicates
 """
 
 import os
@@ -24,10 +26,11 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 
-from fedward_client.preparation import finishing, folder, owners, publishing, segments
-from fedward_client.preparation.documents import MOST_OF_A_PERSON, Document, Person, encode
+from fedward_client.preparation import finishing, folder, owners, pictures, publishing, segments
+from fedward_client.preparation.documents import MOST_OF_A_PERSON, Document, Person, Picture, encode
 from fedward_client.preparation.finishing import Piece, Rules
 from fedward_client.preparation.folder import Quarantined, Read
+from fedward_client.preparation.mask import Mask
 from fedward_client.preparation.sandbox import Sandbox
 from fedward_client.preparation.store import OURS, Store, read
 from fedward_shared import canonical
@@ -46,7 +49,7 @@ MOST_NAMED = 5
 
 Progress = Callable[[str, int, int], None]
 """Is told a step, how much of it is done, and of how much: bytes of files where these are read, else
-documents."""
+documents or pictures."""
 
 
 People = Mapping[str, tuple[tuple[str, str], ...]]
@@ -62,12 +65,14 @@ class File(NamedTuple):
 
 
 class Way(NamedTuple):
-    """How documents are prepared: which are alike, what becomes of the others, on how many cores."""
+    """How documents are prepared: which are alike, what becomes of the others, on how many cores, and
+    what is made black of pictures."""
 
     terms: Terms
     rules: Rules
     cut: float
     processes: int = 1
+    mask: Mask | None = None
 
 
 def prepare(source: Path, store: Store, way: Way, progress: Progress) -> dict[str, Any]:
@@ -97,13 +102,14 @@ def prepare(source: Path, store: Store, way: Way, progress: Progress) -> dict[st
 
 def _run(source: Path, store: Store, run: int, way: Way, progress: Progress) -> dict[str, Any]:
     with _workers(way.processes) as work:
-        _read(source, store, run, way.processes, progress)
+        _read(source, store, run, way, progress)
+        across = _finish_pictures(store, run, way.rules, progress)
         with Index(store.index, way.terms) as index:
             before, count = _counts(store, run)
             _compare(store, run, index, (before, count), work, progress)
             _finish(store, run, index.instead(), (before, count), (work, way.rules), progress)
             progress("publish", 0, 1)
-            report = publishing.publish(store, index, way.cut)
+            report = publishing.publish(store, index, across, way.cut)
     progress("publish", 1, 1)
     store.forget()
     return report
@@ -167,7 +173,7 @@ def _files(store: Store, run: int) -> list[File]:
     return [File(*entry) for entry in read(store.listing(run))["files"]]
 
 
-def _read(source: Path, store: Store, run: int, processes: int, progress: Progress) -> None:
+def _read(source: Path, store: Store, run: int, way: Way, progress: Progress) -> None:
     """Reads the files of the run, several at once, a sandbox for each."""
     if store.events(run).exists():
         return
@@ -175,8 +181,8 @@ def _read(source: Path, store: Store, run: int, processes: int, progress: Progre
     whole, done = sum(file.size for file in files), 0
     chunks = list(_chunks(files))
     boxes: SimpleQueue[Sandbox] = SimpleQueue()
-    for _ in range(processes):
-        boxes.put(Sandbox())
+    for _ in range(way.processes):
+        boxes.put(Sandbox(mask=way.mask))
 
     def one(numbered: tuple[int, list[File]]) -> int:
         number, chunk = numbered
@@ -184,15 +190,20 @@ def _read(source: Path, store: Store, run: int, processes: int, progress: Progre
         if not segment.exists():
             box = boxes.get()
             try:
-                with written_atomically(segment, OURS) as out:
+                with (
+                    written_atomically(segment, OURS) as out,
+                    written_atomically(store.seen_segment(run, number), OURS) as seen,
+                ):
                     for file in chunk:
-                        out.writelines(map(segments.line, folder.read_file(source, file.name, box)))
+                        for event in folder.read_file(source, file.name, box):
+                            to = seen if isinstance(event, Picture) else out
+                            to.write(segments.line(event))
             finally:
                 boxes.put(box)
         return sum(file.size for file in chunk)
 
     progress("read", 0, whole)
-    pool = ThreadPoolExecutor(processes)
+    pool = ThreadPoolExecutor(way.processes)
     try:
         for size in pool.map(one, enumerate(chunks)):
             done += size
@@ -208,6 +219,16 @@ def _read(source: Path, store: Store, run: int, processes: int, progress: Progre
             for event in segments.events(segment):
                 if not isinstance(event, Document | Person):
                     out.write(segments.line(event))
+
+
+def _finish_pictures(store: Store, run: int, rules: Rules, progress: Progress) -> int:
+    """How many that stay another owner has as well."""
+    count = sum(e.pictures for e in segments.events(store.events(run)) if isinstance(e, Read))
+    compared = pictures.compare(store, run)
+    pictures.finish(
+        *(store, run, rules, compared.instead), lambda done: progress("pictures", done, count)
+    )
+    return compared.across
 
 
 def _chunks(files: list[File]) -> Iterator[list[File]]:

@@ -14,8 +14,10 @@ from fedward_client.preparation.store import (
     ALIKE,
     DOCUMENTS,
     FILES,
+    FRAMES,
     LABELLED,
     OURS,
+    PICTURES,
     QUARANTINE,
     RECORDS,
     REMARKS,
@@ -30,12 +32,13 @@ from fedward_shared.files import write_atomically
 from fedward_shared.text.duplicates import Index
 
 MOST_REASONS = 100
-PUBLISHED = (RECORDS, LABELLED, DOCUMENTS, ALIKE, FILES, QUARANTINE, REMARKS)
+PUBLISHED = (*(RECORDS, LABELLED, DOCUMENTS, PICTURES, FRAMES, ALIKE, FILES, QUARANTINE, REMARKS),)
 
 
-def publish(store: Store, index: Index, cut: float) -> dict[str, Any]:
-    """Writes all files for people, the report last; it is returned."""
+def publish(store: Store, index: Index, across: int, cut: float) -> dict[str, Any]:
+    """Writes all files for people, the report last; it is returned. `across`: of `pictures.Compared`."""
     tally = _write_documents(store, cut)
+    pictures = _write_pictures(store)
     files = _write_files(store)
     with store.writing(ALIKE) as out:
         for later, earlier, similarity in index.links().tolist():
@@ -53,6 +56,7 @@ def publish(store: Store, index: Index, cut: float) -> dict[str, Any]:
         "files": files,
         "cut": f"{cut:g}",
         **counted,
+        "pictures": pictures.pictures() | {"same_across_owners": across},
         "digests": {name: _digest(store.folder / name) for name in PUBLISHED},
     }
     write_atomically(store.folder / REPORT, canonical.encode(report), OURS)
@@ -80,6 +84,22 @@ def _write_documents(store: Store, cut: float) -> Tally:
     return tally
 
 
+def _write_pictures(store: Store) -> Tally:
+    tally, kept = Tally(0.0), 0
+    with ExitStack() as files:
+        pictures, frames = (files.enter_context(store.writing(name)) for name in (PICTURES, FRAMES))
+        for segment in store.shown_segments():
+            for line in rows(segment):
+                tally.add(line)
+                record = line.pop("record", None)
+                if record is not None:
+                    line["record"] = kept
+                    kept += 1
+                    pictures.write(row(record))
+                frames.write(row(line))
+    return tally
+
+
 def _write_files(store: Store) -> dict[str, Any]:
     """Of a file that was quarantined and came again, what became of it in the end."""
     ended = {one.file: one for one in _events(store) if isinstance(one, Read | Quarantined)}
@@ -98,6 +118,7 @@ def _write_files(store: Store) -> dict[str, Any]:
                             "size": event.size,
                             "sha256": event.digest,
                             "documents": event.documents,
+                            "pictures": event.pictures,
                         }
                     )
                 )

@@ -20,6 +20,7 @@ from typing import Self
 
 from fedward_client.preparation import child
 from fedward_client.preparation.documents import LONGEST_LINE, Found, decode
+from fedward_client.preparation.mask import Mask
 from fedward_shared.errors import MissingExtra, Unreadable
 
 INHERITED = ("PYTHONPATH",)
@@ -46,10 +47,16 @@ class Bounds:
 
 
 class Sandbox:
-    """A process that reads file after file, and another one when it has died."""
+    """A process that reads file after file, and another one when it has died. `mask`: of pictures."""
 
-    def __init__(self, bounds: Bounds | None = None, command: Sequence[str] = COMMAND) -> None:
+    def __init__(
+        self,
+        bounds: Bounds | None = None,
+        command: Sequence[str] = COMMAND,
+        mask: Mask | None = None,
+    ) -> None:
         self.bounds = bounds or Bounds()
+        self._mask = mask
         self._command = command
         self._process: subprocess.Popen[bytes] | None = None
         self._files = 0
@@ -85,7 +92,8 @@ class Sandbox:
         try:
             assert process.stdin is not None
             try:
-                process.stdin.write(json.dumps([str(path.absolute()), file]).encode() + b"\n")
+                asked = json.dumps([str(path.absolute()), file, self._mask])
+                process.stdin.write(asked.encode() + b"\n")
                 process.stdin.flush()
             except BrokenPipeError:
                 raise self._death(process) from None

@@ -1,8 +1,8 @@
 """What was in some files of a run, one line for each thing, as it is kept until the run is done.
 
-+ {document, person or remark}
-= {"file", "size", "digest", "documents"}    a file that was read
-! {"file", "reason"}                         one that is quarantined
++ {document, picture, person or remark}
+= {"file", "size", "digest", "documents", "pictures"}   a file that was read
+! {"file", "reason"}                                    one that is quarantined
 """
 
 import json

@@ -3,6 +3,8 @@
     records.jsonl       text, label, code, kind, date, owner and quality of each record, as far as known
     labelled.jsonl      the records that have a label
     documents.jsonl     every document that was read, by number: where it stood, and what became of it
+    pictures.jsonl      the same of each picture: image (a PNG file in base64) instead of text
+    frames.jsonl        every picture that was read, by number, as documents.jsonl
     alike.jsonl         documents of different owners that are alike, by number
     files.jsonl         the files that were read, with their SHA-256
     quarantine.jsonl    the files of which nothing is used, with the reason
@@ -31,6 +33,8 @@ RECORDS = "records.jsonl"
 LABELLED = "labelled.jsonl"
 DOCUMENTS = "documents.jsonl"
 ALIKE = "alike.jsonl"
+PICTURES = "pictures.jsonl"
+FRAMES = "frames.jsonl"
 FILES = "files.jsonl"
 QUARANTINE = "quarantine.jsonl"
 REMARKS = "remarks.jsonl"
@@ -100,7 +104,7 @@ class Store:
         """Deletes what was read in runs that are done: there are the names of people in it."""
         report = self.report()
         for run in range(1, (report["runs"] if report else 0) + 1):
-            for segment in self.read_segments(run):
+            for segment in (*self.read_segments(run), *self.seen_segments(run)):
                 segment.unlink()
 
     def listing(self, run: int) -> Path:
@@ -111,6 +115,14 @@ class Store:
         """What was in some files of a run."""
         return self.work / f"read-{run:04}-{number:06}"
 
+    def seen_segment(self, run: int, number: int) -> Path:
+        """The pictures in some files of a run."""
+        return self.work / f"seen-{run:04}-{number:06}"
+
+    def keys(self, run: int) -> Path:
+        """Digests of a run's pictures."""
+        return self.work / f"keys-{run:04}"
+
     def events(self, run: int) -> Path:
         """How the files of a run went; from then on all are read."""
         return self.work / f"files-{run:04}"
@@ -119,9 +131,21 @@ class Store:
         """What became of some documents of a run."""
         return self.work / f"done-{run:04}-{number:06}"
 
+    def shown_segment(self, run: int, number: int) -> Path:
+        """What became of some pictures of a run."""
+        return self.work / f"shown-{run:04}-{number:06}"
+
     def read_segments(self, run: int) -> list[Path]:
         """Those that are there, in order."""
         return sorted(self.work.glob(f"read-{run:04}-*"))
+
+    def seen_segments(self, run: int) -> list[Path]:
+        """Those that are there, in order."""
+        return sorted(self.work.glob(f"seen-{run:04}-*"))
+
+    def shown_segments(self) -> list[Path]:
+        """Of all runs, in order."""
+        return sorted(self.work.glob("shown-*"))
 
     def done_segments(self) -> list[Path]:
         """Of all runs, in order."""

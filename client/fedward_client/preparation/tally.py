@@ -18,7 +18,7 @@ MOST_LABELS = 1_000
 
 @dataclass
 class Tally:
-    """Over all documents, one after the other."""
+    """Over all documents, or all pictures, one after the other."""
 
     cut: float
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -34,7 +34,7 @@ class Tally:
     _owners: "array[int]" = field(default_factory=lambda: array("Q"))
 
     def add(self, line: Mapping[str, Any]) -> None:
-        """A line of `finishing.lines`."""
+        """A line of `finishing.lines` or `pictures.finish`."""
         self.outcomes[line["outcome"]] += 1
         self.readers[line["reader"]] += 1
         if (quality := line.get("quality")) is not None:
@@ -45,8 +45,9 @@ class Tally:
         self.flagged += quality is not None and quality < self.cut
         self.kinds[record.get("kind", "")] += 1
         self.labels[record.get("label", "")] += 1
-        self.found.update(line["found"])
-        self.touched += bool(line["found"])
+        found = line.get("found", {})
+        self.found.update(found)
+        self.touched += bool(found)
         self.characters += len(record.get("text", ""))
         self.dated += "date" in record
         # 64 of a pseudonym's 80 bits: two owners of a million are taken for one with p = 3e-8
@@ -92,6 +93,22 @@ class Tally:
             "other_labels": named.total() - sum(shown.values()),
             "quality": [self.quality[number] for number in range(BINS)] if self.quality else [],
             "identifiers": {"texts_with_any": self.touched, "found": _sorted(self.found)},
+        }
+
+    def pictures(self) -> dict[str, Any]:
+        """The same of pictures, of which less is known."""
+        owners, median, most = self.owners()
+        return {
+            "read": self.outcomes.total(),
+            "kept": self.records,
+            "duplicates": self.outcomes["duplicate"],
+            "owners": owners,
+            "median_of_an_owner": median,
+            "most_of_an_owner": most,
+            "dated": self.dated,
+            "labelled": self.records - self.labels[""],
+            "readers": _sorted(self.readers),
+            "kinds": dict(sorted(self.kinds.most_common(MOST_LABELS))),
         }
 
 

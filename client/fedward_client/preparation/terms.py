@@ -8,6 +8,7 @@ from fedward_client.preparation import readers
 from fedward_client.preparation.finishing import LowQuality, Quality, Rules
 from fedward_client.preparation.identifiers.pseudonyms import Pseudonyms
 from fedward_client.preparation.labels import Labels
+from fedward_client.preparation.mask import Mask
 from fedward_client.preparation.prepare import Way
 from fedward_shared import base_models
 from fedward_shared.errors import ModelError, UsageError
@@ -53,6 +54,7 @@ def of(
     scored: tuple[Quality | None, dict[str, str]],
     labels: Labels,
     day_first: bool,
+    mask: Mask | None,
     processes: int,
 ) -> tuple[Way, dict[str, Any]]:
     """The way of a preparation, and the terms that it keeps to; `key` is that of a site's pseudonyms."""
@@ -64,10 +66,11 @@ def of(
         "suppresses": compared.suppresses,
         "labels": labels.digest,
         "day_first": day_first,
+        "mask": str(mask) if mask else "none",
         # Tells a site's key from another's, as it names nobody.
         "pseudonyms": Pseudonyms(key).person("the terms of a dataset").pseudonym,
         "readers": [f"{reader.NAME}/{reader.VERSION}" for reader in readers.READERS],
         **told,
     }
     rules = Rules(key, labels, day_first, scoring)
-    return Way(compared, rules, scoring.cut if scoring else 0.0, processes), terms
+    return Way(compared, rules, scoring.cut if scoring else 0.0, processes, mask), terms

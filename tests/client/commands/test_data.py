@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from client.preparation.made import good
+from client.preparation.made import dicom, good
 from typer.testing import CliRunner
 
 from fedward_client.commands.site import site
@@ -46,7 +46,7 @@ def prepare(*more: object) -> str:
 
 def test_a_dataset_is_made_and_drawn(home: Path) -> None:
     told = prepare()
-    assert "files: 12 found = 11 read + 1 quarantined" in told
+    assert "files: 14 found = 13 read + 1 quarantined" in told
     assert "+ 0 of low quality" in told
     assert "61 with a label" not in told  # one is a duplicate
     assert run("data", "card", "dataset").strip() == "wrote dataset/card.html"
@@ -62,9 +62,35 @@ def test_a_dataset_is_made_and_drawn(home: Path) -> None:
     entries = list(audit.read(home / "state" / "audit.jsonl", key))
     report = json.loads((home / "dataset" / "report.json").read_bytes())
     logged = [entry.details for entry in entries if entry.event == "prepared"]
-    assert logged == [{"records": report["digests"]["records.jsonl"], "runs": 1}]
+    digests = {name: report["digests"][f"{name}.jsonl"] for name in ("records", "pictures")}
+    assert logged == [digests | {"runs": 1}]
     prepare()
     assert len(list(audit.read(home / "state" / "audit.jsonl", key))) == len(entries)
+
+
+def test_pictures_are_masked_shown_and_logged(home: Path) -> None:
+    assert "pictures: 1 read = 1 kept + 0 duplicates; of 1 owners" in prepare()
+    with pytest.raises(StateError, match=r"mask was none, now 0\.25,0,0,0"):
+        prepare("--mask", "0.25,0,0,0")
+    with pytest.raises(UsageError, match="TOP,RIGHT,BOTTOM,LEFT"):
+        prepare("--mask", "top")
+    words = ("--low-quality", "unscored", "--processes", 1, "--mask", "0.25,0,0,0")
+    told = run("data", "prepare", "ward", "--out", "masked", *words)
+    assert "pictures: 5 read = 5 kept + 0 duplicates; of 3 owners" in told
+    run("data", "card", "masked")
+    page = (home / "masked" / "card.html").read_text("utf-8")
+    assert page.count('<img src="data:image/png;base64,') == 5
+    assert "3 video" in page
+    assert "http" not in page
+    (home / "ward" / "mr.dcm").write_bytes(dicom("MR_small.dcm"))
+    run("data", "prepare", "ward", "--out", "masked", *words)
+    key = SigningKey.load(home / "site.key").public
+    entries = list(audit.read(home / "state" / "audit.jsonl", key))
+    assert [entry.event for entry in entries].count("prepared") == 3
+    pictures = home / "masked" / "pictures.jsonl"
+    pictures.write_bytes(pictures.read_bytes()[:-1])
+    with pytest.raises(StateError, match=r"pictures\.jsonl: not the records that were prepared"):
+        run("data", "card", "masked")
 
 
 def test_pseudonyms_find_a_persons_records(home: Path) -> None:

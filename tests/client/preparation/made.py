@@ -7,12 +7,15 @@ import random
 from datetime import UTC, datetime
 from pathlib import Path
 
+import av
+import numpy as np
 import polars as pl
 from fpdf import FPDF
 from pydicom.data import get_testdata_file
 
 from fedward_client.preparation import readers
-from fedward_client.preparation.documents import Document, Found, Remark
+from fedward_client.preparation.documents import Document, Found, Picture, Remark
+from fedward_client.preparation.mask import Mask
 
 NOTE = "Cough for three days, no fever."
 HL7 = "\r".join(
@@ -94,6 +97,22 @@ def dicom(name: str = "CT_small.dcm") -> bytes:
     return Path(found).read_bytes()
 
 
+def film(container: str = "mp4", codec: str = "mpeg4", frames: int = 12, **mux: str) -> bytes:
+    """48 × 64, a key frame every four frames: a bar that moves, and a white line at the top."""
+    file = io.BytesIO()
+    with av.open(file, "w", format=container, options=mux) as out:
+        stream = out.add_stream(codec, rate=10)
+        stream.width, stream.height, stream.gop_size = 64, 48, 4
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        for number in range(frames):
+            pixel_HWK = np.full((48, 64, 3), 40, np.uint8)
+            pixel_HWK[:12] = 255
+            pixel_HWK[24:, 4 * number : 4 * number + 8] = 200
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(pixel_HWK, "rgb24")))
+        out.mux(stream.encode(None))
+    return file.getvalue()
+
+
 def good() -> dict[str, bytes]:
     """A file of each kind, by its name."""
     return {
@@ -107,14 +126,16 @@ def good() -> dict[str, bytes]:
         "notes.parquet": table("parquet"),
         "ct.dcm": dicom(),
         "report.dcm": dicom("test-SR.dcm"),
+        "screen.dcm": dicom("SC_rgb_small_odd_jpeg.dcm"),
+        "film.mp4": film(),
     }
 
 
-def found(folder: Path, name: str, data: bytes) -> list[Found]:
+def found(folder: Path, name: str, data: bytes, mask: Mask | None = None) -> list[Found]:
     """What is read of `data`."""
     path = folder / name
     path.write_bytes(data)
-    return list(readers.read(path, name))
+    return list(readers.read(path, name, mask))
 
 
 def documents(folder: Path, name: str, data: bytes) -> list[Document]:
@@ -122,9 +143,14 @@ def documents(folder: Path, name: str, data: bytes) -> list[Document]:
     return [one for one in found(folder, name, data) if isinstance(one, Document)]
 
 
-def remarks(folder: Path, name: str, data: bytes) -> list[str]:
+def remarks(folder: Path, name: str, data: bytes, mask: Mask | None = None) -> list[str]:
     """The remarks alone."""
-    return [one.text for one in found(folder, name, data) if isinstance(one, Remark)]
+    return [one.text for one in found(folder, name, data, mask) if isinstance(one, Remark)]
+
+
+def pictures(folder: Path, name: str, data: bytes, mask: Mask | None = None) -> list[Picture]:
+    """The pictures alone."""
+    return [one for one in found(folder, name, data, mask) if isinstance(one, Picture)]
 
 
 def mangled(data: bytes, draw: random.Random) -> bytes:

@@ -1,7 +1,9 @@
 """Documents on the pipe: what goes in comes out, and nothing else does."""
 
+import base64
 import json
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,6 +25,54 @@ def test_a_document_survives_the_pipe(text: str, place: str, fields: dict[str, s
     assert encode(decode(line)) == line
     assert decode(encode(ORIGIN.remark(place, text))) == ORIGIN.remark(place, text)
     found.text.encode()  # no half of a character is left
+
+
+@given(
+    pixels=st.tuples(st.integers(1, 20), st.integers(1, 20), st.booleans(), st.integers(0, 9)),
+    place=TEXT,
+    fields=st.dictionaries(st.sampled_from(sorted(FIELDS)), TEXT),
+)
+def test_a_picture_survives_the_pipe(
+    pixels: tuple[int, int, bool, int], place: str, fields: dict[str, str]
+) -> None:
+    height, width, colour, seed = pixels
+    shape = (height, width, 3) if colour else (height, width)
+    pixel_HW = np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+    found = ORIGIN.picture(place, pixel_HW, **fields)
+    line = encode(found)
+    assert line.count(b"\n") == 1
+    assert decode(line) == found
+    assert encode(decode(line)) == line
+
+
+def test_the_largest_picture_fits_the_pipe() -> None:
+    side = documents.png.LARGEST_SIDE
+    noise = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
+    assert len(encode(ORIGIN.picture("frame 1", noise))) < documents.LONGEST_LINE // 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"png": 7},
+        {"png": ""},
+        {"png": "AAAA"},
+        {"png": " "},
+        {"text": "x"},
+        {"fields": {"name": "Doe"}},
+        {"fields": None},
+    ],
+    ids=str,
+)
+def test_nothing_else_is_a_picture(change: dict[str, object]) -> None:
+    body = json.loads(encode(ORIGIN.picture("frame 1", np.zeros((3, 3), np.uint8), unit="7")))
+    with pytest.raises(Unreadable):
+        decode(json.dumps(body | change).encode())
+    with pytest.raises(Unreadable):
+        decode(json.dumps(body | {"png": body["png"] + "\n"}).encode())
+    words = base64.b64decode(body["png"])[:-12] + b"\0\0\0\x04tEXtDoe\0"
+    with pytest.raises(Unreadable):
+        decode(json.dumps(body | {"png": base64.b64encode(words).decode()}).encode())
 
 
 @given(unit=TEXT, known=st.lists(st.tuples(st.sampled_from(sorted(KINDS)), TEXT), max_size=80))

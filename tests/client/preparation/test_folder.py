@@ -9,8 +9,9 @@ import pytest
 from client.preparation.made import NOTE, good, mangled
 
 from fedward_client.preparation import folder
-from fedward_client.preparation.documents import Document, Remark, encode
+from fedward_client.preparation.documents import Document, Picture, Remark, encode
 from fedward_client.preparation.folder import Quarantined, Read
+from fedward_client.preparation.mask import Mask
 from fedward_client.preparation.sandbox import Sandbox
 from fedward_shared.errors import DataError
 
@@ -19,7 +20,7 @@ GOOD = good()
 
 @pytest.fixture(scope="module")
 def box() -> Iterator[Sandbox]:
-    with Sandbox() as box:
+    with Sandbox(mask=Mask(0.25, 0, 0, 0)) as box:
         yield box
 
 
@@ -67,22 +68,23 @@ def test_nothing_of_a_spoilt_folder_is_lost(tmp_path: Path, box: Sandbox) -> Non
 
 
 def test_what_is_read_is_counted_and_comes_before_its_outcome(ward: Path, box: Sandbox) -> None:
-    waiting = 0
+    waiting = [0, 0]
     for one in folder.read(ward, box):
-        if isinstance(one, Document):
-            waiting += 1
+        if isinstance(one, Document | Picture):
+            waiting[isinstance(one, Picture)] += 1
         elif isinstance(one, Read):
-            assert one.documents == waiting > 0
+            assert [one.documents, one.pictures] == waiting
+            assert sum(waiting) > 0
             assert one.size == (ward / one.file).stat().st_size
-            waiting = 0
-    assert waiting == 0
+            waiting = [0, 0]
+    assert waiting == [0, 0]
 
 
 def test_the_same_folder_gives_the_same_bytes(ward: Path, box: Sandbox) -> None:
     def said() -> bytes:
         found = folder.read(ward, box)
         return b"".join(
-            encode(one) if isinstance(one, Document | Remark) else repr(one).encode()
+            encode(one) if isinstance(one, Document | Picture | Remark) else repr(one).encode()
             for one in found
         )
 

@@ -13,6 +13,7 @@ from fedward_client.preparation import prepare as preparing
 from fedward_client.preparation.finishing import Quality, Rules
 from fedward_client.preparation.identifiers.pseudonyms import Pseudonyms
 from fedward_client.preparation.labels import Labels
+from fedward_client.preparation.mask import Mask
 from fedward_client.preparation.prepare import Way, prepare
 from fedward_client.preparation.publishing import PUBLISHED
 from fedward_client.preparation.store import REPORT, Store, rows
@@ -30,7 +31,7 @@ NAMES = (*PUBLISHED, REPORT)
 
 
 def way(rules: Rules = RULES, processes: int = 1, **terms: Any) -> Way:
-    return Way(Terms(**terms), rules, 0.7, processes)
+    return Way(Terms(**terms), rules, 0.7, processes, Mask(0.25, 0, 0, 0))
 
 
 def silent(_step: str, _done: int, _of: int) -> None:
@@ -142,10 +143,11 @@ def test_it_is_the_same_wherever_it_was_stopped(ward: Path, tmp_path: Path) -> N
     whole = tmp_path / "whole"
     told: list[str] = []
     made(ward, whole, progress=lambda step, *_: told.append(step))
-    assert {"read", "compare", "finish", "publish"} == set(told)
+    names = ("read", "compare", "finish", "publish", "pictures")
+    assert set(names) == set(told)
     stopped = tmp_path / "stopped"
-    steps = [told.index(step) for step in ("read", "compare", "finish", "publish")]
-    for at in (*steps, steps[0] + 2, steps[1] + 30, steps[2] + 2, len(told) - 1):
+    steps = [told.index(step) for step in names]
+    for at in (*steps, steps[0] + 2, steps[4] + 2, steps[1] + 30, steps[2] + 2, len(told) - 1):
         shutil.rmtree(stopped, ignore_errors=True)
         calls = 0
 
@@ -160,6 +162,7 @@ def test_it_is_the_same_wherever_it_was_stopped(ward: Path, tmp_path: Path) -> N
         made(ward, stopped)
         assert contents(stopped) == contents(whole), at
         assert not list((stopped / "work").glob("read-*"))
+        assert not list((stopped / "work").glob("seen-*"))
 
 
 def test_it_is_the_same_on_several_cores(ward: Path, tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Protocol
 
 from fedward_client.preparation.documents import Found, Origin
-from fedward_client.preparation.readers import dicom, fhir, hl7, pdf, plain, sql, tables
+from fedward_client.preparation.mask import Mask
+from fedward_client.preparation.readers import dicom, fhir, hl7, pdf, plain, sql, tables, video
 from fedward_shared.errors import FedwardError, MissingExtra, Unreadable
 
 HEAD_BYTES = 2**12
@@ -27,7 +28,7 @@ class Reader(Protocol):
         ...
 
 
-READERS: tuple[Reader, ...] = (dicom, pdf, hl7, fhir, tables, sql, plain)
+READERS: tuple[Reader, ...] = (dicom, pdf, video, hl7, fhir, tables, sql, plain)
 
 
 def recognise(path: Path) -> Reader:
@@ -46,15 +47,15 @@ def recognise(path: Path) -> Reader:
     raise Unreadable("of no known kind, neither by its first bytes nor by its ending")
 
 
-def read(path: Path, file: str) -> Iterator[Found]:
-    """What is in `path`, which is called `file`.
+def read(path: Path, file: str, mask: Mask | None = None) -> Iterator[Found]:
+    """What is in `path`, which is called `file`; `mask` as in `Origin`.
 
     Raises Unreadable for whatever is wrong with it, MissingExtra where its library is not installed,
     MemoryError where the process has none left.
     """
     try:
         reader = recognise(path)
-        yield from reader.read(path, Origin(file, f"{reader.NAME}/{reader.VERSION}"))
+        yield from reader.read(path, Origin(file, f"{reader.NAME}/{reader.VERSION}", mask))
     except (FedwardError, MemoryError):
         raise
     except ModuleNotFoundError as error:

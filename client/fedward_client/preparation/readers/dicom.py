@@ -1,4 +1,4 @@
-"""DICOM: the words in a file's header and in structured reports; its pixels are described, not decoded.
+"""DICOM: the words in a file's header and in structured reports, and its frames as pictures.
 
 Of the header, what the Basic Application Level Confidentiality Profile (PS3.15, table E.1-1) keeps is
 read, and no private element. Beyond it are read the descriptions of `DESCRIBED` and the text of
@@ -7,15 +7,19 @@ are to be cleaned like every other text. The patient's id becomes the document's
 read.
 """
 
+import io
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from fedward_client.preparation.documents import Found, Origin
+from fedward_client.preparation.png import Size
+from fedward_client.preparation.readers import burnt_in, pixels, video
+from fedward_client.preparation.spread import MOST_FRAMES, spread
 from fedward_shared.errors import Unreadable
 
-NAME, VERSION = "dicom", 2
+NAME, VERSION = "dicom", 3
 ENDINGS: tuple[str, ...] = (".dcm", ".dicom")
 TABLE = "dicomfields_2026c"
 MOST_PIXELS = 2**32
@@ -29,6 +33,8 @@ UNDEFINED = 2**32 - 1
 
 DEEPEST = 32
 WORDS = frozenset({"LO", "LT", "SH", "ST", "UC", "UT"})
+PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+PIXELS_GROUP = 0x7FE0
 DESCRIBED = (
     "StudyDescription",
     "SeriesDescription",
@@ -69,27 +75,26 @@ def takes(head: bytes) -> bool:
 
 
 def read(path: Path, origin: Origin) -> Iterator[Found]:
-    """One document, and a remark on the pixels."""
+    """One document, pictures, and a remark on what becomes of the pixels."""
     import pydicom
     from pydicom.errors import InvalidDicomError
 
     with pydicom.config.disable_value_validation(), path.open("rb") as file:
         try:
-            data = pydicom.dcmread(file, defer_size=LARGEST_ELEMENT, stop_before_pixels=True)
+            data = pydicom.dcmread(file, defer_size=LARGEST_ELEMENT)
         except InvalidDicomError:
             raise Unreadable("no DICOM file: no DICM after its preamble") from None
         if "TransferSyntaxUID" not in data.file_meta:
             raise Unreadable("does not say in which transfer syntax it is")
         if not data.file_meta.TransferSyntaxUID.is_deflated:
-            _check_whole(data, path.stat().st_size, at_end=not file.read(1))
-        yield from _found(data, origin)
+            _check_whole(data, path.stat().st_size)
+        yield from _found(data, file, origin)
 
 
-def _check_whole(data: Any, size: int, at_end: bool) -> None:
-    """pydicom takes what is left of a file that was cut off for all of it. `at_end`: whether all of its
-    `size` bytes were read, none of them being pixels."""
-    if at_end and "Rows" in data:
-        raise Unreadable("is cut off before its pixels")
+def _check_whole(data: Any, size: int) -> None:
+    """pydicom takes what is left of a file of `size` bytes that was cut off for all of it."""
+    if "Rows" in data and not any(keyword in data for keyword in PIXELS):
+        raise Unreadable("is cut off before its pixels, or within them")
     end = size
     for tag in data.keys():  # noqa: SIM118 - a dataset iterates over its elements
         raw = data.get_item(tag, keep_deferred=True)
@@ -97,35 +102,88 @@ def _check_whole(data: Any, size: int, at_end: bool) -> None:
         end = size if begin is None or length == UNDEFINED else begin + length
         if end > size:
             raise Unreadable(f"is cut off in element {tag}")
-    if at_end and end < size:
+    if end < size:
         raise Unreadable("is cut off in the head of an element")
 
 
-def _found(data: Any, origin: Origin) -> Iterator[Found]:
+def _found(data: Any, file: BinaryIO, origin: Origin) -> Iterator[Found]:
     if not len(data):
-        raise Unreadable("no element is in it")
-    pixels = _pixels(data)
-    if pixels:
-        yield origin.remark("pixels", f"{pixels}: not read")
+        raise Unreadable("no element is in it, or it is cut off within its pixels")
+    described = _pixels(data)
+    about = {"unit": _value(data, "PatientID"), "date": _value(data, "StudyDate")}
+    about["kind"] = _value(data, "Modality")
     known = [("name", _value(data, keyword)) for keyword in NAMES]
     known += [(kind, _value(data, keyword)) for keyword, kind in NUMBERS.items()]
-    yield from origin.person("header", _value(data, "PatientID"), known)
+    yield from origin.person("header", about["unit"], known)
     said = [*_header(data), *_report(data, 0)]
     if said:
-        yield origin.document(
-            "header",
-            "\n".join(said),
-            unit=_value(data, "PatientID"),
-            date=_value(data, "StudyDate"),
-            kind=_value(data, "Modality"),
-        )
+        yield origin.document("header", "\n".join(said), **about)
     else:
         yield origin.remark("header", "no words")
+    if described:
+        yield from _pictures(data, file, described, about, origin)
+
+
+def _pictures(
+    data: Any, file: BinaryIO, described: str, about: dict[str, str], origin: Origin
+) -> Iterator[Found]:
+    """Of frames at equal distances, and a remark where something of them is left out."""
+    film = _film(data, file)
+    if why := _why_not(data, film, origin):
+        yield origin.remark("pixels", f"{described}: not used, {why}")
+        return
+    keys = video.look(film).keys if film else range(int(data.get("NumberOfFrames") or 1))
+    chosen = [keys[part] for part in spread(len(keys), MOST_FRAMES)]
+    may_be = burnt_in.may_be(data)
+    shown = burnt_in.regions(data) if may_be else []
+    mask = origin.mask if may_be and origin.mask and any(origin.mask) else None
+    size = Size(int(data.Rows), int(data.Columns))
+    notes = {
+        f"{len(chosen)} frames are used": len(chosen) < int(data.get("NumberOfFrames") or 1),
+        "black outside of its ultrasound regions": shown,
+        "black at its edges": mask,
+        "scaled down to {} × {}".format(*size.fitted()): size.fitted() != size,
+    }
+    if any(notes.values()):
+        told = ", ".join(note for note, is_so in notes.items() if is_so)
+        yield origin.remark("pixels", f"{described}: {told}")
+    found = video.decoded(film, chosen) if film else pixels.frames(file, data, chosen)
+    for number, pixel_HW in zip(chosen, found, strict=True):
+        if shown:
+            burnt_in.blacken_outside(pixel_HW, shown)
+        if mask:
+            mask.blacken(pixel_HW)
+        yield origin.picture(f"frame {number + 1}", pixel_HW, **about)
+
+
+def _film(data: Any, file: BinaryIO) -> BinaryIO | None:
+    """What is in the frames' place where they are a video."""
+    from pydicom.encaps import generate_fragments, parse_basic_offsets
+    from pydicom.uid import MPEGTransferSyntaxes
+
+    if data.file_meta.TransferSyntaxUID not in MPEGTransferSyntaxes or "PixelData" not in data:
+        return None
+    file.seek(data.get_item("PixelData", keep_deferred=True).value_tell)
+    parse_basic_offsets(file)
+    return io.BytesIO(b"".join(generate_fragments(file)))
+
+
+def _why_not(data: Any, film: BinaryIO | None, origin: Origin) -> str:
+    """Why nothing is shown of the pixels; nothing where something is."""
+    regions = not burnt_in.is_said(data) and burnt_in.regions(data)
+    if burnt_in.may_be(data) and origin.mask is None and not regions:
+        return "text may be burnt in; see --mask"
+    if film is None:
+        return pixels.why_not(data)
+    return "" if video.takes(film.read(video.HEAD)) else "a stream without a container"
 
 
 def _header(data: Any) -> Iterator[str]:
     touched = _touched()
-    for element in data:
+    for tag in data.keys():  # noqa: SIM118 - a dataset iterates over its elements
+        if tag.group == PIXELS_GROUP:
+            continue  # they would be loaded
+        element = data[tag]
         described = element.keyword in DESCRIBED
         if (
             element.tag.is_private

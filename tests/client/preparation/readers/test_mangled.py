@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedward_client.preparation import readers
-from fedward_client.preparation.documents import Document, Person, Remark, decode, encode
+from fedward_client.preparation.documents import (
+    Document,
+    Person,
+    Picture,
+    Remark,
+    decode,
+    encode,
+)
+from fedward_client.preparation.mask import Mask
 from fedward_shared.errors import Unreadable
 
 GOOD = good()
@@ -20,10 +28,10 @@ SPOILT = 200
 
 def outcome(path: Path) -> object:
     try:
-        found = list(readers.read(path, path.name))
+        found = list(readers.read(path, path.name, Mask(0.25, 0, 0, 0)))
     except Unreadable as error:
         return str(error)
-    assert all(isinstance(one, Document | Person | Remark) for one in found)
+    assert all(isinstance(one, Document | Picture | Person | Remark) for one in found)
     assert [decode(encode(one)) for one in found] == found
     return [encode(one) for one in found]
 
