@@ -42,3 +42,7 @@ def test_what_computes_is_imported_where_something_is_computed() -> None:
 
 def test_a_session_over_columns_without_texts_needs_no_language_model() -> None:
     assert MODELS & imported(SESSION) == set()
+
+
+def test_a_session_over_documents_needs_nothing_that_trains() -> None:
+    assert HEAVY & imported("fedward_client.sessions", "fedward_client.duplicates.session") == set()

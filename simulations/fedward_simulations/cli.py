@@ -158,14 +158,16 @@ def bank_bureau(
 @simulate.command("duplicates")
 def duplicates(
     out: Annotated[Path, typer.Option(help="Folder for the result.")],
-    records: Annotated[int, typer.Option(min=10, help="Texts, before a quarter is copied.")] = 1000,
+    records: Annotated[
+        int, typer.Option(min=10, help="Letters, before a quarter is copied.")
+    ] = 1000,
     sites: Annotated[int, typer.Option(min=2, help="How many hospitals.")] = 4,
     least: Annotated[
         int, typer.Option(min=1, max=16, help="Of 16 bands in common, from which on.")
     ] = 2,
     seed: Annotated[int, typer.Option(min=0, help="The same seed finds the same.")] = 0,
 ) -> None:
-    """Four hospitals find out which of their texts are nearly another's, and show none."""
+    """Four hospitals find out which of their letters are nearly another's, and show none."""
     from fedward_simulations.scenarios import duplicates as scenario
 
     log_to(out / LOG_FILE)

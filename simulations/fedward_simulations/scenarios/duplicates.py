@@ -1,8 +1,8 @@
-"""Hospitals find out which of their texts are nearly another's: diagnoses, some of them copied.
+"""Hospitals find out which of their letters are nearly another's: diagnoses, some letters copied.
 
-The texts and copies are dealt to the hospitals at random, so that most copies lie with another hospital
-than their original. What the hospitals found is held against all pairs, whose shingles are made and
-compared by other code.
+The letters and copies are dealt to the hospitals at random, so that most copies lie with another
+hospital than their original. What the hospitals found is held against all pairs, whose shingles are
+made and compared by other code.
 """
 
 import csv
@@ -27,13 +27,15 @@ from fedward_simulations.duplicates import Outcome
 
 RESULT_FILE, FOUND_FILE = "result.json", "alike.csv"
 STEP = 100
+DIAGNOSES = 8
+"""Of one letter."""
 Pairs = set[tuple[int, str]]
 """A document's number, and with which other hospital it is nearly a document's."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a run is asked for. `records`: of all hospitals, before a quarter is copied."""
+    """What a run is asked for. `records`: letters of all hospitals, before a quarter is copied."""
 
     out: Path
     records: int = 1000
@@ -97,7 +99,8 @@ def run(options: Options, console: Console) -> dict[str, Any]:
     """Runs the study; writes `result.json`, and what each hospital found into a folder of its own."""
     drawn = np.random.default_rng(options.seed)
     known = [record.text for record in icd10.load(0).train]
-    texts = [known[n] for n in drawn.permutation(len(known))[: options.records]]
+    diagnoses_ND = drawn.integers(len(known), size=(options.records, DIAGNOSES))
+    texts = ["; ".join(known[n] for n in row) for row in diagnoses_ND]
     dealt = Dealt.at_random(planted(texts, options.seed), options.sites, options.seed)
     terms, outcome = dealt.compared(options.least, options.seed)
     found, true = dealt.found(outcome, options.least), dealt.true(THRESHOLD)

@@ -6,7 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from client.attendance.consortium import COORDINATOR, SESSION, Deployed, opened
+from client.attendance.consortium import (
+    COORDINATOR,
+    SESSION,
+    Deployed,
+    Killed,
+    Mortal,
+    opened,
+)
 from client.exchange.running import RunningRelay
 from conftest import key_of
 from typer.testing import CliRunner
@@ -205,6 +212,23 @@ def test_each_session_is_booked_and_one_more_than_the_charter_has_is_refused(
     with sites["bank"].site() as site:
         assert site.ledger.studies("customers")[charter.digest] == [INTERSECTION] * 2
     assert attended(sites, charter)["bank"].session == SESSION  # what was said is said again
+
+
+def test_a_site_that_is_killed_goes_on_and_pays_once(pair: Any) -> None:
+    """It begins its program again and says the same, from its journal."""
+    charter, sites = pair
+    other = sites["bureau"].attend(charter, purpose="compare")
+    killed = sites["bank"].attend(charter, wrapped=lambda seat: Mortal(seat, 2), purpose="compare")
+    killed.ended()
+    assert isinstance(killed.error, Killed)
+    again = sites["bank"].attend(charter, purpose="compare")
+    for worker in (other, again):
+        worker.done(30)
+    state = sites["bank"].home / "state"
+    assert duplicates_found.last(state, charter)["alike"] == {"bureau": [[3, BANDS], [4, BANDS]]}
+    with sites["bank"].site() as site:
+        assert site.ledger.studies("customers")[charter.digest] == [INTERSECTION]
+    assert len(sites["bank"].logged("attended")) == 1
 
 
 def test_a_session_is_for_what_its_charter_is_about(pair: Any) -> None:

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Callable, Generator
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,7 +15,7 @@ from fedward_shared.errors import AlignmentError, DataError, ExchangeError, Fedw
 from fedward_shared.exchange.program import Action, Program, Send, together
 from fedward_shared.privacy.plan import INTERSECTION
 from fedward_shared.privacy.randomness import Randomness
-from fedward_shared.psi import POINT_BYTES
+from fedward_shared.psi import POINT_BYTES, group
 from fedward_shared.text import BANDS
 
 TERMS = DuplicatesTerms(seed=1, most=12, step=4, shortest=1)
@@ -88,11 +87,10 @@ def test_what_a_site_receives_tells_nothing_of_what_is_not_its_own() -> None:
         points = b"".join(
             what.body for _, what in sent if what.peer == "here" and what.kind != "sizes"
         )
-        pieces = [points[at : at + POINT_BYTES] for at in range(0, len(points), POINT_BYTES)]
         counts = found["here"]["there"].tolist()
-        told.append({"shape": received(sent, "here"), "pieces": pieces, "counts": counts})
-        # Of the points, those that meet are as many as the bands in common, on either side.
-        assert len(pieces) == len(set(pieces)) == BANDS * (4 + 8)
+        told.append({"shape": received(sent, "here"), "pieces": pieces(points), "counts": counts})
+        # As many as both show, and none of them twice.
+        assert len(told[-1]["pieces"]) == len(set(told[-1]["pieces"])) == BANDS * (4 + 8)
     first, *others = told
     for other in others:
         assert other["shape"] == first["shape"]
@@ -102,18 +100,25 @@ def test_what_a_site_receives_tells_nothing_of_what_is_not_its_own() -> None:
 
 def test_the_order_of_points_is_that_of_no_document() -> None:
     """Points of one document lie anywhere among the others, so that nobody can put them together."""
-    held = {"here": SAME, "there": SAME}
-    _, sent = run(programs(held))
-    _, again = run(programs(held, seed=1))
-    bands = Bands.of(SAME, TERMS.seed)
-    assert len(bands.elements) == 3 * BANDS
-    places = []
+    elements = Bands.of(SAME, TERMS.seed).elements
+    domain = comparing._domain("session", "here", "there")
+    hashed = b"".join(group.hashed(element, domain) for element in elements)
+    found: list[list[int]] = []
     for seed in (0, 1):
-        drawn = Randomness.from_seed(seed, "here", "there")
-        drawn.words64(8)  # the secret number
-        places.append(np.argsort(drawn.words64(BANDS * 4), kind="stable").tolist())
-    assert places[0] != places[1] != sorted(places[1])
-    assert received(sent, "there") == received(again, "there")
+        _, sent = run(programs({"here": SAME, "there": SAME}, seed=seed))
+        [body] = [what.body for who, what in sent if (who, what.kind) == ("here", "points")]
+        secret = group.secret(Randomness.from_seed(seed, "here", "there").words64(8).tobytes())
+        places = [
+            body.index(point) // POINT_BYTES for point in pieces(group.multiplied(secret, hashed))
+        ]
+        assert sorted(places) != places
+        assert max(places[:BANDS]) - min(places[:BANDS]) > 2 * BANDS
+        found.append(places)
+    assert found[0] != found[1]
+
+
+def pieces(points: bytes) -> list[bytes]:
+    return [points[at : at + POINT_BYTES] for at in range(0, len(points), POINT_BYTES)]
 
 
 def test_the_same_secret_gives_the_same_bytes() -> None:
