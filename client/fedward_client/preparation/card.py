@@ -102,6 +102,7 @@ def render(name: str, report: Mapping[str, Any], delta: float) -> str:
         labels=_rows(report["labels"]),
         other_labels=report["other_labels"],
         identifiers=_rows(_by_kind(report["identifiers"]["found"])),
+        by_model=report["identifiers"]["found"].get("name/model", 0),
         touched=report["identifiers"]["texts_with_any"],
         readers=_rows(report["readers"]),
         reasons=_rows(report["files"]["reasons"]),
