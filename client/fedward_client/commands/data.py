@@ -30,6 +30,10 @@ def prepare(
     head: Annotated[
         Path | None, typer.Option(help="Head that tells quality, of `train-quality`.")
     ] = None,
+    names: Annotated[
+        Literal["model", "rules"],
+        typer.Option(help="What finds names: a base model and rules, or rules alone."),
+    ] = "model",
     threshold: Annotated[float, typer.Option(help="Jaccard similarity of near-duplicates.")] = 0.85,
     suppresses: Annotated[
         int,
@@ -52,8 +56,8 @@ def prepare(
 
     Files that cannot be read are quarantined with the reason. What was prepared before stays as it is,
     new files are added; a run that was stopped goes on. Exit code 3 for no files, or one that is another
-    than when it was prepared; 5 without the base model that tells quality; 8 for a dataset begun under
-    other options; 11 if an extra is not installed.
+    than when it was prepared; 5 without the base model that tells quality or finds names; 8 for a
+    dataset begun under other options; 11 if an extra is not installed.
     """
     from contextlib import closing
 
@@ -74,6 +78,7 @@ def prepare(
             opened.secrets.derive(LABEL),
             Terms(threshold, suppresses=suppresses),
             terms.quality(opened.settings.base_models, head, cut, low_quality),
+            terms.names(opened.settings.base_models, names),
             Labels.read(labels) if labels else Labels({}),
             day_first,
             masked,

@@ -151,6 +151,7 @@ def render(name: str, report: Mapping[str, Any], sheet: Iterable[Thumbnail], del
         labels=_rows(report["labels"]),
         other_labels=report["other_labels"],
         identifiers=_rows(_by_kind(report["identifiers"]["found"])),
+        by_model=report["identifiers"]["found"].get("name/model", 0),
         touched=report["identifiers"]["texts_with_any"],
         readers=_rows(report["readers"]),
         pictures=report["pictures"],

@@ -18,7 +18,7 @@ from fedward_client.preparation.documents import Document, Picture, decode
 from fedward_client.preparation.identifiers import dates
 from fedward_client.preparation.identifiers.known import NOBODY, Known
 from fedward_client.preparation.identifiers.pseudonyms import Person, Pseudonyms
-from fedward_client.preparation.identifiers.scrub import scrub
+from fedward_client.preparation.identifiers.scrub import Finder, scrub
 from fedward_client.preparation.identifiers.spans import Kind
 from fedward_client.preparation.labels import Labels
 
@@ -43,15 +43,19 @@ class Quality:
 
 @dataclass(frozen=True)
 class Rules:
-    """How documents become records; `key` makes the pseudonyms, and is written down nowhere."""
+    """How documents become records; `key` makes the pseudonyms, and is written down nowhere.
+
+    `names` is the folder of the base model that finds names, None where rules alone do.
+    """
 
     key: bytes
     labels: Labels
     day_first: bool
     quality: Quality | None
+    names: Path | None = None
 
     def __repr__(self) -> str:
-        return f"Rules(labels={self.labels.digest}, quality={self.quality})"
+        return f"Rules(labels={self.labels.digest}, quality={self.quality}, names={self.names})"
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ class Piece:
 def lines(rules: Rules, piece: Piece) -> bytes:
     """A line of JSON for each document: where it stood, what became of it, and its record.
 
-    Raises ModelError where texts cannot be scored.
+    Raises ModelError where texts cannot be scored, or names not be found.
     """
     said = [
         _line(rules, number, instead, cast(Document, decode(document)), of_person)
@@ -111,7 +115,13 @@ def _record(
     owner, named = owners.of(document)
     person = _pseudonyms(rules.key).person(owner)
     is_known = _known((*of_person, ("record", owner))) if named else NOBODY
-    scrubbed = scrub(document.text, is_known, person if named else None, day_first=rules.day_first)
+    scrubbed = scrub(
+        document.text,
+        is_known,
+        person if named else None,
+        day_first=rules.day_first,
+        more=_tagger(rules.names) if rules.names else None,
+    )
     found = Counter(f"{span.kind.value}/{span.recogniser}" for span in scrubbed.found)
     said = {"text": scrubbed.text} if scrubbed.text else {}
     return said | facts(rules, document), dict(sorted(found.items()))
@@ -163,6 +173,17 @@ def _scorer(quality: Quality) -> Any:
     torch.set_num_threads(1)
     scorer = Scorer(quality.model, Head.load(quality.head))
     return partial(_score, scorer)
+
+
+@lru_cache(maxsize=1)
+def _tagger(base_model: Path) -> Finder:
+    """Of one process, as `_scorer`, with which it shares the weights."""
+    import torch
+
+    from fedward_client.preparation.identifiers.tagger import Tagger
+
+    torch.set_num_threads(1)
+    return Tagger(base_model).find
 
 
 def _score(scorer: Any, text: str) -> float:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from fedward_client.preparation import readers
 from fedward_client.preparation.finishing import LowQuality, Quality, Rules
@@ -48,10 +48,35 @@ def quality(
     return Quality(model, head, cut, then == "leave-out"), told
 
 
+Names = Literal["model", "rules"]
+
+
+def names(folders: Iterable[Path], by: Names) -> tuple[Path | None, dict[str, str]]:
+    """The one of `folders` with the base model that finds names, and the terms that follow; nothing
+    where `rules` alone do.
+
+    Raises ModelError where no folder has it.
+    """
+    if by == "rules":
+        return None, {}  # as datasets were begun when there was no model
+    from fedward_client.preparation.identifiers.tagger import Head
+
+    head = Head.load()
+    try:
+        model = base_models.find(folders, head.base_model)
+    except ModelError as error:
+        raise ModelError(
+            "site.toml: base_models: names are found with the model that the head was trained on: "
+            f"{error}. Add it, or prepare with --names rules, which misses more of them"
+        ) from error
+    return model, {"names": head.digest, "names_base_model": head.base_model}
+
+
 def of(
     key: bytes,
     compared: Terms,
     scored: tuple[Quality | None, dict[str, str]],
+    named: tuple[Path | None, dict[str, str]],
     labels: Labels,
     day_first: bool,
     mask: Mask | None,
@@ -59,6 +84,7 @@ def of(
 ) -> tuple[Way, dict[str, Any]]:
     """The way of a preparation, and the terms that it keeps to; `key` is that of a site's pseudonyms."""
     scoring, told = scored
+    base_model, told_of_names = named
     terms = {
         "version": 1,
         "threshold": f"{compared.threshold:g}",
@@ -71,6 +97,7 @@ def of(
         "pseudonyms": Pseudonyms(key).person("the terms of a dataset").pseudonym,
         "readers": [f"{reader.NAME}/{reader.VERSION}" for reader in readers.READERS],
         **told,
+        **told_of_names,
     }
-    rules = Rules(key, labels, day_first, scoring)
+    rules = Rules(key, labels, day_first, scoring, base_model)
     return Way(compared, rules, scoring.cut if scoring else 0.0, processes, mask), terms

@@ -7,23 +7,28 @@ recall), and of finds in which there is none (1 - precision).
 
 import os
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
+
+import torch
 
 from fedward_client.preparation.identifiers import known, scrub
 from fedward_client.preparation.identifiers.spans import Found, Kind
+from fedward_client.preparation.identifiers.tagger import Tagger
 from fedward_shared.errors import MissingExtra
 from fedward_simulations.bench.rows import Row
-from fedward_simulations.data import notes, planted
-from fedward_simulations.data.planted import Text
+from fedward_simulations.data import base_models, notes, planted
+from fedward_simulations.data.planted import Score, Text
 
 COPIES, SEED = 40, 7
 NOTES = 200
 STRUCTURED, NAMES = 0.02, 0.1
 """How many may stay: goals."""
 PEER = "Presidio, without a model"
+RULES = "rules alone"
+LANGUAGES = {"en": "English", "de": "German", "zh": "Chinese"}
 KINDS = {
     "PERSON": Kind.NAME,
     "DATE_TIME": Kind.DATE,
@@ -45,52 +50,38 @@ KINDS = {
 Finder = Callable[[Text], Iterable[Found]]
 
 
-@dataclass
-class Score:
-    """Counts over many texts."""
-
-    planted: Counter[Kind] = field(default_factory=Counter)
-    stayed: Counter[Kind] = field(default_factory=Counter)
-    found: Counter[Kind] = field(default_factory=Counter)
-    wrong: Counter[Kind] = field(default_factory=Counter)
-    letters: int = 0
-    lost: int = 0
-
-    def add(self, text: Text, spans: Iterable[Found]) -> None:
-        """One text and what was found in it."""
-        spans = list(spans)
-        covered = {place for span in spans for place in range(span.start, span.end)}
-        secret = {place for value in text.planted for place in range(value.start, value.end)}
-        signs = {place for place, character in enumerate(text.text) if character.isalnum()}
-        for value in text.planted:
-            self.planted[value.kind] += 1
-            places = signs.intersection(range(value.start, value.end))
-            self.stayed[value.kind] += not places <= covered
-        for span in spans:
-            self.found[span.kind] += 1
-            self.wrong[span.kind] += secret.isdisjoint(range(span.start, span.end))
-        self.letters += len(signs - secret)
-        self.lost += len((signs & covered) - secret)
-
-
 def run(folder: Path) -> list[Row]:
-    """Rows for each kind, for clinical text that is lost, and for speed. Raises MissingExtra."""
+    """Rows for each kind, for names by language, for clinical text that is lost, and for speed.
+
+    Raises MissingExtra.
+    """
     del folder
+    torch.set_num_threads(1)
+    more = Tagger(base_models.minilm()).find
+    more("Anna Schmidt")  # loads the model, which is not to be timed
     texts = list(planted.texts(held_out=True, copies=COPIES, seed=SEED))
-    finders: dict[str, Finder] = {"ours": _ours, "known": _with_record, "peer": presidio()}
-    scores = {name: Score() for name in finders}
-    seconds = {}
-    for name, finder in finders.items():
-        started = time.process_time()
-        found = [list(finder(text)) for text in texts]
-        seconds[name] = time.process_time() - started
-        for text, spans in zip(texts, found, strict=True):
-            scores[name].add(text, spans)
-    ours, peer = scores["ours"], scores["peer"]
+    finders: dict[str, Finder] = {
+        "ours": lambda text: scrub.find(text.text, more=more),
+        "rules": lambda text: scrub.find(text.text),
+        "known": lambda text: scrub.find(text.text, known.of(text.patient), more=more),
+        "known, rules": lambda text: scrub.find(text.text, known.of(text.patient)),
+        "peer": presidio(),
+    }
+    scores = {name: _scores(texts, finder) for name, finder in finders.items()}
+    ours, peer = scores["ours"].total, scores["peer"].total
     characters = sum(len(text.text) for text in texts)
+    lost, lost_by_rules = _lost_of_notes(more), _lost_of_notes(None)
     return [
         *_rows(ours, peer),
-        _stay("name, the patient's known from the record", scores["known"], Kind.NAME, NAMES),
+        *_of_names(scores["ours"], scores["rules"]),
+        _stay("name, the patient's known from the record", scores["known"].total, Kind.NAME, NAMES),
+        Row(
+            "name, the patient's known from the record: stay",
+            _stays(scores["known"].total, Kind.NAME),
+            _stays(scores["known, rules"].total, Kind.NAME),
+            RULES,
+            "%",
+        ),
         Row(
             "clinical text that is lost",
             100 * ours.lost / ours.letters,
@@ -98,14 +89,65 @@ def run(folder: Path) -> list[Row]:
             PEER,
             "%",
         ),
-        Row("the same, of clinosim's notes, where nobody is named", _lost_of_notes(), unit="%"),
+        Row(
+            "the same, of clinosim's notes, where nobody is named",
+            lost,
+            lost_by_rules or None,
+            RULES,
+            "%",
+        ),
         Row(
             "CPU for a million characters",
-            1e6 * seconds["ours"] / characters,
-            1e6 * seconds["peer"] / characters,
+            1e6 * scores["ours"].seconds / characters,
+            1e6 * scores["peer"].seconds / characters,
             PEER,
         ),
     ]
+
+
+class Scores(NamedTuple):
+    """What one finder did: over all texts and by language, and how long it took."""
+
+    total: Score
+    by_language: dict[str, Score]
+    seconds: float
+    seconds_by_language: dict[str, float]
+
+
+def _scores(texts: Sequence[Text], finder: Finder) -> Scores:
+    total, by_language = Score(), {language: Score() for language in LANGUAGES}
+    seconds = dict.fromkeys(LANGUAGES, 0.0)
+    for text in texts:
+        started = time.process_time()
+        spans = list(finder(text))
+        seconds[text.language] += time.process_time() - started
+        total.add(text, spans)
+        by_language[text.language].add(text, spans)
+    return Scores(total, by_language, sum(seconds.values()), seconds)
+
+
+def _of_names(ours: Scores, rules: Scores) -> Iterator[Row]:
+    """With the model, beside the rules alone, in each language."""
+    yield Row(
+        "name: stay", _stays(ours.total, Kind.NAME), _stays(rules.total, Kind.NAME), RULES, "%"
+    )
+    for language, name in LANGUAGES.items():
+        one, other = ours.by_language[language], rules.by_language[language]
+        names = f"name, {name} ({one.planted[Kind.NAME]})"
+        stay, by_rules = _stays(one, Kind.NAME), _stays(other, Kind.NAME)
+        yield Row(f"{names}: stay", stay, by_rules or None, RULES, "%")
+        wrong, wrong_by_rules = _wrong(one, Kind.NAME), _wrong(other, Kind.NAME)
+        yield Row(f"{names}: finds that are none", wrong, wrong_by_rules or None, RULES, "%")
+        lost, lost_by_rules = 100 * one.lost / one.letters, 100 * other.lost / other.letters
+        yield Row(f"{name}: clinical text that is lost", lost, lost_by_rules or None, RULES, "%")
+        count = one.texts
+        yield Row(
+            f"{name}: a text of {one.characters // count:,} characters",
+            1e3 * ours.seconds_by_language[language] / count,
+            1e3 * rules.seconds_by_language[language] / count,
+            RULES,
+            "ms of CPU",
+        )
 
 
 def _rows(ours: Score, peer: Score) -> Iterator[Row]:
@@ -126,20 +168,15 @@ def _rows(ours: Score, peer: Score) -> Iterator[Row]:
 
 
 def _stay(name: str, score: Score, kind: Kind, goal: float) -> Row:
-    stayed = 100 * score.stayed[kind] / score.planted[kind]
-    return Row(f"{name}: stay", stayed, 100 * goal, "the most that may stay", "%", 1.0)
+    return Row(f"{name}: stay", _stays(score, kind), 100 * goal, "the most that may stay", "%", 1.0)
+
+
+def _stays(score: Score, kind: Kind) -> float:
+    return 100 * score.stayed[kind] / score.planted[kind]
 
 
 def _wrong(score: Score, kind: Kind) -> float:
-    return 100 * score.wrong[kind] / max(1, score.found[kind])
-
-
-def _ours(text: Text) -> Sequence[Found]:
-    return scrub.find(text.text)
-
-
-def _with_record(text: Text) -> Sequence[Found]:
-    return scrub.find(text.text, known.of(text.patient))
+    return 100 * score.share_wrong(kind)
 
 
 def presidio() -> Finder:
@@ -169,10 +206,15 @@ def presidio() -> Finder:
     return find
 
 
-def _lost_of_notes() -> float:
+def _lost_of_notes(more: scrub.Finder | None) -> float:
     """Per cent of letters and digits, of notes in which no identifier was planted."""
     score = Score()
-    for note in notes.load(SEED, sites=1, records_per_site=NOTES, held_out=1).sites[0]:
-        text = Text(f"{note.prompt}\n{note.completion}", (), "en")
-        score.add(text, scrub.find(text.text))
+    for note in _notes():
+        score.add(note, scrub.find(note.text, more=more))
     return 100 * score.lost / score.letters
+
+
+@lru_cache(maxsize=1)
+def _notes() -> list[Text]:
+    [site] = notes.load(SEED, sites=1, records_per_site=NOTES, held_out=1).sites
+    return [Text(f"{note.prompt}\n{note.completion}", (), "en") for note in site]

@@ -8,13 +8,14 @@ are made here.
 
 import random
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
 from fedward_client.preparation.identifiers import checks
-from fedward_client.preparation.identifiers.spans import Kind
+from fedward_client.preparation.identifiers.spans import Found, Kind
 from fedward_shared.errors import MissingExtra
 from fedward_simulations.data.planted_templates import DEVELOPMENT, HELD_OUT, Template
 
@@ -50,8 +51,63 @@ class Text:
     patient: tuple[str, ...] = ()
 
 
+@dataclass
+class Score:
+    """What was found in many texts. An identifier is if all of its letters and digits are covered."""
+
+    planted: Counter[Kind] = field(default_factory=Counter)
+    stayed: Counter[Kind] = field(default_factory=Counter)
+    found: Counter[Kind] = field(default_factory=Counter)
+    wrong: Counter[Kind] = field(default_factory=Counter)
+    texts: int = 0
+    characters: int = 0
+    letters: int = 0
+    lost: int = 0
+
+    def add(self, text: Text, spans: Iterable[Found]) -> None:
+        """One text and what was found in it."""
+        spans = list(spans)
+        self.texts += 1
+        self.characters += len(text.text)
+        covered = {place for span in spans for place in range(span.start, span.end)}
+        secret = {place for value in text.planted for place in range(value.start, value.end)}
+        signs = {place for place, character in enumerate(text.text) if character.isalnum()}
+        for value in text.planted:
+            self.planted[value.kind] += 1
+            places = signs.intersection(range(value.start, value.end))
+            self.stayed[value.kind] += not places <= covered
+        for span in spans:
+            self.found[span.kind] += 1
+            self.wrong[span.kind] += secret.isdisjoint(range(span.start, span.end))
+        self.letters += len(signs - secret)
+        self.lost += len((signs & covered) - secret)
+
+    def share_found(self, kind: Kind) -> float:
+        """Recall."""
+        return 1 - self.stayed[kind] / max(1, self.planted[kind])
+
+    def share_wrong(self, kind: Kind) -> float:
+        """Finds in which there is no identifier at all: 1 - precision."""
+        return self.wrong[kind] / max(1, self.found[kind])
+
+
 def texts(held_out: bool, copies: int, seed: int) -> Iterator[Text]:
     """Each template of a half `copies` times, with other values each time.
+
+    Raises MissingExtra without `faker`.
+    """
+    return filled(HELD_OUT if held_out else DEVELOPMENT, LOCALES[held_out], copies, seed)
+
+
+def filled(
+    templates: Iterable[Template],
+    locales: Mapping[str, Sequence[str]],
+    copies: int,
+    seed: int,
+    named_in: Sequence[str] = (),
+) -> Iterator[Text]:
+    """Each template `copies` times, its values from one of its language's `locales`; half of the texts
+    name people as in one of `named_in`, if there are any.
 
     Raises MissingExtra without `faker`.
     """
@@ -62,12 +118,14 @@ def texts(held_out: bool, copies: int, seed: int) -> Iterator[Text]:
             "Faker is not installed: pip install 'fedward-simulations[data]'"
         ) from error
     randomness = random.Random(seed)  # noqa: S311 (invented values)
-    for template in HELD_OUT if held_out else DEVELOPMENT:
+    for template in templates:
         for _ in range(copies):
-            locale = randomness.choice(LOCALES[held_out][template.language])
-            fake = Faker(locale)
+            fake = people = Faker(randomness.choice(locales[template.language]))
             fake.seed_instance(randomness.getrandbits(32))
-            yield _filled(template, _Values(fake, randomness, template.language))
+            if named_in and template.language != "zh" and randomness.random() < 0.5:
+                people = Faker(randomness.choice(named_in))
+                people.seed_instance(randomness.getrandbits(32))
+            yield _filled(template, _Values(fake, people, randomness, template.language))
 
 
 def _filled(template: Template, values: "_Values") -> Text:
@@ -89,8 +147,8 @@ def _filled(template: Template, values: "_Values") -> Text:
 class _Values:
     """The values of one text: a person who is named twice has the same name."""
 
-    def __init__(self, fake: Any, randomness: random.Random, language: str) -> None:
-        self._fake, self._random = fake, randomness
+    def __init__(self, fake: Any, people: Any, randomness: random.Random, language: str) -> None:
+        self._fake, self._named, self._random = fake, people, randomness
         self._people: dict[str, tuple[str, str]] = {}
         self._between = "" if language == "zh" else " "
         self._language = language
@@ -98,7 +156,7 @@ class _Values:
     def of(self, slot: str) -> tuple[Kind, str]:
         """The kind of a slot of a template, and a value for it."""
         who, _, part = slot.partition("_")
-        if who in ("patient", "doctor", "relative"):
+        if who in ("patient", "doctor", "relative", "nurse"):
             return Kind.NAME, self._name(who, part)
         kind, make = MAKERS[slot]
         return kind, make(self._fake, self._random)
@@ -110,7 +168,7 @@ class _Values:
 
     def _name(self, who: str, part: str) -> str:
         if who not in self._people:
-            self._people[who] = (self._fake.first_name(), self._fake.last_name())
+            self._people[who] = (self._named.first_name(), self._named.last_name())
         first, last = self._people[who]
         if self._language == "zh":
             return last if part == "last" else last + first

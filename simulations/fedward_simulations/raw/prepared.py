@@ -55,7 +55,9 @@ def prepared(options: hospitals.Options, console: Console) -> Prepared:
     for folder in sorted(path for path in (options.out / RAW).iterdir() if path.is_dir()):
         out = options.out / DATASETS / folder.name
         key = hashlib.sha256(f"{options.seed} {folder.name}".encode()).digest()
-        way, kept = terms.of(key, Terms(), (None, {}), labels, False, None, options.threads)
+        way, kept = terms.of(
+            key, Terms(), (None, {}), (None, {}), labels, False, None, options.threads
+        )
         with Store(out, kept) as store, bars.shown(console, folder.name) as progress:
             reports[folder.name] = report = prepare(folder / "files", store, way, progress)
         page = card.render(folder.name, report, card.thumbnails(out, report), DELTA)

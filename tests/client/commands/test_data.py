@@ -41,6 +41,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def prepare(*more: object) -> str:
     words = ("--labels", "labels.csv", "--low-quality", "unscored", "--processes", 1)
+    words += ("--names", "rules")
     return run("data", "prepare", "ward", "--out", "dataset", *words, *more)
 
 
@@ -112,6 +113,8 @@ def test_other_options_and_other_records_are_refused(home: Path) -> None:
         prepare("--low-quality", "flag", "--cut", 7)
     with pytest.raises(ModelError, match="--low-quality unscored"):
         prepare("--low-quality", "flag")
+    with pytest.raises(ModelError, match="prepare with --names rules, which misses more"):
+        prepare("--names", "model")
     for text, problem in (
         ("code,label\n", "no `code` and `label` in it"),
         ("a,b\n1,2\n", "line 2: no `code`"),

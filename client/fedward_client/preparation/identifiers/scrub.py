@@ -1,8 +1,9 @@
-"""A text without the identifiers that rules find in it.
+"""A text without the identifiers that are found in it.
 
 That is no anonymisation, and no differential privacy: see `docs/explanation/identifiers.md`.
 """
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date
 
@@ -16,6 +17,9 @@ from fedward_client.preparation.identifiers.places import PLACES
 from fedward_client.preparation.identifiers.pseudonyms import Person
 from fedward_client.preparation.identifiers.spans import Found, Kind, merged
 
+Finder = Callable[[str], Iterable[Found]]
+"""What finds identifiers in a text besides the rules, as `tagger.Tagger.find` does."""
+
 PATTERNS = (*LABELLED, *NUMBERS, *CONTACTS, *PLACES, *LEFTOVER)
 
 
@@ -27,11 +31,13 @@ class Scrubbed:
     found: tuple[Found, ...]
 
 
-def find(text: str, known: Known = NOBODY, year: int | None = None) -> list[Found]:
+def find(
+    text: str, known: Known = NOBODY, year: int | None = None, more: Finder | None = None
+) -> list[Found]:
     """The identifiers in `text`, in its order, none over another; takes time in proportion to it.
 
     `known` is what the record says of the person elsewhere. `year` is the one by which a birth year tells
-    that somebody is over 89, this year by itself.
+    that somebody is over 89, this year by itself. What `more` finds is added to what rules do.
     """
     read = plain(text)
     found = list(dates.find(read))  # before phone numbers, which may have the same form
@@ -40,19 +46,24 @@ def find(text: str, known: Known = NOBODY, year: int | None = None) -> list[Foun
     named = [*known.find(read), *names.find(read), *chinese_names.find(read)]
     people = [span for span in named if span.kind is Kind.NAME]
     named += [*names.repeated(read, people), *chinese_names.repeated(read, people)]
-    return merged(found + named)
+    return merged([*found, *named, *(more(text) if more else ())])
 
 
 def scrub(
-    text: str, known: Known = NOBODY, person: Person | None = None, *, day_first: bool = False
+    text: str,
+    known: Known = NOBODY,
+    person: Person | None = None,
+    *,
+    day_first: bool = False,
+    more: Finder | None = None,
 ) -> Scrubbed:
     """`text` with a tag such as `[NAME]` in place of each identifier.
 
     With `person`, what is `known` is replaced by their pseudonym, and full dates are moved by their days
     so that intervals stay; `day_first` says that 3/4/2021 is in April. A date that cannot be moved gets
-    its tag.
+    its tag. `more` is that of `find`.
     """
-    found = find(text, known)
+    found = find(text, known, more=more)
     parts, at = [], 0
     for span in found:
         parts += [text[at : span.start], _replacement(text, span, person, day_first)]
