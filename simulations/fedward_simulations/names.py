@@ -156,7 +156,7 @@ def fit(
         )
         optimiser = torch.optim.AdamW(net.parameters(), RATE, weight_decay=DECAY)
         for _ in range(epochs):
-            for batch_B in torch.split(torch.randperm(len(x_NF)), BATCH):  # type: ignore[no-untyped-call]
+            for batch_B in torch.split(torch.randperm(len(x_NF)), BATCH):
                 loss = torch.nn.functional.binary_cross_entropy_with_logits(
                     net(z_NF[batch_B])[:, 0], y_N[batch_B]
                 )
