@@ -21,6 +21,7 @@ from fedward_shared.errors import DataError, StateError, UsageError
 from fedward_shared.text import quality
 from fedward_shared.text.duplicates import Terms
 from fedward_shared.text.quality import Encoder
+from fedward_simulations.data import base_models
 
 GOOD = good()
 KEY = bytes(range(32))
@@ -250,6 +251,19 @@ def test_low_quality_is_flagged_or_left_out(tmp_path: Path, tiny_bert_folder: Pa
     assert (left_out["documents"]["kept"], left_out["documents"]["low_quality"]) == (8, 8)
     scores = [row["quality"] for row in rows(tmp_path / "flagged" / "records.jsonl")]
     assert min(scores[:8]) >= 0.7 > max(scores[8:])
+
+
+def test_names_are_found_by_a_model_where_the_rules_say_so(tmp_path: Path) -> None:
+    ward = tmp_path / "ward"
+    ward.mkdir()
+    (ward / "a.txt").write_text("Handover: Kowalczyk is waiting for CT, potassium low.")
+    made(ward, tmp_path / "rules")
+    by_model = Rules(KEY, LABELS, False, None, base_models.minilm())
+    report = made(ward, tmp_path / "model", way(by_model))
+    [one], [other] = (rows(tmp_path / by / "records.jsonl") for by in ("rules", "model"))
+    assert "Kowalczyk" in one["text"]
+    assert other["text"] == one["text"].replace("Kowalczyk", "[NAME]")
+    assert report["identifiers"]["found"] == {"name/model": 1}
 
 
 def test_a_record_does_not_depend_on_the_others(ward: Path, tmp_path: Path) -> None:
