@@ -38,6 +38,7 @@ LIMIT = 4.0
 WORD = re.compile(r"(?:[^\W\d_\u2e80-\U0010ffff][\u0300-\u036f]*)+")
 """A run of letters of alphabets, with their combining accents: Chinese is left to the rules."""
 LATIN = re.compile("[A-Za-zÀ-ɏḀ-ỿ]")
+HAN = re.compile("[㐀-鿿]")
 BETWEEN = re.compile(r"[ .,'-]{1,2}")
 """What stands between the words of one name."""
 
@@ -197,8 +198,10 @@ class Tagger:
             )
 
     def find(self, text: str) -> list[Found]:
-        """The names in `text`, in its order, none over another."""
+        """The names in `text`, in its order, none over another; none in one that is mostly Chinese."""
         read = plain(text)
+        if len(HAN.findall(read)) > len(LATIN.findall(read)):
+            return []
         words = self.encoder.words(read)
         if not words.places:
             return []

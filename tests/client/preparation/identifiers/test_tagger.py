@@ -104,8 +104,9 @@ def test_a_long_text_is_read_to_its_end(capitals: Tagger) -> None:
     ]
 
 
-def test_a_text_without_latin_letters_is_left_to_the_rules(capitals: Tagger) -> None:
+def test_a_text_that_is_mostly_chinese_is_left_to_the_rules(capitals: Tagger) -> None:
     assert capitals.find("患者张伟因胸痛入院") == []
+    assert capitals.find("患者因胸痛入院，血压正常，CT Zorblat 正常，明天出院") == []
     assert capitals.find("") == capitals.find("37.2 / 8") == []
 
 
