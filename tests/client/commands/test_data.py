@@ -75,7 +75,8 @@ def test_pictures_are_masked_shown_and_logged(home: Path) -> None:
         prepare("--mask", "0.25,0,0,0")
     with pytest.raises(UsageError, match="TOP,RIGHT,BOTTOM,LEFT"):
         prepare("--mask", "top")
-    words = ("--low-quality", "unscored", "--processes", 1, "--mask", "0.25,0,0,0")
+    words = ("--low-quality", "unscored", "--names", "rules", "--processes", 1)
+    words += ("--mask", "0.25,0,0,0")
     told = run("data", "prepare", "ward", "--out", "masked", *words)
     assert "pictures: 5 read = 5 kept + 0 duplicates; of 3 owners" in told
     run("data", "card", "masked")
