@@ -173,7 +173,7 @@ def _images(ward: Ward, some: Item) -> None:
     """DICOM that is cut off, corrupt, or of a size that cannot be."""
     whole = dicom.saved(dicom.base("CT_small.dcm"))
     pixels = whole.index(b"\xe0\x7f\x10\x00")
-    ward.bad(f"{AT}/cut-off.dcm", whole[:pixels], "is cut off before its pixels")
+    ward.bad(f"{AT}/cut-off.dcm", whole[:pixels], "is cut off before its pixels, or within them")
     corrupt = whole[:400] + b"corrupt " * 99
     ward.bad(f"{AT}/corrupt.dcm", corrupt, "is cut off in element (6F63,7272)")
     ward.bad(f"{AT}/headless.dcm", whole[132:], "no DICOM file: no DICM after its preamble")

@@ -83,7 +83,7 @@ def test_all_sites_answer_and_the_figures_are_published(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("act", "reason"),
     [
-        (refuses, "refused: budget (its ε or δ is used up)"),
+        (refuses, "refused: budget (its ε or δ, or the charter's sessions are used up)"),
         (later, "refused: later"),
         (fails, "the site's process failed"),
         (forges, "not signed by north"),

@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fedward_client.preparation import folder as folders
-from fedward_client.preparation.documents import Document, Person, Remark
+from fedward_client.preparation.documents import Document, Person, Picture, Remark
 from fedward_client.preparation.finishing import Rules
 from fedward_client.preparation.folder import Quarantined, Read
 from fedward_client.preparation.identifiers.spans import Kind
@@ -69,7 +69,7 @@ def north(tmp_path_factory: pytest.TempPathFactory) -> Hospital:
                     found.documents[one.provenance.file, one.provenance.place] = one
                 case Remark():
                     found.remarks[one.provenance.file, one.provenance.place].append(one.text)
-                case Person():
+                case Person() | Picture():
                     pass
                 case _:
                     found.outcomes[one.file] = one
