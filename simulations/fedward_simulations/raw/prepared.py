@@ -52,7 +52,8 @@ def prepared(options: hospitals.Options, console: Console) -> Prepared:
     labels = Labels.read(options.out / RAW / raw.LABELS)
     sites: dict[str, Columns] = {}
     reports: dict[str, Mapping[str, Any]] = {}
-    for folder in sorted(path for path in (options.out / RAW).iterdir() if path.is_dir()):
+    for name in hospitals.dealt(options, hospitals.corpus_of(options)):
+        folder = options.out / RAW / name
         out = options.out / DATASETS / folder.name
         key = hashlib.sha256(f"{options.seed} {folder.name}".encode()).digest()
         way, kept = terms.of(
