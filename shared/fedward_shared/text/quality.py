@@ -10,7 +10,6 @@ misses. A site trains one of its own labels with `train`, and keeps it with `Hea
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -19,11 +18,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from fedward_shared import base_models, canonical, noted, pretrained, tensors
+from fedward_shared import base_models, pretrained
 from fedward_shared.errors import AdapterError, DataError, ModelError
-from fedward_shared.files import write_atomically
 from fedward_shared.tensors import Schema, Tensors
 from fedward_shared.text import surface
+from fedward_shared.text.heads import KeptHead
 
 CUT = 0.7
 """Texts below it are taken for damaged."""
@@ -45,40 +44,18 @@ STEPS = 200
 SENTENCE = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n+")
 
 
-@dataclass(frozen=True)
-class Head:
-    """A logistic regression over standardised features, for the base model of one digest."""
+class Head(KeptHead):
+    """A logistic regression over standardised features.
 
-    base_model: str
-    tensors: Tensors
-    """`mean` [F], `scale` [F], `weight` [F] and `bias` [1], all 32-bit floats."""
+    Its tensors: `mean` [F], `scale` [F], `weight` [F] and `bias` [1], all 32-bit floats.
+    """
 
     @classmethod
     def load(cls, path: Path | None = None) -> "Head":
-        """The head in `path`, by default the one that fedward brings.
-
-        Raises DataError for a file that is not there and AdapterError for one that is no head.
-        """
-        place = path or Path(str(files("fedward_shared.text"))) / "quality.safetensors"
-        try:
-            content, base_model = noted.decode(place.read_bytes(), str(place))
-        except OSError as error:
-            raise DataError(f"{place}: cannot be read: {error.strerror}") from error
-        width = len(content.get("weight", ()))
-        schema: Schema = {"mean": (width,), "scale": (width,), "weight": (width,), "bias": (1,)}
-        tensors.check(content, schema, str(place))
-        if not base_model:
-            raise AdapterError(f"{place}: names no base model; train the head again")
-        return cls(base_model, content)
-
-    def save(self, path: Path) -> None:
-        """Writes safetensors to `path`: the same head gives the same bytes."""
-        write_atomically(path, tensors.encode(self.tensors, note=self.base_model))
-
-    @property
-    def digest(self) -> str:
-        """The same for the same head."""
-        return canonical.digest(tensors.encode(self.tensors, note=self.base_model))
+        """The head in `path`, by default the one that fedward brings. Raises as `read` does."""
+        return cls.read(
+            path or Path(str(files("fedward_shared.text"))) / "quality.safetensors", _schema
+        )
 
     def score(self, features_NF: np.ndarray) -> np.ndarray:
         """The quality of each row, [N] in [0, 1]. Raises AdapterError for another width."""
@@ -96,6 +73,11 @@ class Head:
         logits_N = (z_NF * weight).sum(1) + bias
         scores: np.ndarray = 1 / (1 + np.exp(-logits_N))
         return scores
+
+
+def _schema(content: Tensors) -> Schema:
+    width = len(content.get("weight", ()))
+    return {"mean": (width,), "scale": (width,), "weight": (width,), "bias": (1,)}
 
 
 class Encoder:

@@ -10,7 +10,6 @@ in windows where it is long, so what is found in it depends on nothing else.
 import itertools
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -21,10 +20,10 @@ import torch
 
 from fedward_client.preparation.identifiers.patterns import plain
 from fedward_client.preparation.identifiers.spans import Found, Kind
-from fedward_shared import base_models, canonical, noted, pretrained, tensors
-from fedward_shared.errors import AdapterError, DataError, ModelError
-from fedward_shared.files import write_atomically
+from fedward_shared import base_models, pretrained
+from fedward_shared.errors import AdapterError, ModelError
 from fedward_shared.tensors import Schema, Tensors
+from fedward_shared.text.heads import KeptHead
 
 RECOGNISER = "model"
 WINDOW = 126
@@ -50,51 +49,18 @@ class Words(NamedTuple):
     features_NF: np.ndarray
 
 
-@dataclass(frozen=True)
-class Head:
-    """A perceptron with one hidden layer over standardised features, for the base model of one digest."""
+class Head(KeptHead):
+    """A perceptron with one hidden layer over standardised features.
 
-    base_model: str
-    tensors: Tensors
-    """`layers` [L], `mean` and `scale` [F], `inner` [H, F], `inner_bias` [H], `outer` [H], `outer_bias` [1]
-    and `cut` [1], all 32-bit floats."""
+    Its tensors: `layers` [L], `mean` and `scale` [F], `inner` [H, F], `inner_bias` [H], `outer` [H],
+    `outer_bias` [1] and `cut` [1], all 32-bit floats.
+    """
 
     @classmethod
     def load(cls, path: Path | None = None) -> "Head":
-        """The head in `path`, by default the one that fedward brings.
-
-        Raises DataError for a file that is not there and AdapterError for one that is no head.
-        """
+        """The head in `path`, by default the one that fedward brings. Raises as `read` does."""
         package = "fedward_client.preparation.identifiers"
-        place = path or Path(str(files(package))) / "names.safetensors"
-        try:
-            content, base_model = noted.decode(place.read_bytes(), str(place))
-        except OSError as error:
-            raise DataError(f"{place}: cannot be read: {error.strerror}") from error
-        width, hidden = len(content.get("mean", ())), len(content.get("outer", ()))
-        schema: Schema = {
-            "layers": (len(content.get("layers", ())),),
-            "mean": (width,),
-            "scale": (width,),
-            "inner": (hidden, width),
-            "inner_bias": (hidden,),
-            "outer": (hidden,),
-            "outer_bias": (1,),
-            "cut": (1,),
-        }
-        tensors.check(content, schema, str(place))
-        if not base_model:
-            raise AdapterError(f"{place}: names no base model; train the head again")
-        return cls(base_model, content)
-
-    def save(self, path: Path) -> None:
-        """Writes safetensors to `path`: the same head gives the same bytes."""
-        write_atomically(path, tensors.encode(self.tensors, note=self.base_model))
-
-    @property
-    def digest(self) -> str:
-        """The same for the same head."""
-        return canonical.digest(tensors.encode(self.tensors, note=self.base_model))
+        return cls.read(path or Path(str(files(package))) / "names.safetensors", _schema)
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -121,6 +87,20 @@ class Head:
             inner_NH @ head["outer"] + head["outer_bias"]
         ).numpy()
         return probability_N
+
+
+def _schema(content: Tensors) -> Schema:
+    width, hidden = len(content.get("mean", ())), len(content.get("outer", ()))
+    return {
+        "layers": (len(content.get("layers", ())),),
+        "mean": (width,),
+        "scale": (width,),
+        "inner": (hidden, width),
+        "inner_bias": (hidden,),
+        "outer": (hidden,),
+        "outer_bias": (1,),
+        "cut": (1,),
+    }
 
 
 class Encoder:
