@@ -26,6 +26,7 @@ from fedward_server.pretraining.doctor import (
 )
 from fedward_server.pretraining.reports import EvaluationReport, StepReport, Watcher
 from fedward_server.pretraining.training.checkpoints import Checkpoints
+from fedward_server.pretraining.training.microbatch import free, most_that_fit, needed
 from fedward_server.pretraining.training.parallel import Workers
 from fedward_server.pretraining.training.schedule import Course, ScheduleTerms
 from fedward_shared.errors import StateError
@@ -90,7 +91,10 @@ class Data(Protocol):
         """From the beginning, or from where a stream was."""
 
     def held_out(self) -> Mapping[str, Rows]:
-        """Of each source the rows that no step sees: this worker's part of them."""
+        """Of each source the rows that no step sees: this worker's part, as many as any other's."""
+
+    def sample(self, count: int) -> Rows:
+        """So many rows like those of a step, to measure what they take."""
 
     def reweighted(
         self, state: Mapping[str, Any], weights: Mapping[str, float]
@@ -115,12 +119,14 @@ class Training:
         doctor: Doctor,
         watcher: Watcher,
         seed: int,
-        micro_batch: int,
         recompute: bool = False,
     ) -> None:
         self._terms, self._losses, self._data = terms, losses, data
         self._workers, self._checkpoints, self._doctor = workers, checkpoints, doctor
-        self._watcher, self._seed, self._micro_batch = watcher, seed, micro_batch
+        self._watcher, self._seed = watcher, seed
+        share = workers.share_of(terms.batch)
+        self._rows: int = share.stop - share.start
+        self._micro_batch = self._rows
         self._model, self._optimizer = workers.prepared(model, _adamw(model, terms))
         self._recompute = False
         if recompute:
@@ -138,6 +144,7 @@ class Training:
         self._checkpoints.remove_parts()
         if not self._restore(None):
             self._save()
+        self._micro_batch = self._chosen()
         try:
             while self.step < self._terms.steps:
                 self._one()
@@ -242,6 +249,24 @@ class Training:
             waited=fed.waited,
             memory=self._workers.memory(),
         )
+
+    def _chosen(self) -> int:
+        """How many rows go through the model at once: as the terms say, or the most that fit."""
+        asked = self._terms.micro_batch
+        if asked != "most":
+            return min(asked, self._rows)
+
+        def passed(count: int) -> None:
+            with self._workers.computing():
+                found = self._losses(self._model, self._data.sample(count))
+            self._workers.backward(found.summed + found.auxiliary)
+            self._optimizer.zero_grad()
+
+        device = self._workers.device
+        passed(1)  # what is made once is there before it is measured
+        fit = most_that_fit(needed(passed, device), free(device), self._rows)
+        chosen: int = self._workers.least(fit)
+        return chosen
 
     def _treat(self, treatment: Treatment) -> None:
         self._tell(lambda: self._watcher.treatment(self.step, treatment))

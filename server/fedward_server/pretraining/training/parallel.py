@@ -114,6 +114,14 @@ class Workers:
         dist.all_reduce(sums)
         return [float(value) for value in sums]
 
+    def least(self, value: int) -> int:
+        """The smallest of the workers' values."""
+        if self.count == 1:
+            return value
+        found = torch.tensor(value, device=self.device)
+        dist.all_reduce(found, dist.ReduceOp.MIN)
+        return int(found)
+
     def memory(self) -> int:
         """The most bytes that this worker's device held so far; of a CPU, the process."""
         if self.device.type == "cuda":
