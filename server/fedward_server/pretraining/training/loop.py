@@ -128,6 +128,7 @@ class Training:
         self._rows: int = share.stop - share.start
         self._micro_batch = self._rows
         self._model, self._optimizer = workers.prepared(model, _adamw(model, terms))
+        self._kept = workers.kept(self._model, self._optimizer)
         self._recompute = False
         if recompute:
             self._compute_again()
@@ -185,7 +186,7 @@ class Training:
         except torch.OutOfMemoryError as error:
             if self._workers.count > 1:
                 raise  # the others wait for this one: all begin again, from the checkpoint
-            self._optimizer.zero_grad()
+            self._workers.forget(self._model, self._optimizer)
             treatment = self._doctor.out_of_memory(self.step, self._recompute, self._micro_batch)
             with suppress(AttributeError):
                 error.__traceback__ = None  # it holds the activations that did not fit
@@ -228,12 +229,10 @@ class Training:
                 with self._workers.computing():
                     found = self._losses(self._model, own.cut(first, stop))
                 auxiliary = found.auxiliary * ((stop - first) / rows)
-                self._workers.backward(found.summed / predicted + auxiliary)
+                self._workers.backward(self._model, found.summed / predicted + auxiliary)
             summed += float(found.summed.detach())
         (summed,) = self._workers.total(summed)
-        norm = self._workers.clipped(self._model, self._terms.clipping)
-        self._optimizer.step()
-        self._optimizer.zero_grad()
+        norm = self._workers.updated(self._model, self._optimizer)
         self._stream = fed.state
         return StepReport(
             step=step,
@@ -259,8 +258,8 @@ class Training:
         def passed(count: int) -> None:
             with self._workers.computing():
                 found = self._losses(self._model, self._data.sample(count))
-            self._workers.backward(found.summed + found.auxiliary)
-            self._optimizer.zero_grad()
+            self._workers.backward(self._model, found.summed + found.auxiliary)
+            self._workers.forget(self._model, self._optimizer)
 
         device = self._workers.device
         passed(1)  # what is made once is there before it is measured
@@ -311,18 +310,6 @@ class Training:
 
     _reopen = _close
 
-    def _tensors(self) -> dict[str, torch.Tensor]:
-        found: dict[str, torch.Tensor] = {}
-        for name, parameter in self.model.named_parameters():
-            kept = self._optimizer.state[parameter]
-            if not kept:
-                kept["step"] = torch.tensor(0.0, dtype=torch.float32)
-                kept["exp_avg"] = torch.zeros_like(parameter)
-                kept["exp_avg_sq"] = torch.zeros_like(parameter)
-            found[f"model.{name}"] = parameter.detach()
-            found |= {f"adamw.{name}.{key}": kept[key] for key in ("step", "exp_avg", "exp_avg_sq")}
-        return found
-
     def _save(self) -> None:
         start = time.monotonic()
         state = {
@@ -330,15 +317,17 @@ class Training:
             "doctor": self._doctor.state(),
             "stream": self._stream,
         }
-        self._checkpoints.write(self.step, self._tensors(), state)
+        self._checkpoints.write(self.step, self._kept.tensors(), state)
         self._tell(lambda: self._watcher.checkpoint(self.step, time.monotonic() - start))
 
     def _restore(self, before: int | None) -> bool:
-        kept = self._checkpoints.read(self._tensors(), before)
-        if kept is None:
+        tensors = self._kept.tensors()
+        found = self._checkpoints.read(tensors, before)
+        if found is None:
             return False
-        step, state = kept
-        self.step, self._stream = step, state["stream"]
+        self._kept.put_back(tensors)
+        self.step, state = found
+        self._stream = state["stream"]
         self._course = Course.model_validate(state["course"])
         self._doctor.restore(state["doctor"])
         self._reopen()

@@ -1,10 +1,11 @@
 """The workers of a training: one process, or as many as torchrun or accelerate started.
 
-Everything goes through Accelerate, so that a strategy is a line of the configuration: FSDP2 shards
-parameters, gradients and AdamW's state (Zhao et al. 2023), DDP keeps all of them on each worker. The
-same code runs over NCCL on GPUs and over gloo on CPUs.
+A strategy is a line of the configuration. Through Accelerate, FSDP2 shards parameters, gradients and
+AdamW's state (Zhao et al. 2023), and DDP keeps all of them on each worker; DeepSpeed shards as much as
+its ZeRO stage says (Rajbhandari et al. 2020). The same code runs over NCCL and over gloo.
 """
 
+import math
 import os
 import resource
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,7 @@ import torch.distributed as dist
 from accelerate import Accelerator, FullyShardedDataParallelPlugin
 from torch import nn
 
+from fedward_server.pretraining.training.kept import Gathered, Live
 from fedward_shared.errors import UsageError
 from fedward_shared.terms import Terms
 
@@ -25,9 +27,11 @@ class ParallelTerms(Terms):
 
     `recompute` has activations computed again in the backward pass from the start (Chen et al. 2016); if
     not, the doctor turns to it when memory runs out. `compile` has torch.compile make each layer's code.
+    `zero_stage` is DeepSpeed's; what its stage 3 does, FSDP2 does.
     """
 
-    strategy: Literal["fsdp2", "ddp"] = "fsdp2"
+    strategy: Literal["fsdp2", "ddp", "deepspeed"] = "fsdp2"
+    zero_stage: Literal[1, 2] = 2
     precision: Literal["fp32", "bf16", "fp16"] = "bf16"
     recompute: bool = False
     compile: bool = False
@@ -39,21 +43,14 @@ MIXED = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 class Workers:
     """This process among its like. Made once in a process."""
 
-    def __init__(self, terms: ParallelTerms, layers: Sequence[str]) -> None:
+    def __init__(self, terms: ParallelTerms, layers: Sequence[str], clipping: float) -> None:
         """`layers` are the class names of a model's layers, each of which is sharded as one."""
-        sharded = terms.strategy == "fsdp2" and int(os.environ.get("WORLD_SIZE", "1")) > 1
-        plugin = FullyShardedDataParallelPlugin(
-            fsdp_version=2,
-            auto_wrap_policy="transformer_based_wrap",
-            transformer_cls_names_to_wrap=list(layers),
-            reshard_after_forward=True,
-            cpu_ram_efficient_loading=True,
-        )
-        self._terms = terms
+        sharded = _count() > 1 and terms.strategy == "fsdp2"
+        self._terms, self._clipping = terms, clipping
         self._accelerator = Accelerator(
             cpu=not torch.cuda.is_available(),
             mixed_precision=MIXED[terms.precision],
-            fsdp_plugin=plugin if sharded else None,
+            fsdp_plugin=_fsdp2(layers) if sharded else None,
         )
         self.rank: int = self._accelerator.process_index
         self.count: int = self._accelerator.num_processes
@@ -87,6 +84,10 @@ class Workers:
         """The model within what `prepared` put around it."""
         return self._accelerator.unwrap_model(model, keep_torch_compile=False)
 
+    def kept(self, model: Any, optimizer: Any) -> Live | Gathered:
+        """What a checkpoint holds of what `prepared` returned."""
+        return Live(self.bare(model), optimizer)
+
     @contextmanager
     def accumulating(self, model: Any, last: bool) -> Iterator[None]:
         """Gradients are exchanged after the last micro-batch of a step alone."""
@@ -97,14 +98,25 @@ class Workers:
         """In which the forward pass computes in the precision of the terms."""
         return self._accelerator.autocast()
 
-    def backward(self, loss: torch.Tensor) -> None:
+    def backward(self, _model: Any, loss: torch.Tensor) -> None:
         """Of this worker's part of a sum over all: exchanged gradients are means, so it is scaled."""
         self._accelerator.backward(loss * self.count)
 
-    def clipped(self, model: Any, most: float) -> float:
-        """Bounds the norm of the gradient of all workers, and returns what it was."""
-        norm = self._accelerator.clip_grad_norm_(model.parameters(), most)
-        return float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
+    def updated(self, model: Any, optimizer: Any) -> float:
+        """Takes a step along the gradient of all workers, bounded in norm; returns what its norm was.
+
+        A gradient that is not finite moves nothing.
+        """
+        norm = self._accelerator.clip_grad_norm_(model.parameters(), self._clipping)
+        found = float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
+        if math.isfinite(found) or self._accelerator.scaler is not None:
+            optimizer.step()
+        optimizer.zero_grad()
+        return found
+
+    def forget(self, _model: Any, optimizer: Any) -> None:
+        """Drops the gradients that are there."""
+        optimizer.zero_grad()
 
     def total(self, *values: float) -> list[float]:
         """The sums of `values` over all workers."""
@@ -131,6 +143,29 @@ class Workers:
     def end(self) -> None:
         """Leaves the process group, where there is one."""
         self._accelerator.end_training()
+
+
+def workers(terms: ParallelTerms, layers: Sequence[str], clipping: float) -> Workers:
+    """This process as the strategy of `terms` has it. Raises MissingExtra where DeepSpeed is not."""
+    if terms.strategy == "deepspeed" and _count() > 1:
+        from fedward_server.pretraining.training.zero import ZeroWorkers
+
+        return ZeroWorkers(terms, layers, clipping)
+    return Workers(terms, layers, clipping)
+
+
+def _count() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _fsdp2(layers: Sequence[str]) -> FullyShardedDataParallelPlugin:
+    return FullyShardedDataParallelPlugin(
+        fsdp_version=2,
+        auto_wrap_policy="transformer_based_wrap",
+        transformer_cls_names_to_wrap=list(layers),
+        reshard_after_forward=True,
+        cpu_ram_efficient_loading=True,
+    )
 
 
 def _layers(model: nn.Module) -> list[nn.Module]:

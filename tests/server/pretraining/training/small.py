@@ -15,7 +15,7 @@ from fedward_server.pretraining.doctor import Doctor, DoctorTerms, Treatment
 from fedward_server.pretraining.reports import EvaluationReport, StepReport
 from fedward_server.pretraining.training.checkpoints import Checkpoints
 from fedward_server.pretraining.training.loop import Fed, Losses, Training
-from fedward_server.pretraining.training.parallel import ParallelTerms, Workers
+from fedward_server.pretraining.training.parallel import ParallelTerms, Workers, workers
 from fedward_server.pretraining.training.schedule import ScheduleTerms
 
 VOCABULARY, LENGTH = 50, 16
@@ -166,13 +166,13 @@ def training(
     **schedule: Any,
 ) -> Training:
     terms = SCHEDULE.model_copy(update=schedule)
-    workers = Workers(parallel or ParallelTerms(precision="fp32"), LAYERS)
+    crew = workers(parallel or ParallelTerms(precision="fp32"), LAYERS, terms.clipping)
     return Training(
         terms,
         llama(dropout=dropout),
         losses,
-        data or SmallData(workers, terms.batch),
-        workers,
+        data or SmallData(crew, terms.batch),
+        crew,
         Checkpoints(folder, terms.keep, diary.notice),
         Doctor(doctor or DoctorTerms()),
         diary,
