@@ -101,7 +101,9 @@ class Source:
             first = int(self._first_tokens[number])
             tokens_N, ends_D = self._mapped[number]
             tokens.append(tokens_N[max(0, start - first) : stop - first])
-            low, high = np.searchsorted(ends_D, [max(0, start - first), stop - first])
+            # Of their own type: for another, numpy would convert all ends of the shard.
+            edges = np.array([max(0, start - first), stop - first], _END)
+            low, high = np.searchsorted(ends_D, edges)
             begins.append(ends_D[low:high].astype(np.int64) + first - start)
             number += 1
         found = np.concatenate(begins)

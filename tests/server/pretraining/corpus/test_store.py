@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from server.pretraining.corpus.written import write_corpus
 
 from fedward_server.pretraining.corpus import store
-from fedward_server.pretraining.corpus.store import Manifest, SourceEntry, Store
-from fedward_shared import canonical
+from fedward_server.pretraining.corpus.store import Store
 from fedward_shared.errors import DataError, StateError
 
 SHARDS = st.lists(
@@ -19,33 +19,7 @@ SHARDS = st.lists(
 
 
 def write(folder: Path, shards: list[list[list[int]]], vocabulary: int = 70_001) -> Store:
-    """A corpus of one source, `icd`, of these documents."""
-    inputs = store.begin(folder, {"made": "by hand"})
-    written = []
-    for number, documents in enumerate(shards):
-        with store.shard_written(folder, "icd", number, store.token_dtype(vocabulary)) as shard:
-            for document in documents:
-                shard.add(document)
-            written.append(shard.finish())
-    count = sum(map(len, shards))
-    entry = SourceEntry(
-        language="en",
-        evaluation=False,
-        read=count,
-        kept=count,
-        left_out={},
-        refused={},
-        places=(),
-        shards=tuple(written),
-    )
-    manifest = Manifest(
-        inputs=inputs,
-        tokenizer=canonical.digest(b""),
-        vocabulary=vocabulary,
-        sources={"icd": entry},
-    )
-    store.write_manifest(folder, manifest)
-    return Store(folder)
+    return write_corpus(folder, {"icd": shards}, vocabulary)
 
 
 @given(SHARDS, st.data())
