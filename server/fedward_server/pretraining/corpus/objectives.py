@@ -106,7 +106,7 @@ class Objective:
         self, terms: ObjectiveTerms, symbols: Symbols, context: int, seed: int, packed: bool = True
     ) -> None:
         self.terms, self.symbols, self.context = terms, symbols, context
-        self._seed, self._packed = seed, packed
+        self._seed, self.packed = seed, packed
         self.length = (
             raw_length(context, terms.share, terms.span) if terms.kind == "spans" else context
         )
@@ -124,7 +124,7 @@ class Objective:
     def decoder_length(self) -> int:
         """U: tokens of a decoder's row; each document whose spans it says is closed by itself."""
         noise, count = self.largest()
-        return noise + count + (count if self._packed else 1)
+        return noise + count + (count if self.packed else 1)
 
     def batch(self, rows: Sequence[Row], packed: Packed) -> Batch:
         """The batch of `rows`, whose tokens [B, `length`] are `packed`."""
@@ -184,7 +184,7 @@ class Objective:
 
     def _draws(self, rows: Sequence[Row], count: int) -> np.ndarray:
         """`count` random uint64 for each row."""
-        return np.stack([_draws(self._seed, row, count) for row in rows])
+        return np.array([_draws(self._seed, row, count) for row in rows], np.uint64)
 
 
 def _draws(seed: int, row: Row, count: int) -> np.ndarray:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fedward_server.pretraining.corpus.store import Source
+from fedward_server.pretraining.corpus.store import Piece, Source
 
 PADDING = 0
 """The document number of what is no token of any."""
@@ -29,11 +29,10 @@ class Packed(NamedTuple):
 
 
 class Rows:
-    """The rows of a source, numbered from 0 on."""
+    """The rows of a source, of at most `length` tokens each, numbered from 0 on."""
 
-    def __init__(self, source: Source, length: int, padding: int, packed: bool = True) -> None:
-        self.source, self.length = source, length
-        self._padding = padding
+    def __init__(self, source: Source, length: int, packed: bool = True) -> None:
+        self._source = source
         self._starts: range | np.ndarray
         self._stops: range | np.ndarray
         cut = _consecutive if packed else _by_document
@@ -42,18 +41,21 @@ class Rows:
     def __len__(self) -> int:
         return len(self._starts)
 
-    def read(self, numbers: Sequence[int]) -> Packed:
-        """The rows of these numbers, [B, T]."""
-        tokens_BT = np.full((len(numbers), self.length), self._padding, np.int64)
-        documents_BT = np.full((len(numbers), self.length), PADDING, np.int64)
-        for row, number in enumerate(numbers):
-            piece = self.source.read(int(self._starts[number]), int(self._stops[number]))
-            size = len(piece.tokens_N)
-            tokens_BT[row, :size] = piece.tokens_N
-            documents_BT[row, 0] = 1
-            documents_BT[row, piece.begins] = 1
-            documents_BT[row, :size] = np.cumsum(documents_BT[row, :size])
-        return Packed(tokens_BT, documents_BT, positions(documents_BT))
+    def read(self, number: int) -> Piece:
+        """The tokens of a row, and where in it another document begins."""
+        return self._source.read(int(self._starts[number]), int(self._stops[number]))
+
+
+def packed(pieces: Sequence[Piece], length: int, padding: int) -> Packed:
+    """Rows as they were read, each filled up to `length` tokens with `padding`."""
+    tokens_BT = np.full((len(pieces), length), padding, np.int64)
+    documents_BT = np.full((len(pieces), length), PADDING, np.int64)
+    for row, (tokens_N, begins) in enumerate(pieces):
+        tokens_BT[row, : len(tokens_N)] = tokens_N
+        documents_BT[row, 0] = 1
+        documents_BT[row, begins] = 1
+        documents_BT[row, : len(tokens_N)] = np.cumsum(documents_BT[row, : len(tokens_N)])
+    return Packed(tokens_BT, documents_BT, positions(documents_BT))
 
 
 def positions(documents_BT: np.ndarray) -> np.ndarray:

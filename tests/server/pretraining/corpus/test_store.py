@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from server.pretraining.corpus.written import write_corpus
 
@@ -22,6 +22,7 @@ def write(folder: Path, shards: list[list[list[int]]], vocabulary: int = 70_001)
     return write_corpus(folder, {"icd": shards}, vocabulary)
 
 
+@settings(max_examples=25)
 @given(SHARDS, st.data())
 def test_any_piece_is_read_as_it_was_written(
     tmp_path_factory: pytest.TempPathFactory, shards: list[list[list[int]]], data: st.DataObject

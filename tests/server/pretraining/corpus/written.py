@@ -8,9 +8,12 @@ from fedward_shared import canonical
 
 
 def write_corpus(
-    folder: Path, sources: dict[str, list[list[list[int]]]], vocabulary: int = 70_001
+    folder: Path,
+    sources: dict[str, list[list[list[int]]]],
+    vocabulary: int = 70_001,
+    evaluation: tuple[str, ...] = (),
 ) -> Store:
-    """A corpus of these documents, by source and shard."""
+    """A corpus of these documents, by source and shard; some sources are for evaluation."""
     inputs = store.begin(folder, {"made": "by hand"})
     entries = {}
     for name, shards in sources.items():
@@ -23,7 +26,7 @@ def write_corpus(
         count = sum(map(len, shards))
         entries[name] = SourceEntry(
             language="en",
-            evaluation=False,
+            evaluation=name in evaluation,
             read=count,
             kept=count,
             left_out={},
