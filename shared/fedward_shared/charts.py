@@ -2,6 +2,7 @@
 
 Colours come from the page's style sheet through classes: `dp` and `open` tell a figure with
 differential privacy from one without, always together with a sign of its own (◆ filled, ○ hollow).
+Where nothing is said of privacy, `c1` to `c6` tell lines apart, and `other` is beside the matter.
 Elements are built as a tree, so that every text in them is escaped. Lengths are SVG user units.
 """
 
@@ -25,9 +26,9 @@ LARGEST = 1e290
 
 @dataclass(frozen=True)
 class Series:
-    """A line over rounds, its (round, value) points ascending; a `level` has one y everywhere.
+    """A line over rounds or steps, its (x, value) points ascending; a `level` has one y everywhere.
 
-    `tone` is `dp`, `open` or `limit`; `dash` tells lines of the same tone apart.
+    `tone` is `dp`, `open`, `limit`, `other` or `c1` to `c6`; `dash` tells lines of one tone apart.
     """
 
     label: str
@@ -65,23 +66,29 @@ def lines(
     write: Callable[[float], str],
     tick: Callable[[float, float], str],
     from_zero: bool = False,
+    over: str = "round",
+    marks: Sequence[tuple[float, str]] = (),
 ) -> Markup:
-    """Lines over the rounds, each named at its end; levels are thin and cross the whole width.
+    """Lines over the rounds (or what `over` says), each named at its end; levels cross the whole width.
 
-    `write` words a value for the hover titles, `tick` words an axis value given the axis step.
+    `write` words a value for the hover titles, `tick` words an axis value given the axis step. `marks`
+    are events at an x, in words: upright lines.
     """
     curves = [item for item in series if not item.level]
-    xs = [x for item in curves for x, _ in item.points] or [0.0, 1.0]
+    xs = [*(x for item in curves for x, _ in item.points), *(x for x, _ in marks)] or [0.0, 1.0]
     ys = [y for item in series for _, y in item.points]
     ticks, step = nice_ticks(min(0.0, *ys) if from_zero else min(ys), max(ys))
     frame = _Frame(min(xs), max(xs), ticks[0], ticks[-1])
     svg = _image(title, {"viewBox": f"0 0 {WIDTH} {HEIGHT}", "class": "chart"})
-    _axes(svg, frame, ticks, step, tick)
+    _axes(svg, frame, ticks, step, tick, over)
+    for x, text in marks:
+        upright = {"x1": frame.x(x), "x2": frame.x(x), "y1": TOP, "y2": HEIGHT - BOTTOM}
+        _hover(_add(svg, "line", upright | {"class": "event"}), text)
     for item in sorted(series, key=lambda item: not item.level):
         if item.level:
             _level(svg, frame, item, write)
         else:
-            _curve(svg, frame, item, write)
+            _curve(svg, frame, item, write, over)
     _end_labels(svg, frame, [item for item in series if item.labelled])
     return _markup(svg)
 
@@ -106,6 +113,7 @@ def _axes(
     ticks: Sequence[float],
     step: float,
     tick: Callable[[float, float], str],
+    over: str,
 ) -> None:
     right = WIDTH - RIGHT
     for value in ticks:
@@ -115,9 +123,13 @@ def _axes(
         _add(svg, "text", at, tick(value, step))
     for value in _round_ticks(round(frame.x_low), round(frame.x_high)):
         at = {"class": "tick", "x": frame.x(value), "y": HEIGHT - BOTTOM + 17}
-        _add(svg, "text", at | {"text-anchor": "middle"}, f"{value}")
+        _add(svg, "text", at | {"text-anchor": "middle"}, _thousands(value))
     at = {"class": "tick", "x": (LEFT + right) / 2, "y": HEIGHT - 2, "text-anchor": "middle"}
-    _add(svg, "text", at, "round")
+    _add(svg, "text", at, over)
+
+
+def _thousands(value: int) -> str:
+    return f"{value}" if value < 10_000 else f"{value / 1000:.4g}k"
 
 
 def _round_ticks(first: int, last: int) -> list[int]:
@@ -137,7 +149,9 @@ def _level(svg: Element, frame: _Frame, item: Series, write: Callable[[float], s
     _hover(_add(svg, "line", line), f"{item.label}: {write(value)}")
 
 
-def _curve(svg: Element, frame: _Frame, item: Series, write: Callable[[float], str]) -> None:
+def _curve(
+    svg: Element, frame: _Frame, item: Series, write: Callable[[float], str], over: str
+) -> None:
     places = [(frame.x(x), frame.y(y)) for x, y in item.points]
     path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
     dash = DASHES[item.dash % len(DASHES)]
@@ -151,7 +165,7 @@ def _curve(svg: Element, frame: _Frame, item: Series, write: Callable[[float], s
         if index % every == 0 or last:
             number, value = item.points[index]
             spot = _add(svg, "circle", {"class": "spot", "cx": x, "cy": y, "r": 7})
-            _hover(spot, f"{item.label}, round {number:g}: {write(value)}")
+            _hover(spot, f"{item.label}, {over} {number:,.10g}: {write(value)}")
 
 
 def _end_labels(svg: Element, frame: _Frame, series: Sequence[Series]) -> None:

@@ -57,20 +57,26 @@ def shown(settings: Path) -> tuple[Health, TestClient, Contact]:
 Shown = tuple[Health, TestClient, Contact]
 
 
+def section() -> str:
+    """What the reference says of a site."""
+    [found] = re.findall(
+        r"^## A site\n(.*?)(?=^## |\Z)", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL
+    )
+    return str(found)
+
+
 def test_the_reference_names_every_metric_with_kind_and_labels(shown: Shown) -> None:
     told = {}
     for family in text_string_to_metric_families(shown[1].get("/metrics").text):
         for sample in family.samples:
             if not sample.name.endswith("_created"):
                 told[sample.name] = (family.type, ", ".join(sample.labels))
-    rows = re.findall(
-        r"^\| `(\w+)` \| (\w+) \| ([\w, ]*) ?\|", PAGE.read_text("utf-8"), re.MULTILINE
-    )
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \| ([\w, ]*) ?\|", section(), re.MULTILINE)
     assert {name: (kind, labels.strip()) for name, kind, labels in rows} == told
 
 
 def test_the_alarms_name_metrics(shown: Shown) -> None:
-    text = PAGE.read_text("utf-8")
+    text = section()
     [block] = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
     [group] = yaml.safe_load(block)["groups"]
     named = {name for rule in group["rules"] for name in re.findall(r"fedward_\w+", rule["expr"])}

@@ -1,0 +1,1 @@
+"""What watches a training: its diary and curves, metrics, TensorBoard, and the terminal."""
