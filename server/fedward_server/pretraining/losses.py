@@ -1,6 +1,6 @@
 """What a micro-batch adds to a step's loss, without a float32 copy of its logits."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,18 +16,27 @@ _SCORES = 2**24
 """Scores that are in float32 at once: 64 MiB, and as much again for their exponentials."""
 
 
-def losses(architecture: Architecture, outputs: Any, labels_BT: Tensor) -> tuple[Tensor, Tensor]:
+class Losses(NamedTuple):
+    """Of some rows: summed cross entropy, auxiliary loss (a mean; 0 for most models), right tokens.
+
+    Right ones are counted where nothing is trained; they are 0 while training.
+    """
+
+    summed: Tensor
+    auxiliary: Tensor | float
+    right: Tensor | int
+
+
+def losses(architecture: Architecture, outputs: Any, labels: Tensor) -> tuple[Tensor, Tensor]:
     """The summed cross entropy over all labels, and the weighted auxiliary loss of the router.
 
-    `outputs`: of `model(**inputs)` without labels. `labels_BT` as transformers has them: of a causal
-    model those of the tokens themselves, which this shifts. The auxiliary loss (0 where there is
-    none) is a mean over the micro-batch's tokens: a step weights it by the micro-batch's share.
+    `outputs`: of `model(**inputs)` without labels; its logits are (…, V), and `labels` (…) are aligned
+    with them: each is what the scores at its place are for. The auxiliary loss (0 where there is none)
+    is a mean over the micro-batch's tokens: a step weights it by the micro-batch's share.
     """
-    if architecture.objective == "causal":
-        labels_BT = F.pad(labels_BT[:, 1:], (0, 1), value=IGNORED)
-    logits_NV = outputs.logits.flatten(0, 1)
+    logits_NV = outputs.logits.flatten(0, -2)
     rows = max(1, _SCORES // logits_NV.shape[1])
-    parts = zip(torch.split(logits_NV, rows), torch.split(labels_BT.flatten(), rows), strict=True)
+    parts = zip(torch.split(logits_NV, rows), torch.split(labels.flatten(), rows), strict=True)
     summed = torch.stack([_summed(logits_RV, labels_R) for logits_RV, labels_R in parts]).sum()
     auxiliary = getattr(outputs, "aux_loss", None)
     if auxiliary is None or architecture.experts is None:

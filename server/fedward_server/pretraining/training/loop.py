@@ -11,10 +11,11 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import torch
 
+from fedward_server.pretraining.corpus.feeding import Fed, Stalled
 from fedward_server.pretraining.doctor import (
     Doctor,
     GiveUp,
@@ -24,20 +25,13 @@ from fedward_server.pretraining.doctor import (
     SaveMemory,
     Treatment,
 )
+from fedward_server.pretraining.losses import Losses
 from fedward_server.pretraining.reports import EvaluationReport, StepReport, Watcher
 from fedward_server.pretraining.training.checkpoints import Checkpoints
 from fedward_server.pretraining.training.microbatch import free, most_that_fit, needed
 from fedward_server.pretraining.training.parallel import Workers
 from fedward_server.pretraining.training.schedule import Course, ScheduleTerms
 from fedward_shared.errors import StateError
-
-
-class Losses(NamedTuple):
-    """Of some rows: summed cross entropy, auxiliary loss (a mean; 0 for most models), right tokens."""
-
-    summed: torch.Tensor
-    auxiliary: torch.Tensor | float
-    right: torch.Tensor
 
 
 class Rows(Protocol):
@@ -58,26 +52,10 @@ class Rows(Protocol):
         """Some of them."""
 
 
-class Fed(NamedTuple):
-    """The rows of a step, where the stream is after them, and the seconds that they were waited for."""
-
-    rows: Rows
-    state: Mapping[str, Any]
-    waited: float
-
-
-class Stalled(Exception):
-    """The loader has given nothing for `seconds`."""
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__(f"the loader has given nothing for {seconds:.3g} s")
-        self.seconds = seconds
-
-
 class Feed(Protocol):
     """Builds the rows of the steps to come while the model computes."""
 
-    def next(self) -> Fed:
+    def next(self) -> Fed[Any]:
         """Those of the next step. Raises Stalled, and what the loader raised."""
 
     def close(self) -> None:
@@ -298,7 +276,7 @@ class Training:
         self._recompute = True
         self.model.gradient_checkpointing_enable({"use_reentrant": False})
 
-    def _fed(self) -> Fed:
+    def _fed(self) -> Fed[Any]:
         if self._feed is None:
             self._feed = self._data.feed(self._stream)
         return self._feed.next()

@@ -11,10 +11,12 @@ import torch
 from torch.nn import functional as F
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from fedward_server.pretraining.corpus.feeding import Fed
 from fedward_server.pretraining.doctor import Doctor, DoctorTerms, Treatment
+from fedward_server.pretraining.losses import Losses
 from fedward_server.pretraining.reports import EvaluationReport, StepReport
 from fedward_server.pretraining.training.checkpoints import Checkpoints
-from fedward_server.pretraining.training.loop import Fed, Losses, Training
+from fedward_server.pretraining.training.loop import Training
 from fedward_server.pretraining.training.parallel import ParallelTerms, Workers, workers
 from fedward_server.pretraining.training.schedule import ScheduleTerms
 
@@ -85,7 +87,7 @@ class SmallFeed:
     data: SmallData
     state: dict[str, Any]
 
-    def next(self) -> Fed:
+    def next(self) -> Fed[Tokens]:
         taken = self.state["taken"]
         numbers = range(taken, taken + self.data.batch)[self.data.workers.share_of(self.data.batch)]
         share = self.state["weights"]["threes"]

@@ -13,8 +13,9 @@ from server.pretraining.training import small
 from server.pretraining.training.small import Diary, llama, losses, training
 from torch.nn import functional as F
 
+from fedward_server.pretraining.corpus.feeding import Fed, Stalled
 from fedward_server.pretraining.doctor import DoctorTerms, GoBack, NewLoader, Reweight, SaveMemory
-from fedward_server.pretraining.training.loop import Fed, Losses, Stalled
+from fedward_server.pretraining.losses import Losses
 from fedward_server.pretraining.training.schedule import planned
 from fedward_shared.errors import StateError
 
@@ -155,11 +156,11 @@ def test_a_loader_that_stalls_is_replaced_from_the_same_place(tmp_path: Path) ->
         def __init__(self, data: Stalling, inner: Any) -> None:
             self.data, self.inner = data, inner
 
-        def next(self) -> Fed:
+        def next(self) -> Fed[Any]:
             if self.inner.state["taken"] == 40 and self.data.stalls:
                 self.data.stalls -= 1
                 raise Stalled(300)
-            fed: Fed = self.inner.next()
+            fed: Fed[Any] = self.inner.next()
             return fed
 
         def close(self) -> None:
