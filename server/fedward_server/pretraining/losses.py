@@ -4,8 +4,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from fedward_server.pretraining.architectures import Architecture
 
@@ -45,10 +43,33 @@ def losses(architecture: Architecture, outputs: Any, labels: Tensor) -> tuple[Te
 
 
 def _summed(logits_RV: Tensor, labels_R: Tensor) -> Tensor:
-    """Cross entropy in float32; what backward needs of it is computed anew there."""
-    summed: Tensor = checkpoint(_cross_entropy, logits_RV, labels_R, use_reentrant=False)
+    summed: Tensor = _CrossEntropy.apply(logits_RV, labels_R)  # type: ignore[no-untyped-call]
     return summed
 
 
-def _cross_entropy(logits_RV: Tensor, labels_R: Tensor) -> Tensor:
-    return F.cross_entropy(logits_RV.float(), labels_R, ignore_index=IGNORED, reduction="sum")
+class _CrossEntropy(torch.autograd.Function):
+    """Summed, computed in float32; its gradient is made at once, from the same exponentials.
+
+    What is kept for backward is that gradient, in the precision of the logits.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits_RV: Tensor, labels_R: Tensor) -> Tensor:
+        known_R = labels_R != IGNORED
+        most_R1 = logits_RV.max(1, keepdim=True).values.float()
+        likely_RV = logits_RV - most_R1  # float32, whatever the logits are
+        wanted_R1 = labels_R.clamp(min=0)[:, None]
+        picked_R = likely_RV.gather(1, wanted_R1).squeeze(1)
+        likely_RV.exp_()
+        total_R1 = likely_RV.sum(1, keepdim=True)
+        summed = ((total_R1.squeeze(1).log() - picked_R) * known_R).sum()
+        if ctx.needs_input_grad[0]:
+            likely_RV.div_(total_R1).scatter_add_(1, wanted_R1, -torch.ones_like(total_R1))
+            likely_RV.mul_(known_R[:, None])
+            ctx.save_for_backward(likely_RV.to(logits_RV.dtype))
+        return summed
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (gradient_RV,) = ctx.saved_tensors
+        return gradient_RV * gradients[0], None

@@ -88,6 +88,11 @@ class Data:
                 )
         return found
 
+    def sample(self, count: int) -> Batch:
+        """So many rows like those of a step, to measure what they take."""
+        name = max(self.sizes, key=lambda name: self.sizes[name])
+        return self.batch([Row(name, 0, number % self.sizes[name]) for number in range(count)])
+
     def batch(self, rows: Sequence[Row]) -> Batch:
         """What the model reads of `rows`, of which there is at least one."""
         pieces: list[Piece | None] = [None] * len(rows)

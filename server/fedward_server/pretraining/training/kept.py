@@ -20,15 +20,20 @@ class Live:
     def __init__(self, model: Any, optimizer: torch.optim.Optimizer) -> None:
         self._model, self._optimizer = model, optimizer
 
+    @staticmethod
+    def weights(model: Any) -> Tensors:
+        """What a checkpoint has of the model alone."""
+        named = {f"model.{name}": value.detach() for name, value in model.named_parameters()}
+        return named | _buffers(model)
+
     def tensors(self) -> Tensors:
         """By name; moments that no step has made yet are 0."""
-        found = _buffers(self._model)
+        found = self.weights(self._model)
         for name, parameter in self._model.named_parameters():
             moments = self._optimizer.state[parameter]
             if not moments:
                 moments["step"] = torch.tensor(0.0, dtype=torch.float32)
                 moments |= {key: torch.zeros_like(parameter) for key in MOMENTS}
-            found[f"model.{name}"] = parameter.detach()
             found |= {f"adamw.{name}.{key}": moments[key] for key in ("step", *MOMENTS)}
         return found
 

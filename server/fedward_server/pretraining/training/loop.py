@@ -31,7 +31,7 @@ from fedward_server.pretraining.training.checkpoints import Checkpoints
 from fedward_server.pretraining.training.microbatch import free, most_that_fit, needed
 from fedward_server.pretraining.training.parallel import Workers
 from fedward_server.pretraining.training.schedule import Course, ScheduleTerms
-from fedward_shared.errors import StateError
+from fedward_shared.errors import Interrupted, StateError
 
 
 class Rows(Protocol):
@@ -98,10 +98,11 @@ class Training:
         watcher: Watcher,
         seed: int,
         recompute: bool = False,
+        after_step: Callable[[], None] = lambda: None,
     ) -> None:
         self._terms, self._losses, self._data = terms, losses, data
         self._workers, self._checkpoints, self._doctor = workers, checkpoints, doctor
-        self._watcher, self._seed = watcher, seed
+        self._watcher, self._seed, self._after_step = watcher, seed, after_step
         share = workers.share_of(terms.batch)
         self._rows: int = share.stop - share.start
         self._micro_batch = self._rows
@@ -111,6 +112,7 @@ class Training:
         if recompute:
             self._compute_again()
         self.step = 0
+        self._stopping = False
         self._course = Course()
         self._stream: Mapping[str, Any] | None = None
         self._feed: Feed | None = None
@@ -118,7 +120,8 @@ class Training:
     def run(self) -> None:
         """From the newest whole checkpoint, or the beginning, to the last step.
 
-        Raises StateError if the doctor gives up, or a checkpoint cannot be written.
+        Raises StateError if the doctor gives up, or a checkpoint cannot be written; Interrupted once it
+        was asked to stop.
         """
         self._checkpoints.remove_parts()
         if not self._restore(None):
@@ -126,9 +129,19 @@ class Training:
         self._micro_batch = self._chosen()
         try:
             while self.step < self._terms.steps:
+                if any(self._workers.total(float(self._stopping))):
+                    self._save()
+                    raise Interrupted(
+                        f"stopped after {self.step} of {self._terms.steps} steps, which are kept; "
+                        "the same command goes on"
+                    )
                 self._one()
         finally:
             self._close()
+
+    def stop(self) -> None:
+        """Has all workers end after the step that they are in, with a checkpoint."""
+        self._stopping = True
 
     @property
     def model(self) -> Any:
@@ -211,6 +224,7 @@ class Training:
             summed += float(found.summed.detach())
         (summed,) = self._workers.total(summed)
         norm = self._workers.updated(self._model, self._optimizer)
+        self._after_step()
         self._stream = fed.state
         return StepReport(
             step=step,

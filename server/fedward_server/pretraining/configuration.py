@@ -1,0 +1,89 @@
+"""The configuration of a training: one file of TOML, read once and strictly.
+
+    preset = "tiny-llama"            a model by its name, or [model] with its sizes, or both
+    seed = 0
+
+    [model] [tokenizer] [[sources]] [filters] [objective] [schedule] [parallel] [doctor] [monitoring]
+
+Each section is a class in the module that uses it; here they are put together. A key that nobody knows
+is refused with its name. Paths are read from the folder of the file on.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError, model_validator
+
+from fedward_server.pretraining.architectures import Architecture
+from fedward_server.pretraining.corpus.filtering import FilterTerms
+from fedward_server.pretraining.corpus.sources import SourceTerms
+from fedward_server.pretraining.doctor import DoctorTerms
+from fedward_server.pretraining.monitoring.watching import MonitoringTerms
+from fedward_server.pretraining.presets import preset
+from fedward_server.pretraining.tokenizers import TokenizerTerms
+from fedward_server.pretraining.training.parallel import ParallelTerms
+from fedward_server.pretraining.training.schedule import ScheduleTerms
+from fedward_shared.errors import UsageError
+from fedward_shared.terms import Terms, describe
+
+
+class PredictionTerms(Terms):
+    """The section `[objective]`: what share of the tokens is predicted, and in spans of what length.
+
+    For masked models and those of spans; a causal model predicts every token.
+    """
+
+    share: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    span: Annotated[float, Field(ge=1)] = 3.0
+
+
+class Pretraining(Terms):
+    """All of a training."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    model: Architecture
+    tokenizer: TokenizerTerms = TokenizerTerms()
+    sources: Annotated[tuple[SourceTerms, ...], Field(min_length=1)]
+    filters: FilterTerms = FilterTerms()
+    objective: PredictionTerms = PredictionTerms()
+    schedule: ScheduleTerms
+    parallel: ParallelTerms = ParallelTerms()
+    doctor: DoctorTerms = DoctorTerms()
+    monitoring: MonitoringTerms = MonitoringTerms()
+
+    @model_validator(mode="after")
+    def _sources_by_name(self) -> "Pretraining":
+        names = [source.name for source in self.sources]
+        if len(set(names)) < len(names):
+            raise ValueError(f"sources: two have the same name: {sorted(names)}")
+        if all(source.evaluation for source in self.sources):
+            raise ValueError("sources: all are for evaluation; nothing is left to train on")
+        return self
+
+
+def read(path: Path) -> Pretraining:
+    """The configuration in `path`. Raises UsageError that names each key that is wrong."""
+    try:
+        content = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise UsageError(
+            f"{path}: no such file; `fedward pretrain init` writes one to begin with"
+        ) from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read as TOML: {error}") from error
+    try:
+        return Pretraining.model_validate(_filled(content))
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from error
+    except ValidationError as error:
+        raise UsageError(f"{path}: {describe(error)}") from error
+
+
+def _filled(content: dict[str, Any]) -> dict[str, Any]:
+    """With the model of its preset, but for the sizes that it gives itself."""
+    if "preset" not in content:
+        return content
+    named = preset(str(content.pop("preset")))
+    own = content.get("model", {})
+    return content | {"model": named.model.model_dump(exclude_none=True) | own}
