@@ -103,8 +103,8 @@ def begin(terms: Pretraining, root: Path, folder: Path) -> None:
         )
         if changed:
             raise UsageError(
-                f"{folder}: the training there was begun with other {', '.join(changed)}; go on with its "
-                "own configuration, or name another folder"
+                f"{folder}: the training there was begun with other {', '.join(changed)}; go on with "
+                "its own configuration, or name another folder"
             )
     kept = {"root": str(root.resolve()), "terms": content}
     if _own_rank() == 0:

@@ -15,10 +15,10 @@ _OWN: dict[FamilyName, dict[str, Any]] = {
     "llama": {"kv_heads": 2},
     "mistral": {"kv_heads": 2, "window": 4},
     "t5": {},
-    "mixtral": {"kv_heads": 1, "experts": _EXPERTS},
+    "mixtral": {"kv_heads": 2, "experts": _EXPERTS},
     "deepseek": {
         "experts": Experts(count=4, active=2, shared=1, dense_layers=1, dense_intermediate=40),
-        "latent": Latent(keys=12, queries=10, plain=6, rotated=4, values=8),
+        "latent": Latent(keys=12, queries=10, plain=4, rotated=4, values=8),
     },
 }
 FAMILY_NAMES = tuple(_OWN)

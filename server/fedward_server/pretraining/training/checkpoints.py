@@ -16,7 +16,9 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +65,8 @@ class Checkpoints:
         _together()
         try:
             writer = HuggingFaceStorageWriter(str(part), save_distributed=True)
-            save(tensors, storage_writer=writer, no_dist=not dist.is_initialized())
+            with _alone():
+                save(tensors, storage_writer=writer, no_dist=not dist.is_initialized())
             digests = _digests(part)
             if _first():
                 content = {"format": FORMAT, "step": step, "shards": digests, "state": state}
@@ -105,7 +108,8 @@ class Checkpoints:
                 continue
             reader = HuggingFaceStorageReader(str(place))
             try:
-                load(tensors, storage_reader=reader, no_dist=not dist.is_initialized())
+                with _alone():
+                    load(tensors, storage_reader=reader, no_dist=not dist.is_initialized())
             except CheckpointException as error:
                 raise StateError(
                     f"{place}: is not of this model: {_reason(error)}; "
@@ -125,6 +129,14 @@ class Checkpoints:
 
     def _place(self, step: int) -> Path:
         return self._folder / f"step-{step:09d}"
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One process is no mistake here, of which people would have to be warned."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+        yield
 
 
 def _checked(place: Path, step: int) -> dict[str, Any]:

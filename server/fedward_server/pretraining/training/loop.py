@@ -90,7 +90,7 @@ class Training:
         self,
         terms: ScheduleTerms,
         model: torch.nn.Module,
-        losses: Callable[[Any, Rows], Losses],
+        losses: Callable[[Any, Any], Losses],
         data: Data,
         workers: Workers,
         checkpoints: Checkpoints,

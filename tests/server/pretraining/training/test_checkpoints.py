@@ -10,7 +10,6 @@ import torch
 from fedward_server.pretraining.training.checkpoints import STATE, Checkpoints, Tensors
 from fedward_shared.errors import StateError
 
-pytestmark = pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
 
 
 def tensors(value: float) -> Tensors:

@@ -19,7 +19,6 @@ from fedward_server.pretraining.losses import Losses
 from fedward_server.pretraining.training.schedule import planned
 from fedward_shared.errors import StateError
 
-pytestmark = pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
 
 
 def ran(folder: Path, **how: Any) -> Diary:
