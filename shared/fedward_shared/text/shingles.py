@@ -55,8 +55,8 @@ class Spans(NamedTuple):
     starts: np.ndarray
 
 
-def spans(texts: Sequence[str]) -> Spans:
-    """The shingles of one text or more, as often as each occurs.
+def spans(texts: Sequence[str], words: int = WORDS, characters: int = CHARACTERS) -> Spans:
+    """The shingles of one text or more, of so many words or characters, as often as each occurs.
 
     Texts without a letter or a digit have one that is the same for all of them.
     """
@@ -68,7 +68,7 @@ def spans(texts: Sequence[str]) -> Spans:
     points_K = points_C[kept].astype(np.uint64) + _STARTS_A_TOKEN * begins_C[kept]
     begins_T = np.flatnonzero(begins_C[kept])
     owners_T = np.cumsum(points_C == 0)[kept[begins_T]]
-    sizes_T = np.where(kinds_C[kept[begins_T]] == 2, CHARACTERS, WORDS)
+    sizes_T = np.where(kinds_C[kept[begins_T]] == 2, characters, words)
 
     tokens = np.bincount(owners_T, minlength=len(texts))
     ends = np.cumsum(tokens)

@@ -23,7 +23,7 @@ from fedward_shared import canonical
 from fedward_shared.errors import DataError
 from fedward_shared.terms import Name, Terms
 
-LONGEST = 2**24
+LONGEST = 2**22
 """Bytes of a document in a file of lines or texts: one that is longer is passed over."""
 
 PLACES = 10
@@ -34,9 +34,14 @@ _SETTLED = 10_000
 """Records after which a source is refused as soon as its share cannot be read."""
 
 _ROWS = 1024
+_DOCUMENTS = 512
+_CHARACTERS = 2**20
 _BLOCK = 2**20
 
-Language = Annotated[str, Field(pattern=r"^[a-z]{2,8}$")]
+Segment = tuple[str, str]
+"""A text and its language."""
+
+Language = Annotated[str, Field(pattern=r"^[a-z]{2,3}$")]
 
 
 class SourceTerms(Terms):
@@ -173,6 +178,20 @@ def records(
                 yield Document(text, other, number, place)
         if nothing:
             yield Refused(paths[number], 1, "an empty file")
+
+
+def parts(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    """Some hundred documents at a time, or fewer that are long."""
+    part: list[Document] = []
+    characters = 0
+    for document in documents:
+        part.append(document)
+        characters += len(document.text)
+        if len(part) == _DOCUMENTS or characters >= _CHARACTERS:
+            yield part
+            part, characters = [], 0
+    if part:
+        yield part
 
 
 class _NoDocument(Exception):
