@@ -72,4 +72,4 @@ class _CrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (gradient_RV,) = ctx.saved_tensors
-        return gradient_RV * gradients[0], None
+        return gradient_RV.mul_(gradients[0]), None  # nobody goes backward twice

@@ -25,8 +25,14 @@ _STATES: dict[Strategy, tuple[int, int]] = {
 _GATHERED = ("fsdp2", "zero3")
 """Strategies under which no device holds all parameters, and each block is gathered when it is due."""
 
-_SCORES = 2**24 * 8
-"""Bytes of the piece of logits that is in float32 at once (`losses`), and of its exponentials."""
+_SCORES = 2**24
+"""Logits that are in float32 at once, which `losses` makes their gradient of."""
+
+MASKED_SHARE = 0.15
+"""Of a masked model's tokens those that are predicted; the others get no logits."""
+
+
+_SCORED = {"masked": MASKED_SHARE, "causal": 1.0, "spans": TARGET_SHARE}
 
 
 class Run(Terms):
@@ -59,12 +65,12 @@ def memory(
     """Of one of so many devices, at the moment of a step at which it holds most."""
     width = 4 if run.precision == "fp32" else 2
     tokens = run.micro_batch * architecture.context
-    scored = tokens * (TARGET_SHARE if architecture.family == "t5" else 1)
+    scored = tokens * _SCORED[architecture.objective]
     return Memory(
         states=_states(number, run, devices),
         gathered=_gathered(number, run, devices, width),
         activations=activations(architecture, run),
-        logits=2 * width * vocabulary * scored + _SCORES,  # and their gradients
+        logits=2 * width * vocabulary * scored + 4 * min(_SCORES, vocabulary * scored),
     )
 
 

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
+from tokenizers import Tokenizer
+
 from fedward_server.pretraining.corpus.objectives import Symbols
+from fedward_server.pretraining.corpus.sources import Segment
 from fedward_shared import canonical
 from fedward_shared.errors import ModelError
-
-Segment = tuple[str, str]
-"""A text and its language."""
 
 
 class Encoding:
@@ -23,7 +23,11 @@ class Encoding:
     """
 
     def __init__(self, tokenizer: Any) -> None:
-        self._core = tokenizer.backend_tokenizer
+        # A copy: the tokenizer may be set to cut off or fill up texts, or be so later.
+        self._core = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+        self._core.no_truncation()
+        self._core.no_padding()
+        self._core.encode_special_tokens = True
         self.vocabulary = len(tokenizer)
         begin = _first(tokenizer.cls_token_id, tokenizer.bos_token_id)
         end = _first(tokenizer.sep_token_id, tokenizer.eos_token_id)
@@ -32,19 +36,13 @@ class Encoding:
         self._begin = [] if begin is None else [begin]
         self._end = [end]
         self.symbols = _symbols(tokenizer, end)
-        core = json.loads(self._core.to_str())
-        core |= {"truncation": None, "padding": None}
-        parts = [json.dumps(core, sort_keys=True), self.vocabulary, self._begin, self._end]
+        parts = [self._core.to_str(), self.vocabulary, self._begin, self._end]
         self.digest = canonical.digest(json.dumps(parts).encode())
 
     def encode(self, documents: Sequence[Sequence[Segment]]) -> list[list[int]]:
         """The tokens of each document, which is segments of text."""
-        before, self._core.encode_special_tokens = self._core.encode_special_tokens, True
-        try:
-            texts = [text for document in documents for text, _ in document]
-            encoded = iter(self._core.encode_batch_fast(texts, add_special_tokens=False))
-        finally:
-            self._core.encode_special_tokens = before
+        texts = [text for document in documents for text, _ in document]
+        encoded = iter(self._core.encode_batch_fast(texts, add_special_tokens=False))
         return [
             [
                 *self._begin,

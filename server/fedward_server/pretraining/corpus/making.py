@@ -29,7 +29,7 @@ from fedward_server.pretraining.corpus.filtering import (
     FilterTerms,
     Passages,
 )
-from fedward_server.pretraining.corpus.sources import Document, SourceTerms, Tally
+from fedward_server.pretraining.corpus.sources import Document, Segment, SourceTerms, Tally
 from fedward_server.pretraining.corpus.store import Manifest, Shard, SourceEntry, Store
 from fedward_shared import canonical
 from fedward_shared.errors import DataError, StateError, UsageError
@@ -43,9 +43,6 @@ SHARD = 2**26
 
 FEWEST = 2
 """Documents of a corpus: of one alone none could be held out."""
-
-Segment = tuple[str, str]
-"""A text and its language."""
 
 Arrange = Callable[[SourceTerms, Document, int], Sequence[Segment]]
 """A document as segments; the number is that of the document in the corpus."""

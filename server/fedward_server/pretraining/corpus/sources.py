@@ -38,6 +38,9 @@ _DOCUMENTS = 512
 _CHARACTERS = 2**20
 _BLOCK = 2**20
 
+Segment = tuple[str, str]
+"""A text and its language."""
+
 Language = Annotated[str, Field(pattern=r"^[a-z]{2,3}$")]
 
 

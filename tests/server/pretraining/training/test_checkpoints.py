@@ -11,7 +11,6 @@ from fedward_server.pretraining.training.checkpoints import STATE, Checkpoints, 
 from fedward_shared.errors import StateError
 
 
-
 def tensors(value: float) -> Tensors:
     return {"model.w": torch.full((3, 2), value), "adamw.w.step": torch.tensor(value)}
 

@@ -20,7 +20,6 @@ from fedward_server.pretraining.training.schedule import planned
 from fedward_shared.errors import StateError
 
 
-
 def ran(folder: Path, **how: Any) -> Diary:
     diary = Diary()
     training(folder, diary, **how).run()
