@@ -11,6 +11,9 @@ from server.pretraining.monitoring.reported import MACHINE, evaluation, spike, s
 from fedward_server.pretraining.monitoring.tensorboard import TensorBoard
 from fedward_shared.errors import MissingExtra
 
+# Of the thread of a writer whose disk was full; it may be told of in the test after that.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+
 
 def read(folder: Path) -> Any:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -37,7 +40,6 @@ def test_a_curve_after_a_kill_and_a_way_back_has_each_step_once(tmp_path: Path) 
     assert found.Scalars("device/mfu")[0].value == pytest.approx(MACHINE.mfu(step(0)))
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_disk_that_is_full_fails_the_watcher_and_not_what_ends(tmp_path: Path) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     with TensorBoard(tmp_path, MACHINE) as written:
