@@ -2,6 +2,7 @@
 
 import resource
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,6 @@ from server.pretraining.monitoring.reported import MACHINE, evaluation, spike, s
 
 from fedward_server.pretraining.monitoring.tensorboard import TensorBoard
 from fedward_shared.errors import MissingExtra
-
-# Of the thread of a writer whose disk was full; it may be told of in the test after that.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 
 
 def read(folder: Path) -> Any:
@@ -40,7 +38,10 @@ def test_a_curve_after_a_kill_and_a_way_back_has_each_step_once(tmp_path: Path) 
     assert found.Scalars("device/mfu")[0].value == pytest.approx(MACHINE.mfu(step(0)))
 
 
-def test_a_disk_that_is_full_fails_the_watcher_and_not_what_ends(tmp_path: Path) -> None:
+def test_a_disk_that_is_full_fails_the_watcher_and_not_what_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)  # the writer's thread ends by it
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     with TensorBoard(tmp_path, MACHINE) as written:
         written.step(step(0))
