@@ -56,7 +56,7 @@ def test_compose_files_are_compose_files() -> None:
 
 def test_nobody_is_root_but_who_takes_the_network() -> None:
     users = re.findall(r"^USER (\S+)", DOCKERFILE.read_text("utf-8"), re.MULTILINE)
-    assert users == ["10001:10001", "10003:10003"]
+    assert users == ["10001:10001", "10003:10003", "10003:10003"]
     every = services("site.yaml") | services("coordinator.yaml")
     assert {name: each["user"] for name, each in every.items()} == {
         "site": "10001:10001",

@@ -1,6 +1,7 @@
 """The curves of trainings as a page: one of them, or several beside each other."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -8,6 +9,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
+from fedward_server.pretraining.monitoring import diary
 from fedward_server.pretraining.monitoring.diary import Record
 from fedward_server.pretraining.monitoring.figures import perplexity
 from fedward_server.pretraining.reports import EvaluationReport, StepReport
@@ -71,6 +73,19 @@ class _Figure(NamedTuple):
     title: str
     remark: str
     chart: Markup
+
+
+def of(folders: Sequence[Path]) -> dict[str, Record]:
+    """The diaries of some runs, by the names of their folders: by their paths where two have one name.
+
+    Raises DataError if one has none.
+    """
+    names = Counter(folder.resolve().name for folder in folders)
+    return {
+        name if names[name] == 1 else str(folder): diary.read(folder / diary.FILE)
+        for folder in folders
+        for name in (folder.resolve().name,)
+    }
 
 
 def write(path: Path, runs: Mapping[str, Record]) -> None:

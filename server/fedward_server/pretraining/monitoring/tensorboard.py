@@ -1,5 +1,6 @@
 """A training in TensorBoard's files, which are protobuf and hold numbers alone."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -37,7 +38,8 @@ class TensorBoard:
 
     def __exit__(self, *error: object) -> None:
         if self._writer is not None:
-            self._writer.close()
+            with suppress(OSError):  # of a disk that is full, of which it was told before
+                self._writer.close()
 
     def step(self, report: StepReport) -> None:
         """Scalars by step; those of a course that was left are taken back."""

@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Self
 
 from rich.console import Console, Group, RenderableType
@@ -47,7 +48,8 @@ class TerminalView:
 
     def __exit__(self, *error: object) -> None:
         if self._live is not None:
-            self._live.__exit__(None, None, None)
+            with suppress(OSError, SystemExit):  # of a terminal that is gone
+                self._live.__exit__(None, None, None)
 
     def step(self, report: StepReport) -> None:
         """The picture; or a line, of the first step, the last and some between."""
@@ -92,7 +94,10 @@ class TerminalView:
             self._print(text)
 
     def _print(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        try:
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        except SystemExit as end:  # rich would end the process when its pipe is closed
+            raise BrokenPipeError("nobody reads what it writes") from end
 
     def _figures(self, report: StepReport) -> list[str]:
         found = [

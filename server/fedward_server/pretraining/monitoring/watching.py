@@ -64,6 +64,6 @@ def watching(
 
 def _draw(folder: Path, watchers: Watchers) -> None:
     try:
-        curves.write(folder / CURVES, {folder.resolve().name: diary.read(folder / diary.FILE)})
+        curves.write(folder / CURVES, curves.of([folder]))
     except Exception as error:  # a training that is done has not failed for it
         watchers.notice(f"{folder / CURVES}: could not be drawn: {error}")

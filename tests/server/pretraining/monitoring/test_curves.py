@@ -7,6 +7,7 @@ from xml.etree.ElementTree import Element, fromstring
 
 import pytest
 from server.pretraining.monitoring.reported import evaluation, spike, step, tell
+from shared.test_report import CHROMIUM, _look
 
 from fedward_server.pretraining.monitoring import curves, diary
 from fedward_server.pretraining.monitoring.diary import Diary, Record
@@ -115,3 +116,25 @@ def test_a_run_without_a_step_has_no_page(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="empty: no step is in the diary yet"):
         curves.write(tmp_path / "curves.html", {"empty": Record()})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_runs_are_named_by_their_folders_or_by_paths(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("a/tiny", "b/tiny", "b/large")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        with Diary(folder / diary.FILE, MACHINE) as written:
+            tell(written, range(3))
+    found = curves.of(folders)
+    assert list(found) == [str(folders[0]), str(folders[1]), "large"]
+    assert [len(record.steps) for record in found.values()] == [3, 3, 3]
+    assert list(curves.of(folders[:1])) == ["tiny"]
+    with pytest.raises(DataError, match=r"c/diary.jsonl: cannot be read: No such file"):
+        curves.of([tmp_path / "c"])
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+def test_a_browser_asks_for_nothing_and_complains_of_nothing(
+    record: Record, tmp_path: Path
+) -> None:
+    curves.write(tmp_path / "curves.html", {"tiny": record, "another": record})
+    assert _look(tmp_path / "curves.html", tmp_path / "look") == ([], set())

@@ -8,8 +8,8 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client import CollectorRegistry
+from server.pretraining.monitoring.exported import families
 from server.pretraining.monitoring.reported import MACHINE, evaluation, spike, step, tell
 
 from fedward_server.pretraining.doctor import SaveMemory
@@ -101,17 +101,6 @@ def test_how_busy_a_cpu_is_is_what_the_machine_says(monkeypatch: pytest.MonkeyPa
 
 def test_a_gpu_that_cannot_be_asked_is_no_number() -> None:
     assert math.isnan(utilisation("cuda:7")())
-
-
-def families(registry: CollectorRegistry) -> dict[str, tuple[str, str]]:
-    """Kind and labels of all that is exported, by the name under which it is asked for."""
-    found = {}
-    for family in text_string_to_metric_families(generate_latest(registry).decode()):
-        labels = {name for sample in family.samples for name in sample.labels} - {"le"}
-        name = f"{family.name}_total" if family.type == "counter" else family.name
-        if not name.endswith("_created"):
-            found[name] = (family.type, ", ".join(sorted(labels)))
-    return found
 
 
 def test_the_reference_names_every_metric_with_kind_and_labels(

@@ -1,6 +1,8 @@
 """TensorBoard's own reader reads what was written."""
 
+import resource
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,21 @@ def test_a_curve_after_a_kill_and_a_way_back_has_each_step_once(tmp_path: Path) 
     assert [event.step for event in held_out] == [9, 19, 29, 39]
     assert held_out[-1].value == pytest.approx(evaluation(40).losses["中文"])
     assert found.Scalars("device/mfu")[0].value == pytest.approx(MACHINE.mfu(step(0)))
+
+
+def test_a_disk_that_is_full_fails_the_watcher_and_not_what_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)  # the writer's thread ends by it
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with TensorBoard(tmp_path, MACHINE) as written:
+        written.step(step(0))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (600, before[1]))
+        try:
+            with pytest.raises(OSError, match="File too large"):
+                tell(written, range(1, 10_000))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_nothing_is_written_before_the_first_step(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The live view: what stands on the screen, and what lines there are where there is none."""
 
+import errno
 import io
 
 from rich.console import Console
@@ -62,6 +63,25 @@ def test_a_terminal_shows_it_and_keeps_the_last_of_it() -> None:
     with TerminalView(Console(file=file, force_terminal=True, width=100), MACHINE) as view:
         view.step(step(99))
     assert "step 100 of 100" in file.getvalue()
+
+
+class Hung(io.StringIO):
+    """A terminal that may be gone."""
+
+    gone = False
+
+    def write(self, text: str) -> int:
+        if self.gone:
+            raise OSError(errno.EIO, "Input/output error")
+        return super().write(text)
+
+
+def test_a_terminal_that_is_gone_at_the_end_fails_nothing() -> None:
+    file = Hung()
+    with TerminalView(Console(file=file, force_terminal=True, width=100), MACHINE) as view:
+        view.step(step(0))
+        file.gone = True
+    assert "step 1 of 100" not in file.getvalue()
 
 
 def test_a_pipe_has_lines_in_their_order() -> None:

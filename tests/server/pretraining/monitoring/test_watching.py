@@ -1,11 +1,15 @@
 """All watchers of a run together."""
 
 import io
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import httpx
 import pytest
+from patience import PATIENCE
 from pydantic import ValidationError
 from rich.console import Console
 from server.pretraining.monitoring.reported import MACHINE, tell
@@ -70,3 +74,35 @@ def test_curves_that_cannot_be_drawn_are_a_notice(tmp_path: Path, console: Conso
 def test_a_key_that_is_not_there_is_refused() -> None:
     with pytest.raises(ValidationError, match="mlflow"):
         MonitoringTerms.model_validate({"mlflow": "runs"})
+
+
+PIPED = """
+import sys
+from pathlib import Path
+from rich.console import Console
+from server.pretraining.monitoring.reported import MACHINE, tell
+from fedward_server.pretraining.monitoring.watching import MonitoringTerms, watching
+with watching(MonitoringTerms(), Path(sys.argv[1]), MACHINE, Console()) as watchers:
+    tell(watchers, range(1))
+    sys.stdin.readline()
+    tell(watchers, range(1, 40))
+"""
+
+
+def test_a_training_goes_on_when_nobody_reads_its_lines_any_more(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", PIPED, tmp_path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith(b"step 1 of 100")
+        process.stdout.close()
+        process.stdin.write(b"\n")
+        process.stdin.close()
+        assert process.wait(PATIENCE) == 0
+    found = diary.read(tmp_path / "diary.jsonl")
+    assert len(found.steps) == 40
+    assert found.notices == ["TerminalView is told nothing more: nobody reads what it writes"]
