@@ -1,14 +1,19 @@
 """What is not trained on: passages of evaluation sets, in scripts with spaces and without."""
 
+from pathlib import Path
+
 import pytest
 
 from fedward_server.pretraining.corpus.filtering import (
     CHARACTERS,
+    LOW_QUALITY,
     WORDS,
     Filters,
     FilterTerms,
     Passages,
 )
+from fedward_shared.errors import ModelError
+from fedward_shared.text import quality
 
 EXAM = (
     "A 54-year-old woman comes to the physician because of a short history of fatigue, "
@@ -61,3 +66,22 @@ def test_reasons_name_the_set_and_can_be_turned_off(passages: Passages) -> None:
     off = Filters(FilterTerms(contamination=False), passages)
     assert list(off.reasons([EXAM])) == [None]
     assert off.inputs != Filters(FilterTerms(), passages).inputs
+
+
+def test_texts_of_low_quality_are_left_out_where_a_head_tells_them(
+    passages: Passages, tiny_bert_folder: Path, tmp_path: Path
+) -> None:
+    good = [f"acute infarction of the heart, day {number}" for number in range(8)]
+    bad = [f"{number}@@##{number}heart%%heart^^{number}" for number in range(8)]
+    encoder = quality.Encoder(tiny_bert_folder)
+    quality.train(encoder, good + bad, [True] * 8 + [False] * 8).save(tmp_path / "head")
+    terms = FilterTerms(quality=tiny_bert_folder, head=tmp_path / "head")
+    filters = Filters(terms, passages)
+    assert list(filters.reasons([good[0], bad[0], EXAM])) == [
+        None,
+        LOW_QUALITY,
+        "in evaluation set exam",
+    ]
+    assert filters.inputs["quality"]["model"] == encoder.digest
+    with pytest.raises(ModelError, match="train a head of your own"):
+        Filters(FilterTerms(quality=tiny_bert_folder), passages)

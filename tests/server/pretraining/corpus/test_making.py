@@ -12,12 +12,15 @@ import polars as pl
 import pytest
 import simple_icd_10_cm
 import snownlp
+import torch
 from server.pretraining.corpus.tokenizer import tokenizer
 
 from fedward_server.pretraining.corpus import making
+from fedward_server.pretraining.corpus.data import Data
 from fedward_server.pretraining.corpus.encoding import Encoding
 from fedward_server.pretraining.corpus.filtering import FilterTerms
 from fedward_server.pretraining.corpus.making import Recipe, make
+from fedward_server.pretraining.corpus.objectives import IGNORED, Objective, ObjectiveTerms
 from fedward_server.pretraining.corpus.sources import SourceTerms
 from fedward_server.pretraining.corpus.store import Store
 from fedward_shared.errors import DataError, StateError, UsageError
@@ -98,6 +101,29 @@ def test_what_stays_is_there_and_the_rest_is_counted(root: Path, tmp_path: Path)
         "manifest.json",
         "zh-00000.tokens",
     ]
+
+
+def test_what_was_made_is_what_a_step_reads(root: Path, tmp_path: Path) -> None:
+    encoding = Encoding(tokenizer())
+    corpus = make(tmp_path, recipe(), root)
+    objective = Objective(ObjectiveTerms(kind="masked"), encoding.symbols, 64, seed=1)
+    feeder = Data(corpus, {"icd": 1.0, "zh": 1.0}, objective, batch=8, seed=1).feed(None)
+    batch = feeder.next().rows
+    feeder.close()
+    known = torch.where(batch.labels == IGNORED, batch.tokens_BT, batch.labels)
+    tokens = {
+        name: corpus.sources[name].read(0, corpus.sources[name].tokens).tokens_N.tolist()
+        for name in ("icd", "zh")
+    }
+    found = [
+        next(name for name, whole in tokens.items() if _within(row.tolist(), whole))
+        for row in known
+    ]
+    assert sorted(found) == ["icd"] * 4 + ["zh"] * 4
+
+
+def _within(row: list[int], whole: list[int]) -> bool:
+    return any(whole[at : at + len(row)] == row for at in range(0, len(whole), len(row)))
 
 
 def test_what_is_finished_is_taken_as_it_is_and_weights_change_nothing(
