@@ -1,6 +1,7 @@
 """The bound of a private selection against selections whose privacy loss is known exactly."""
 
 import math
+from pathlib import Path
 
 import dp_accounting
 import numpy as np
@@ -141,3 +142,16 @@ def test_distributions_that_cannot_be_are_refused(values: tuple[float, float]) -
         Repetitions(*values)
     with pytest.raises(PrivacyError, match="δ"):
         selection.epsilon(Selection(EVENT, Repetitions(5.0)), 0.0)
+
+
+def test_the_figures_of_the_explanation_are_what_is_computed() -> None:
+    text = (Path(__file__).parents[3] / "docs/explanation/pretraining-search.md").read_text("utf-8")
+    assert f"one trial has ε = {accountant.filtered_epsilon([EVENT], 1e-6):.2f}" in text
+    composed = accountant.filtered_epsilon([EVENT] * 10, 1e-6)
+    for name, shape in (
+        ("logarithmic, η = 0", 0.0),
+        ("geometric, η = 1", 1.0),
+        ("Poisson", math.inf),
+    ):
+        ours = selection.epsilon(Selection(EVENT, Repetitions(10.0, shape)), 1e-6)
+        assert f"| {name} | {ours:.2f} | {composed:.2f} |" in text
