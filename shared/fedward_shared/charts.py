@@ -93,6 +93,50 @@ def lines(
     return _markup(svg)
 
 
+@dataclass(frozen=True)
+class Dot:
+    """A point of a scatter; `tone` is `dp` or `open`, `title` is shown where one points at it."""
+
+    x: float
+    y: float
+    tone: str
+    title: str
+
+
+def scatter(
+    dots: Sequence[Dot],
+    *,
+    title: str,
+    along: str,
+    places: Sequence[tuple[float, str]],
+    top: float | None = None,
+    path: Sequence[tuple[float, float]] = (),
+) -> Markup:
+    """Dots over `along`, of which `places` are the named values; `path` is a line through (x, y).
+
+    What lies above `top` is drawn at the upper edge.
+    """
+    ys = [min(dot.y, math.inf if top is None else top) for dot in dots] or [0.0, 1.0]
+    ticks, step = nice_ticks(min(ys), max(ys))
+    xs = [place for place, _ in places] + [dot.x for dot in dots]
+    frame = _Frame(min(xs), max(xs), ticks[0], ticks[-1])
+    svg = _image(title, {"viewBox": f"0 0 {WIDTH - RIGHT + 24} {HEIGHT}", "class": "chart scatter"})
+    digits = max(0, -math.floor(math.log10(step) + 1e-9))
+    _grid(svg, frame, ticks, lambda value: f"{value:.{digits}f}")
+    for place, name in places:
+        at = {"class": "tick", "x": frame.x(place), "y": HEIGHT - BOTTOM + 17}
+        _add(svg, "text", at | {"text-anchor": "middle"}, name)
+    _below(svg, along)
+    if path:
+        line = "M" + "L".join(f"{frame.x(x):.1f} {frame.y(y):.1f}" for x, y in path)
+        _add(svg, "path", {"class": "curve dp", "d": line})
+    for dot in sorted(dots, key=lambda dot: dot.tone == "dp"):
+        x, y = frame.x(dot.x), frame.y(dot.y)
+        _mark(svg, x, y, dot.tone)
+        _hover(_add(svg, "circle", {"class": "spot", "cx": x, "cy": y, "r": 7}), dot.title)
+    return _markup(svg)
+
+
 def nice_ticks(low: float, high: float, wanted: int = 4) -> tuple[list[float], float]:
     """Round numbers that enclose `low` and `high`, about `wanted` steps apart, and the step."""
     low, high = max(low, -LARGEST), min(high, LARGEST)
@@ -115,21 +159,30 @@ def _axes(
     tick: Callable[[float, float], str],
     over: str,
 ) -> None:
-    right = WIDTH - RIGHT
-    for value in ticks:
-        y = frame.y(value)
-        _add(svg, "line", {"class": "grid", "x1": LEFT, "x2": right, "y1": y, "y2": y})
-        at = {"class": "tick", "x": LEFT - 7, "y": y + 4, "text-anchor": "end"}
-        _add(svg, "text", at, tick(value, step))
+    _grid(svg, frame, ticks, lambda value: tick(value, step))
     for value in _round_ticks(round(frame.x_low), round(frame.x_high)):
         at = {"class": "tick", "x": frame.x(value), "y": HEIGHT - BOTTOM + 17}
         _add(svg, "text", at | {"text-anchor": "middle"}, _thousands(value))
-    at = {"class": "tick", "x": (LEFT + right) / 2, "y": HEIGHT - 2, "text-anchor": "middle"}
-    _add(svg, "text", at, over)
+    _below(svg, over)
 
 
 def _thousands(value: int) -> str:
     return f"{value}" if value < 10_000 else f"{value / 1000:.4g}k"
+
+
+def _grid(
+    svg: Element, frame: _Frame, ticks: Sequence[float], word: Callable[[float], str]
+) -> None:
+    for value in ticks:
+        y = frame.y(value)
+        _add(svg, "line", {"class": "grid", "x1": LEFT, "x2": WIDTH - RIGHT, "y1": y, "y2": y})
+        at = {"class": "tick", "x": LEFT - 7, "y": y + 4, "text-anchor": "end"}
+        _add(svg, "text", at, word(value))
+
+
+def _below(svg: Element, text: str) -> None:
+    at = {"class": "tick", "x": (LEFT + WIDTH - RIGHT) / 2, "y": HEIGHT - 2}
+    _add(svg, "text", at | {"text-anchor": "middle"}, text)
 
 
 def _round_ticks(first: int, last: int) -> list[int]:

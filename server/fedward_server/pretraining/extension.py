@@ -100,18 +100,17 @@ def merge(
 
 def _definition(tokenizer: Any) -> dict[str, Any]:
     """What tokenizer.json says. Raises ModelError unless it is a byte-level BPE."""
-    from tokenizers import pre_tokenizers
-
     core = getattr(tokenizer, "backend_tokenizer", None)
     if core is None:
         raise ModelError("the tokenizer is none of the library tokenizers: it cannot be extended")
     found: dict[str, Any] = json.loads(core.to_str())
-    model = found["model"]
-    letters = set(pre_tokenizers.ByteLevel.alphabet())
-    if model["type"] != "BPE" or core.pre_tokenizer is None or not letters <= model["vocab"].keys():
+    kind, cutter = found["model"]["type"], found["pre_tokenizer"] or {}
+    if kind != "BPE" or "ByteLevel" not in [
+        part["type"] for part in [cutter, *cutter.get("pretokenizers", ())] if part
+    ]:
         raise ModelError(
-            f"the tokenizer is {model['type']} and no byte-level BPE: only such can be extended; leave "
-            "out [tokenizer] folder to train one"
+            f"the tokenizer is {kind} and no byte-level BPE: only such can be extended; leave out "
+            "[tokenizer] folder to train one"
         )
     return found
 

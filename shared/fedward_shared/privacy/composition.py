@@ -124,12 +124,12 @@ def _once(kind: Kind, interval: float) -> pld.PrivacyLossDistribution:
 @lru_cache(maxsize=4096)
 def renyi(mechanisms: Mechanisms, delta: float) -> float:
     """ε at `delta` by the Rényi bound."""
-    total = sum(count * _divergences(kind) for kind, count in mechanisms)
+    total = sum(count * divergences(kind) for kind, count in mechanisms)
     return float(compute_epsilon(RdpAccountant().orders, total, delta)[0])
 
 
 @lru_cache(maxsize=1024)
-def _divergences(kind: Kind) -> np.ndarray:
+def divergences(kind: Kind) -> np.ndarray:
     """Rényi divergence of one mechanism at each of dp-accounting's orders."""
     mechanism, rate, noise = kind
     accountant = RdpAccountant(neighboring_relation=RELATION)
@@ -154,5 +154,5 @@ def _of_two_answers(epsilon: float, order_A: np.ndarray) -> np.ndarray:
 
 def forget() -> None:
     """Drops all that is kept between calls: for whoever measures what an answer costs."""
-    for kept in (epsilon, _loss, _once, renyi, _divergences):
+    for kept in (epsilon, _loss, _once, renyi, divergences):
         kept.cache_clear()

@@ -37,6 +37,7 @@ from fedward_simulations.bench import (
     quality,
     registration,
     sketch,
+    tokenizer,
 )
 from fedward_simulations.bench import bytes as traffic
 from fedward_simulations.bench.rows import Row, table
@@ -98,6 +99,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "quality": Benchmark("Telling damaged texts from undamaged ones", quality.run),
     "registration": Benchmark("Registering a dataset at a site", registration.run),
     "sketch": Benchmark("Training a part of the numbers in each round", sketch.run, resumable=True),
+    "tokenizer": Benchmark("Tokens of a text before and after Chinese is learned", tokenizer.run),
 }
 
 
