@@ -121,10 +121,10 @@ FAMILIES: dict[FamilyName, Family] = {
         "experts",
         "MixtralConfig",
         "MixtralForCausalLM",
-        _GROUPED | {"window": "sliding_window"},
+        _GROUPED,
         ("attention_dropout",),
         needs=frozenset({"experts"}),
-        may=_UNTIED | {"kv_heads", "window"},
+        may=_UNTIED | {"kv_heads"},
     ),
     "deepseek": Family(
         "experts",
