@@ -127,3 +127,28 @@ def one_layer_of(model: Any, family: FamilyName) -> None:
 def test_a_model_with_a_decoder_says_what_is_missing() -> None:
     with pytest.raises(ValueError, match="documents of the decoder's tokens"):
         packed_inputs(small("t5"), *row(LENGTHS))
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_every_parameter_has_a_gradient(family: FamilyName) -> None:
+    """Processes that sum gradients wait for all of them; an expert without tokens has zeros."""
+    model = build(small(family), VOCABULARY, SPECIALS, seed=1)
+    lengths = LENGTHS if FAMILIES[family].packed else (16,)
+    source, target = (tokens(16, 2), lengths), (tokens(sum(TARGETS), 3), TARGETS)
+    logits(model, family, source, target).square().sum().backward()
+    assert [name for name, p in model.named_parameters() if p.grad is None] == []
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_checkpointing_changes_neither_logits_nor_gradients(family: FamilyName) -> None:
+    lengths = LENGTHS if FAMILIES[family].packed else (16,)
+    source, target = (tokens(16, 2), lengths), (tokens(sum(TARGETS), 3), TARGETS)
+    gradients = []
+    for sparing in (False, True):
+        model = build(small(family), VOCABULARY, SPECIALS, seed=1)
+        if sparing:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+        logits(model, family, source, target).square().sum().backward()
+        gradients.append([parameter.grad for parameter in model.parameters()])
+    # T5's layers share their positions, whose gradients are added up in another order.
+    torch.testing.assert_close(*gradients, atol=1e-4, rtol=1e-5)
