@@ -92,6 +92,15 @@ class Architecture(Terms):
     def objective(self) -> Objective:
         return self.row.objective
 
+    def blocks(self, length: int) -> tuple[int, int] | None:
+        """How attention with a window cuts a row of so many tokens: the length of a block, and how
+        many blocks one sees. None: not at all, as it does not divide or nothing is gained.
+        """
+        if self.window is None:
+            return None
+        block, seen = (self.window, 2) if self.objective == "causal" else (self.window // 2, 3)
+        return None if length % block or length <= seen * block else (block, seen)
+
     @model_validator(mode="after")
     def _of_its_family(self) -> Self:
         row = self.row
@@ -187,7 +196,6 @@ def _own(architecture: Architecture, specials: Specials) -> dict[str, Any]:
                 "num_local_experts": experts.count,
                 "num_experts_per_tok": experts.active,
                 "router_aux_loss_coef": experts.balance,
-                "sliding_window": architecture.window,
             }
         case "deepseek" if experts and latent:
             return {
@@ -225,7 +233,7 @@ def build(
     import torch
     import transformers
 
-    from fedward_server.pretraining import packed
+    from fedward_server.pretraining import packed, windowed
 
     config = transformers_config(architecture, vocabulary, specials)
     cls: type[PreTrainedModel] = packed.CLASSES.get(
@@ -236,6 +244,8 @@ def build(
         settings["experts_implementation"] = EXPERTS_IMPLEMENTATION
     if architecture.family == "longformer":
         settings["attn_implementation"] = "eager"  # its own chunks, whatever it is called
+    elif architecture.window is not None:
+        settings["attn_implementation"] = windowed.NAME
     with torch.random.fork_rng(devices=[]), torch.device(device):
         torch.manual_seed(seed)
         model: PreTrainedModel = cls._from_config(config, dtype=torch.float32, **settings)

@@ -1,43 +1,64 @@
-"""Experts without an auxiliary loss: after each step the bias of those that had much to do falls.
+"""DeepSeek-V3's way to keep experts equally busy: a bias for each, and no auxiliary loss.
 
-DeepSeek-V3 (arXiv:2412.19437, section 2.1.2): the bias is added to a router's scores where experts are
-chosen, and no gradient reaches it. transformers has the bias, and leaves its training to others.
+Wang et al. 2024 (arXiv:2408.15664), algorithm 1, as in DeepSeek-V3 (arXiv:2412.19437, section 2.1.2):
+after each step an expert that had more than its share of tokens is chosen a little less readily, one
+that had less a little more. transformers has the bias and does not move it.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor, distributed, nn
+
+from fedward_server.pretraining.architectures import Architecture
 
 
-class Balance:
-    """Counts the tokens of each expert of `model`, and moves the biases by `speed` after a step."""
+class Balancer:
+    """Counts which experts tokens go to while the model trains, and moves the biases once a step.
 
-    def __init__(self, model: Any, speed: float) -> None:
-        self._speed = speed
-        self._routers = [
-            module for module in model.modules() if hasattr(module, "e_score_correction_bias")
+    The biases are buffers of the model, saved with it. Counts are sums over micro-batches and
+    processes, so that neither changes what a step does; forward that checkpointing repeats counts
+    for all experts alike.
+    """
+
+    def __init__(self, model: nn.Module, rate: float) -> None:
+        self._rate = rate
+        self._routers: list[Any] = [
+            m for m in model.modules() if hasattr(m, "e_score_correction_bias")
         ]
-        self._loads = [torch.zeros_like(self._bias(router)) for router in self._routers]
-        for number, router in enumerate(self._routers):
-            router.register_forward_hook(self._counting(number))
+        self._loads: list[Tensor] = [
+            torch.zeros_like(router.e_score_correction_bias, dtype=torch.long)
+            for router in self._routers
+        ]
+        for index, router in enumerate(self._routers):
+            router.register_forward_hook(self._counting(index))
 
-    def step(self, total: Callable[[torch.Tensor], torch.Tensor]) -> None:
-        """After a step; `total` sums a tensor over all workers."""
-        for router, load_E in zip(self._routers, self._loads, strict=True):
-            all_E = total(load_E)
-            self._bias(router).add_(self._speed * torch.sign(all_E.mean() - all_E))
-            load_E.zero_()
-
-    def _counting(self, number: int) -> Callable[..., None]:
-        def count(router: Any, _inputs: Any, outputs: Any) -> None:
+    def _counting(self, index: int) -> Any:
+        def count(router: nn.Module, _inputs: Any, outputs: tuple[Tensor, Tensor, Tensor]) -> None:
             if router.training:
-                chosen = outputs[-1].flatten()
-                self._loads[number] += torch.bincount(chosen, minlength=len(self._loads[number]))
+                load_E = self._loads[index]
+                chosen = outputs[2].flatten()
+                self._loads[index] = load_E.to(chosen.device) + torch.bincount(
+                    chosen, minlength=load_E.numel()
+                )
 
         return count
 
-    @staticmethod
-    def _bias(router: Any) -> torch.Tensor:
-        bias: torch.Tensor = router.e_score_correction_bias
-        return bias
+    @torch.no_grad()
+    def step(self) -> Tensor:
+        """Moves the biases, on every process alike; gives the loads (layers, experts) of the step."""
+        loads_LE = torch.stack(self._loads)
+        if distributed.is_available() and distributed.is_initialized():
+            distributed.all_reduce(loads_LE)
+        for router, load_E in zip(self._routers, loads_LE, strict=True):
+            short_E = load_E.sum() - load_E * load_E.numel()  # > 0: less than its share
+            router.e_score_correction_bias += self._rate * short_E.sign()
+        self._loads = [torch.zeros_like(load_E) for load_E in loads_LE]
+        return loads_LE
+
+
+def balancer(architecture: Architecture, model: nn.Module) -> Balancer | None:
+    """For a model whose experts are balanced by biases; to be made once, before its first step."""
+    if architecture.family != "deepseek" or architecture.experts is None:
+        return None
+    return Balancer(model, architecture.experts.balance)

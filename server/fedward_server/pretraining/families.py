@@ -44,7 +44,7 @@ class Family:
     needs: frozenset[str] = frozenset()
     may: frozenset[str] = frozenset()
     specials: tuple[str, ...] = ("pad", "begin", "end")
-    """Which special tokens documents of its rows have, or its configuration names."""
+    """Which special tokens its configuration or its objective needs."""
 
     packed: bool = True
     """Whether a row may hold several documents that do not see each other."""
@@ -52,6 +52,11 @@ class Family:
     @property
     def objective(self) -> Objective:
         return OBJECTIVES[self.kind]
+
+    @property
+    def framed(self) -> bool:
+        """Whether a document of a row has a token before it and one after, or one after it alone."""
+        return self.kind == "encoder"
 
 
 _USUAL = {
@@ -121,10 +126,10 @@ FAMILIES: dict[FamilyName, Family] = {
         "experts",
         "MixtralConfig",
         "MixtralForCausalLM",
-        _GROUPED | {"window": "sliding_window"},
+        _GROUPED,
         ("attention_dropout",),
         needs=frozenset({"experts"}),
-        may=_UNTIED | {"kv_heads", "window"},
+        may=_UNTIED | {"kv_heads"},
     ),
     "deepseek": Family(
         "experts",

@@ -136,12 +136,26 @@ def layer_activations(architecture: Architecture, precision: Precision) -> float
         probabilities = architecture.heads * (architecture.window or 0)
         entries, wide = entries + 2.3 * probabilities, wide + probabilities
     else:
-        entries += context  # the mask, as what is added to a token's scores
+        entries += _seen(architecture)
     if architecture.latent is not None:
         entries += _latent(architecture)
     inner, routed = _networks(architecture, saved)
     # The product over experts is none that autocast knows: it stays in float32.
     return context * (width * (entries + inner) + (4 - width) * wide + 4 * routed)
+
+
+def _seen(architecture: Architecture) -> float:
+    """What a layer of average kind keeps of whom a token sees: the mask, as what is added to its
+    scores, and of attention by blocks the keys and values that are copied to other blocks.
+    """
+    context, layers, every = architecture.context, architecture.layers, architecture.global_every
+    cut = architecture.blocks(context)
+    if cut is None:
+        return context
+    block, seen = cut
+    whole = -(-layers // every) / layers if every else 0.0
+    blocked = 2 * architecture.hidden + seen * block
+    return whole * context + (1 - whole) * blocked
 
 
 def _networks(architecture: Architecture, saved: _Saved) -> tuple[float, float]:

@@ -2,13 +2,16 @@
 
 Found by running transformers 5.23 with PyTorch's own attention (`sdpa`): a decoder finds the borders
 in `position_ids` that begin anew, if it is given neither a mask nor a cache; an encoder takes a mask of
-four dimensions as it is; T5 would use the encoder's mask for the cross attention too, and has to be
-told the two apart (:class:`T5ForConditionalGeneration`); Longformer takes a row of one document.
+four dimensions as it is; a layer with a window takes one cut into blocks (`windowed`); T5 would use the
+encoder's mask for the cross attention too, and has to be told the two apart
+(:class:`T5ForConditionalGeneration`); Longformer takes a row of one document.
 """
 
 from typing import TYPE_CHECKING, Any
 
 from transformers.models.t5 import modeling_t5
+
+from fedward_server.pretraining import windowed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,10 +57,10 @@ def packed_inputs(
         case "bert":
             return {"position_ids": positions_BT, "attention_mask": _same(documents_BT)}
         case "modernbert":
-            same_B1TT = _same(documents_BT)
-            # A document's tokens are neighbours, so that distance in the row is that in the document.
-            near_TT = _distance(documents_BT).abs() <= (architecture.window or 0) // 2
-            masks = {"full_attention": same_B1TT, "sliding_attention": same_B1TT & near_TT}
+            masks = {
+                "full_attention": _same(documents_BT),
+                "sliding_attention": windowed.window_mask(architecture, documents_BT),
+            }
             return {"position_ids": positions_BT, "attention_mask": masks}
         case "longformer":
             first_BT = (documents_BT == documents_BT[:, :1]).long()
@@ -74,11 +77,19 @@ def packed_inputs(
                 "cross_attention_mask": _same(targets_BU, documents_BT),
                 "use_cache": False,
             }
-        case "mixtral":
-            asked = {"position_ids": positions_BT, "use_cache": False}
-            return asked | {"output_router_logits": True}
         case _:
-            return {"position_ids": positions_BT, "use_cache": False}
+            return _of_a_decoder(architecture, positions_BT, documents_BT)
+
+
+def _of_a_decoder(
+    architecture: "Architecture", positions_BT: "Tensor", documents_BT: "Tensor"
+) -> "dict[str, Any]":
+    given: dict[str, Any] = {"position_ids": positions_BT, "use_cache": False}
+    if architecture.window is not None:
+        given["attention_mask"] = windowed.window_mask(architecture, documents_BT)
+    if architecture.family == "mixtral":
+        given["output_router_logits"] = True
+    return given
 
 
 def _same(queries_BT: "Tensor", keys_BS: "Tensor | None" = None) -> "Tensor":

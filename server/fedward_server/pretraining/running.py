@@ -22,7 +22,7 @@ from rich.console import Console
 
 from fedward_server.pretraining import hardware, planning, tokenizers
 from fedward_server.pretraining.architectures import Architecture, build
-from fedward_server.pretraining.balancing import Balance
+from fedward_server.pretraining.balancing import balancer
 from fedward_server.pretraining.configuration import Pretraining
 from fedward_server.pretraining.corpus import making, sources
 from fedward_server.pretraining.corpus.data import Data
@@ -156,8 +156,7 @@ def assembled(
     """The training that `run` runs."""
     forward = Forward(terms.model, crew.device)
     model = forward.attached(new_model(terms, prepared))
-    experts = terms.model.experts
-    balance = Balance(model, experts.balance) if experts is not None else None
+    balance = balancer(terms.model, model)
     return Training(
         terms.schedule,
         model,
@@ -169,7 +168,7 @@ def assembled(
         watcher,
         seed=terms.seed,
         recompute=terms.parallel.recompute,
-        after_step=lambda: balance.step(crew.summed) if balance is not None else None,
+        after_step=balance.step if balance is not None else lambda: None,
     )
 
 

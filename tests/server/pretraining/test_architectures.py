@@ -71,7 +71,7 @@ def test_no_dropout_unless_asked_for(family: FamilyName) -> None:
         (
             "llama",
             {"window": 8},
-            "window: llama has none; modernbert, longformer, mistral, mixtral",
+            "window: llama has none; modernbert, longformer, mistral have",
         ),
         (
             "bert",
@@ -119,3 +119,14 @@ def test_special_tokens_have_their_numbers(family: FamilyName) -> None:
     assert config.vocab_size == VOCABULARY
     if "begin" in FAMILIES[family].specials:
         assert config.bos_token_id == SPECIALS.begin
+
+
+def test_the_table_says_what_rows_and_objectives_are() -> None:
+    framed = {name for name, family in FAMILIES.items() if family.framed}
+    assert framed == {"bert", "modernbert", "longformer"}
+    assert {FAMILIES[name].objective for name in framed} == {"masked"}
+    assert [name for name, family in FAMILIES.items() if not family.packed] == ["longformer"]
+    assert FAMILIES["t5"].objective == "spans"
+    for name, family in FAMILIES.items():
+        assert ("mask" in family.specials) == (family.objective == "masked")
+        assert small(name).objective == family.objective

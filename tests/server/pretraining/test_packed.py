@@ -99,18 +99,14 @@ SEES = {
     "modernbert": range(7, 12),
     "longformer": [0, *range(7, 12)],
     "mistral": range(6, 10),
-    "mixtral": range(6, 10),
 }
 
 
 @pytest.mark.parametrize("family", SEES)
 def test_a_layer_sees_its_window_and_no_further(family: FamilyName) -> None:
-    changes: dict[str, Any] = {"layers": 2, "window": 4}
-    if family == "modernbert":
-        changes["global_every"] = 2
-    model = build(small(family, **changes), VOCABULARY, SPECIALS, seed=1)
+    model = build(small(family), VOCABULARY, SPECIALS, seed=1)
     one_layer_of(model, family)
-    whole = packed_inputs(small(family, **changes), *row((16,)))
+    whole = packed_inputs(small(family), *row((16,)))
     embedded_BTH = model.get_input_embeddings()(tokens(16, 2)).detach().requires_grad_()
     model(inputs_embeds=embedded_BTH, **whole).logits[0, 9].sum().backward()
     assert embedded_BTH.grad is not None
@@ -131,3 +127,28 @@ def one_layer_of(model: Any, family: FamilyName) -> None:
 def test_a_model_with_a_decoder_says_what_is_missing() -> None:
     with pytest.raises(ValueError, match="documents of the decoder's tokens"):
         packed_inputs(small("t5"), *row(LENGTHS))
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_every_parameter_has_a_gradient(family: FamilyName) -> None:
+    """Processes that sum gradients wait for all of them; an expert without tokens has zeros."""
+    model = build(small(family), VOCABULARY, SPECIALS, seed=1)
+    lengths = LENGTHS if FAMILIES[family].packed else (16,)
+    source, target = (tokens(16, 2), lengths), (tokens(sum(TARGETS), 3), TARGETS)
+    logits(model, family, source, target).square().sum().backward()
+    assert [name for name, p in model.named_parameters() if p.grad is None] == []
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_checkpointing_changes_neither_logits_nor_gradients(family: FamilyName) -> None:
+    lengths = LENGTHS if FAMILIES[family].packed else (16,)
+    source, target = (tokens(16, 2), lengths), (tokens(sum(TARGETS), 3), TARGETS)
+    gradients = []
+    for sparing in (False, True):
+        model = build(small(family), VOCABULARY, SPECIALS, seed=1)
+        if sparing:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+        logits(model, family, source, target).square().sum().backward()
+        gradients.append([parameter.grad for parameter in model.parameters()])
+    # T5's layers share their positions, whose gradients are added up in another order.
+    torch.testing.assert_close(*gradients, atol=1e-4, rtol=1e-5)

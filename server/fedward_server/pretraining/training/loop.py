@@ -98,7 +98,7 @@ class Training:
         watcher: Watcher,
         seed: int,
         recompute: bool = False,
-        after_step: Callable[[], None] = lambda: None,
+        after_step: Callable[[], object] = lambda: None,
     ) -> None:
         self._terms, self._losses, self._data = terms, losses, data
         self._workers, self._checkpoints, self._doctor = workers, checkpoints, doctor

@@ -126,14 +126,6 @@ class Workers:
         dist.all_reduce(sums)
         return [float(value) for value in sums]
 
-    def summed(self, tensor: torch.Tensor) -> torch.Tensor:
-        """`tensor` over all workers."""
-        if self.count == 1:
-            return tensor
-        total = tensor.clone()
-        dist.all_reduce(total)
-        return total
-
     def least(self, value: int) -> int:
         """The smallest of the workers' values."""
         if self.count == 1:
