@@ -35,6 +35,7 @@ class Encoding:
             raise ModelError("the tokenizer has no token that ends a text: neither [SEP] nor [EOS]")
         self._begin = [] if begin is None else [begin]
         self._end = [end]
+        self._tags: dict[str, list[int]] = {}
         self.symbols = _symbols(tokenizer, end)
         parts = [self._core.to_str(), self.vocabulary, self._begin, self._end]
         self.digest = canonical.digest(json.dumps(parts).encode())
@@ -55,8 +56,10 @@ class Encoding:
         ]
 
     def _tag(self, language: str) -> list[int]:
-        number = self._core.token_to_id(f"[{language.upper()}]")
-        return [] if number is None else [number]
+        if language not in self._tags:
+            number = self._core.token_to_id(f"[{language.upper()}]")
+            self._tags[language] = [] if number is None else [number]
+        return self._tags[language]
 
 
 def _first(*numbers: int | None) -> int | None:

@@ -124,8 +124,8 @@ def make(folder: Path, recipe: Recipe, root: Path) -> Store:
             making.clear()
     except OSError as error:
         raise StateError(
-            f"{folder}: the corpus cannot be written: {error.strerror}; {making.needed()}; make room "
-            "and begin again, what is finished stays"
+            f"{folder}: the corpus cannot be written: {error.strerror}; {making.needed()}; set "
+            "that right and begin again, what is finished stays"
         ) from error
     return Store(folder)
 
@@ -197,7 +197,8 @@ class _Making:
 
     def needed(self) -> str:
         """What is free, and about how much the rest of the corpus takes."""
-        free = shutil.disk_usage(self._folder.parent).free
+        there = next(path for path in self._folder.absolute().parents if path.exists())
+        free = shutil.disk_usage(there).free
         survey = _read_survey(self._folder)
         states = [state for states in self._shard_states.values() for state in states]
         if survey is None or not states:

@@ -24,7 +24,7 @@ from fedward_shared.errors import DataError
 from fedward_shared.terms import Name, Terms
 
 LONGEST = 2**22
-"""Bytes of a document in a file of lines or texts: one that is longer is passed over."""
+"""Bytes of a record, or characters of a field of Parquet: one that is longer is passed over."""
 
 PLACES = 10
 """Records that are named, of those of a source that cannot be read."""
@@ -266,6 +266,8 @@ def _texts(terms: SourceTerms, raw: Raw) -> tuple[str, str | None]:
             raise _NoDocument(f"no text in {name!r}")
         if not value.strip():
             raise _NoDocument(f"nothing in {name!r}")
+        if len(value) > LONGEST:
+            raise _NoDocument(f"longer than {LONGEST} bytes")
         if not _encodable(value):
             raise _NoDocument(f"half a character in {name!r}")
     return values[0], values[1] if len(fields) > 1 else None

@@ -217,6 +217,12 @@ def test_a_full_disk_leaves_what_is_finished_and_says_what_is_needed(
     assert make(folder, recipe(), root).digest == undisturbed.digest
 
 
+def test_a_place_that_cannot_be_written_to_is_named(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(StateError, match=r"cannot be written: Not a directory; \d+ bytes are free"):
+        make(tmp_path / "file" / "deep" / "corpus", recipe(), root)
+
+
 def test_two_processes_do_not_make_one_corpus(root: Path, tmp_path: Path) -> None:
     with (
         making._locked(tmp_path),

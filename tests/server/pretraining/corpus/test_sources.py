@@ -141,6 +141,10 @@ def test_a_line_that_is_too_long_is_never_in_memory(
         assert tally.refused == ({"longer than 20 bytes": 1} if longer else {})
     (tmp_path / "a.txt").write_bytes(b"x" * 21)
     assert read(terms("text", "a.txt", refused=1.0), tmp_path)[1].refused.total() == 1
+    write_parquet(tmp_path / "a.parquet", ["x" * 20, "x" * 21])
+    documents, tally = read(terms("parquet", "a.parquet", refused=0.5), tmp_path)
+    assert [document.record for document in documents] == [0]
+    assert tally.places == ["a.parquet:2: longer than 20 bytes"]
 
 
 def test_more_than_the_share_refuses_the_source_at_once_where_that_is_clear(tmp_path: Path) -> None:
