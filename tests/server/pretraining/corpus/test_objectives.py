@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedward_server.pretraining.corpus.objectives import (
@@ -63,6 +63,7 @@ def same(first: Batch, second: Batch) -> bool:
     return all(a is b is None or torch.equal(a, b) for a, b in pairs)
 
 
+@settings(max_examples=30)
 @given(SIZES)
 def test_a_causal_label_is_the_next_token_of_the_same_document(sizes: list[list[int]]) -> None:
     names, packed = rows(sizes, CONTEXT)
@@ -77,6 +78,7 @@ def test_a_causal_label_is_the_next_token_of_the_same_document(sizes: list[list[
     assert batch.tokens == (packed.documents_BT > 0).sum()
 
 
+@settings(max_examples=30)
 @given(SIZES, st.sampled_from([0.15, 0.3]))
 def test_masked_tokens_are_the_share_of_the_text_and_no_special_one(
     sizes: list[list[int]], share: float
@@ -139,6 +141,7 @@ def restored(batch: Batch, row: int) -> dict[int, list[int]]:
     return found
 
 
+@settings(max_examples=30)
 @given(SIZES, st.sampled_from([0.15, 0.3, 0.5]), st.sampled_from([1.0, 3.0]), st.booleans())
 def test_encoder_and_decoder_together_are_the_documents(
     sizes: list[list[int]], share: float, span: float, packed: bool
@@ -161,6 +164,7 @@ def test_encoder_and_decoder_together_are_the_documents(
             assert everything == whole
 
 
+@settings(max_examples=30)
 @given(st.lists(st.lists(st.integers(7, 90), min_size=8), min_size=1, max_size=4))
 def test_rows_of_documents_fill_the_encoder_and_lose_what_their_budget_says(
     sizes: list[list[int]],
@@ -211,6 +215,7 @@ def test_spans_are_as_long_as_asked_and_lie_everywhere() -> None:
 
 
 @pytest.mark.parametrize("kind", ["masked", "spans"])
+@settings(max_examples=30)
 @given(seed=st.integers(0, 2**40), cut=st.integers(1, 3))
 def test_a_row_is_drawn_by_itself(kind: str, seed: int, cut: int) -> None:
     made = objective(kind, seed=seed)

@@ -5,7 +5,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedward_server.pretraining.corpus.stream import Stream, permuted
@@ -53,6 +53,7 @@ def test_a_permutation_is_spread_evenly_and_leaves_no_order() -> None:
     assert len(np.unique(steps_N)) > size / 2
 
 
+@settings(max_examples=30)
 @given(SOURCES, st.integers(1, 300))
 def test_of_any_first_rows_a_source_has_its_share_within_one(
     sources: dict[str, tuple[int, float]], count: int
@@ -65,6 +66,7 @@ def test_of_any_first_rows_a_source_has_its_share_within_one(
         assert all(abs(taken[name] - weights[name] * number) < 1 for name in sources)
 
 
+@settings(max_examples=30)
 @given(SOURCES)
 def test_an_epoch_has_each_row_of_its_source_once_and_the_next_in_another_order(
     sources: dict[str, tuple[int, float]],
@@ -85,6 +87,7 @@ def test_two_epochs_and_two_seeds_have_two_orders() -> None:
     assert len(orders) == 4
 
 
+@settings(max_examples=30)
 @given(SOURCES, st.lists(st.integers(0, 40), max_size=12), st.integers(0, 11))
 def test_it_goes_on_the_same_however_it_is_cut_and_wherever_it_stops(
     sources: dict[str, tuple[int, float]], counts: list[int], stop: int
