@@ -2,6 +2,8 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from server.pretraining.bilingual import both, reviews, titles
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
@@ -49,6 +51,14 @@ def test_texts_of_the_old_language_are_cut_as_before_seen_or_not(english, extend
     assert (extended.changed, extended.kept > 1000) == (0, True)
     for text, _ in titles():
         assert tokens(extended.tokenizer, text) == tokens(english, text)
+
+
+@given(st.text(alphabet=st.characters(max_codepoint=127)))
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_any_text_in_ascii_is_cut_as_before(english, extended, text: str) -> None:
+    assert tokens(extended.tokenizer, text) == tokens(english, text)
 
 
 def test_texts_of_the_new_language_become_shorter_and_come_back(english, extended) -> None:
