@@ -60,20 +60,24 @@ def extend(
     Raises ModelError unless `old` is a byte-level BPE, DataError where nothing can be learned.
     """
     definition = _definition(old)
+    _check(definition)
     core = old.backend_tokenizer
-    kept, learned = Counter[str](), Counter[str]()
-    for text, language in texts:
-        (kept if language in keep else learned).update(_words(core, text))
-    if merges and not learned:
-        raise DataError("no text of another language than those to be kept: nothing can be learned")
+    kept, learned = _count(core, texts, keep)
     blocked = _blocked({pair for word in kept for pair in pairwise(_cut(core, word))}, keep_ascii)
-    found = _learn(core, learned, merges, blocked) if merges else []
-    added = _append(definition, found, blocked)
+    added = _append(definition, _learn(core, learned, merges, blocked), blocked)
     _tags(definition, languages)
     tokenizer = _wrapped(old, definition)
     new = tokenizer.backend_tokenizer
     changed = sum(_cut(core, word) != _cut(new, word) for word in kept)
     return Extension(tokenizer, added, len(kept), changed)
+
+
+def tagged(old: Any, languages: Sequence[str]) -> Any:
+    """`old` with the languages' tags, whatever its kind. Raises ModelError for one without a
+    tokenizer.json."""
+    definition = _definition(old)
+    _tags(definition, languages)
+    return _wrapped(old, definition)
 
 
 def merge(
@@ -85,6 +89,8 @@ def merge(
     one that is cut into more is left out. Raises ModelError unless both are byte-level BPE.
     """
     definition, other = _definition(first), _definition(second)
+    for each in (definition, other):
+        _check(each)
     ranks = {tuple(pair): rank for rank, pair in enumerate(definition["model"]["merges"])}
     blocked = _blocked(set(), keep_ascii)
     found: list[Pair] = []
@@ -99,20 +105,39 @@ def merge(
 
 
 def _definition(tokenizer: Any) -> dict[str, Any]:
-    """What tokenizer.json says. Raises ModelError unless it is a byte-level BPE."""
+    """What tokenizer.json says. Raises ModelError."""
     core = getattr(tokenizer, "backend_tokenizer", None)
     if core is None:
         raise ModelError("the tokenizer is none of the library tokenizers: it cannot be extended")
     found: dict[str, Any] = json.loads(core.to_str())
-    kind, cutter = found["model"]["type"], found["pre_tokenizer"] or {}
-    if kind != "BPE" or "ByteLevel" not in [
-        part["type"] for part in [cutter, *cutter.get("pretokenizers", ())] if part
-    ]:
+    return found
+
+
+def _check(definition: dict[str, Any]) -> None:
+    """Raises ModelError for another than a byte-level BPE."""
+    kind, cutter = definition["model"]["type"], definition["pre_tokenizer"] or {}
+    parts = [part["type"] for part in [cutter, *cutter.get("pretokenizers", ())] if part]
+    if kind != "BPE" or "ByteLevel" not in parts:
         raise ModelError(
             f"the tokenizer is {kind} and no byte-level BPE: only such can be extended; leave out "
             "[tokenizer] folder to train one"
         )
-    return found
+
+
+def _count(
+    core: Any, texts: Iterable[Text], keep: Collection[str]
+) -> tuple[Counter[str], Counter[str]]:
+    """The words of the languages to be kept, and those that are learned from. Raises DataError."""
+    kept, learned = Counter[str](), Counter[str]()
+    seen = set()
+    for text, language in texts:
+        seen.add(language)
+        (kept if language in keep else learned).update(_words(core, text))
+    if missing := sorted(set(keep) - seen):
+        raise DataError(f"keep: the corpus has no text of {missing[0]}: nothing of it can be kept")
+    if not learned:
+        raise DataError("no text of another language than those to be kept: nothing can be learned")
+    return kept, learned
 
 
 def _words(core: Any, text: str) -> Iterator[str]:

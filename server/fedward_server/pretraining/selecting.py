@@ -8,15 +8,26 @@ released: neither the other trials nor this folder may leave the machine. Booked
 import json
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
-from fedward_server.pretraining.search import Found, SearchTerms, Train, found, opened, run
-from fedward_shared.errors import BudgetExceeded, StateError, UsageError
+from fedward_server.pretraining.search import SearchTerms, Train, Value, found, opened, run
+from fedward_shared.errors import StateError, UsageError
 from fedward_shared.files import write_atomically
 from fedward_shared.privacy.randomness import Randomness
 from fedward_shared.privacy.selection import Selection
 
 DRAWN = "drawn.json"
+
+
+@dataclass(frozen=True)
+class Winner:
+    """The settings and loss that may be released. `number` finds what the training has kept of the
+    trial; it hints at how many there were, and stays here."""
+
+    parameters: dict[str, Value]
+    loss: float
+    number: int
 
 
 def select(
@@ -26,14 +37,14 @@ def select(
     selection: Selection,
     book: Callable[[Selection], None],
     randomness: Randomness | None = None,
-) -> Found:
+) -> Winner | None:
     """Runs as many trials as `selection` draws; each has to be its event, whatever its settings.
 
     `terms.trials` is not used. `randomness` is the operating system's, but in a simulation. `book` is
-    called before the first trial, and not again when a search that was stopped goes on; it raises
-    BudgetExceeded where none may begin. With no trial drawn (Poisson) nothing is found. Raises
-    UsageError for a sampler or pruner that looks at outcomes, StateError where a trial was lost: the
-    best of the others has no bound.
+    called before the first trial, and not again when a search that was stopped goes on; what it raises
+    (BudgetExceeded) passes, and nothing has begun. None where no trial was drawn (Poisson), or none
+    came to a finite loss. Raises UsageError for a sampler or pruner that looks at outcomes, StateError
+    where a trial was lost: the best of the others has no bound.
     """
     if terms.sampler != "random" or terms.pruner != "none":
         raise UsageError(
@@ -41,10 +52,7 @@ def select(
             "outcomes of others cost what all cost together; for one selection take 'random' and 'none'"
         )
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        count, seed = _drawn(folder / DRAWN, selection, book, randomness)
-    except BudgetExceeded as error:
-        return Found(None, None, None, 0, 0, 0, str(error))
+    count, seed = _drawn(folder / DRAWN, selection, book, randomness)
     with closing(opened(folder, terms, seed)) as trials:
         while (trial := trials.next(count)) is not None:
             with trial:
@@ -55,7 +63,9 @@ def select(
             f"{folder}: {result.lost} trials were begun three times and not finished; the best of "
             "the others must not be released"
         )
-    return result
+    if result.parameters is None or result.loss is None or result.number is None:
+        return None
+    return Winner(result.parameters, result.loss, result.number)
 
 
 def _drawn(

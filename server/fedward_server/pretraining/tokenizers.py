@@ -9,9 +9,9 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from fedward_server.pretraining.sampling import Text, sample
 from fedward_shared.errors import DataError, ModelError
@@ -69,7 +69,13 @@ class TokenizerTerms(Terms):
     sentinels: Annotated[int, Field(ge=1)] = 100
     sample: Annotated[int, Field(gt=0)] = 200_000_000
     smoothing: Annotated[float, Field(gt=0, le=1)] = 0.3
-    multiple: Annotated[int, Field(gt=0)] = 128
+    multiple: Annotated[int, Field(gt=0, le=PADDING)] = 128
+
+    @model_validator(mode="after")
+    def _kept(self) -> Self:
+        if self.keep and self.folder is None:
+            raise ValueError("keep: there is nothing to keep without a folder")
+        return self
 
 
 def make(terms: TokenizerTerms, objective: Objective, texts: Iterable[Text], seed: int) -> Any:
@@ -88,13 +94,13 @@ def make(terms: TokenizerTerms, objective: Objective, texts: Iterable[Text], see
             sentinels=terms.sentinels,
         )
     old = load(terms.folder)
-    if not terms.merges and not terms.languages:
-        return old
-    from fedward_server.pretraining.extension import extend
+    from fedward_server.pretraining.extension import extend, tagged
 
+    if not terms.merges:
+        return tagged(old, terms.languages) if terms.languages else old
     return extend(
         old,
-        sample(texts, terms.sample, terms.smoothing, seed) if terms.merges else [],
+        sample(texts, terms.sample, terms.smoothing, seed),
         merges=terms.merges,
         keep=terms.keep,
         keep_ascii=terms.keep_ascii,
@@ -191,32 +197,6 @@ def save(tokenizer: Any, folder: Path) -> None:
         building.rename(folder)
     finally:
         shutil.rmtree(building, ignore_errors=True)
-
-
-def encode(tokenizer: Any, segments: Iterable[tuple[str, str | None]]) -> list[int]:
-    """The numbers of (text, language) one after the other, each behind its language's tag if it has one.
-
-    What stands in a text is text, be it spelled like a special token: only `segments` make tags.
-    Raises ModelError for a language without a tag.
-    """
-    core = tokenizer.backend_tokenizer
-    before, core.encode_special_tokens = core.encode_special_tokens, True
-    try:
-        numbers: list[int] = []
-        for text, language in segments:
-            if language is not None:
-                numbers.append(_tag_number(core, language))
-            numbers += core.encode(text, add_special_tokens=False).ids
-        return numbers
-    finally:
-        core.encode_special_tokens = before
-
-
-def _tag_number(core: Any, language: str) -> int:
-    number = core.token_to_id(tag(language))
-    if number is None:
-        raise ModelError(f"the tokenizer has no {tag(language)}: name {language} in its languages")
-    return int(number)
 
 
 def rows(tokenizer: Any, multiple: int) -> int:

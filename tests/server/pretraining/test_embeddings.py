@@ -1,7 +1,14 @@
 import pytest
 import torch
 from server.pretraining.bilingual import reviews, titles
-from transformers import BertConfig, BertForMaskedLM, LlamaConfig, LlamaForCausalLM
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
 from fedward_server.pretraining.embeddings import resize_embeddings
 from fedward_server.pretraining.extension import extend
@@ -77,6 +84,22 @@ def test_old_rows_stay_and_new_ones_are_the_mean_of_their_pieces(
         torch.testing.assert_close(weight[len(new)], was[:known].mean(dim=0))
     assert torch.equal(taught(text).logits[..., :known], said)
     assert taught(text).logits.shape[-1] == taught.config.vocab_size
+
+
+def test_encoder_and_decoder_get_the_same_rows(tokenizers) -> None:
+    old, new = tokenizers
+    torch.manual_seed(0)
+    sizes = {"d_model": 32, "d_kv": 16, "d_ff": 32, "num_layers": 1, "num_heads": 2}
+    config = T5Config(vocab_size=rows(old, 64), decoder_start_token_id=0, **sizes)
+    taught = T5ForConditionalGeneration(config).eval()
+    ids = old(titles()[0][0], return_tensors="pt")["input_ids"]
+    said = taught(input_ids=ids, labels=ids).logits.detach()[..., : len(old)]
+    resize_embeddings(taught, old, new)
+    after = taught(input_ids=ids, labels=ids).logits
+    assert after.shape[-1] == taught.config.vocab_size == rows(new, 128)
+    assert torch.equal(after[..., : len(old)], said)
+    assert taught.encoder.embed_tokens.weight is taught.decoder.embed_tokens.weight
+    assert taught.lm_head.weight is taught.shared.weight
 
 
 def test_a_tokenizer_that_is_no_extension_or_a_model_of_another_is_refused(tokenizers) -> None:

@@ -1,14 +1,18 @@
 import json
+from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from server.pretraining.bilingual import both, reviews, titles
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from fedward_server.pretraining.extension import extend, merge
+from fedward_server.pretraining.extension import extend, merge, tagged
 from fedward_server.pretraining.fertility import measure
-from fedward_server.pretraining.tokenizers import train
+from fedward_server.pretraining.tokenizers import load, train
 from fedward_shared.errors import DataError, ModelError
+from fedward_simulations.data.base_models import tiny_bert
 
 MIXED = (("心脏 heart disease of native coronary artery 心脏 heart disease", "zh"),) * 5
 
@@ -47,6 +51,14 @@ def test_texts_of_the_old_language_are_cut_as_before_seen_or_not(english, extend
     assert (extended.changed, extended.kept > 1000) == (0, True)
     for text, _ in titles():
         assert tokens(extended.tokenizer, text) == tokens(english, text)
+
+
+@given(st.text(alphabet=st.characters(max_codepoint=127)))
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_any_text_in_ascii_is_cut_as_before(english, extended, text: str) -> None:
+    assert tokens(extended.tokenizer, text) == tokens(english, text)
 
 
 def test_texts_of_the_new_language_become_shorter_and_come_back(english, extended) -> None:
@@ -113,6 +125,20 @@ def test_what_is_no_byte_level_bpe_is_refused() -> None:
         extend(wordpiece, both(), merges=10)
     with pytest.raises(ModelError, match="byte-level"):
         merge(wordpiece, wordpiece)
+
+
+def test_any_kind_can_have_tags(tmp_path: Path) -> None:
+    old = load(tiny_bert(tmp_path / "bert", 1, ["heart disease"]))
+    new = tagged(old, ("en", "zh"))
+    assert new.convert_tokens_to_ids(["[EN]", "[ZH]"]) == [len(old), len(old) + 1]
+    assert tagged(new, ("zh",)).get_vocab() == new.get_vocab()
+    assert new.tokenize("[ZH] heart") == ["[ZH]", "heart"]
+    assert new("heart disease")["input_ids"] == old("heart disease")["input_ids"]
+
+
+def test_a_language_to_be_kept_has_to_be_in_the_corpus(english) -> None:
+    with pytest.raises(DataError, match="no text of de"):
+        extend(english, both(), merges=10, keep=("en", "de"))
 
 
 def test_a_new_pair_that_makes_an_old_piece_is_left_out(english, extended) -> None:

@@ -1,4 +1,5 @@
 import json
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -28,9 +29,13 @@ def test_as_many_trials_as_were_drawn_are_booked_once_and_the_best_is_found(tmp_
     found = select(tmp_path, TERMS, train, SELECTION, booked.append, source())
     assert booked == [SELECTION]
     content = drawn(tmp_path)
-    assert found.finished == content["trials"] == SELECTION.repetitions.draw(source())
-    done = opened(tmp_path, TERMS, content["seed"]).all()
+    assert content["trials"] == SELECTION.repetitions.draw(source())
+    with closing(opened(tmp_path, TERMS, content["seed"])) as trials:
+        done = trials.all()
+    assert len(done) == content["trials"]
+    assert found is not None
     assert found.loss == min(trial.value for trial in done)
+    assert found.parameters == done[found.number].params
     assert (tmp_path / DRAWN).stat().st_mode & 0o777 == 0o600
     again = select(tmp_path, TERMS, train, SELECTION, booked.append, source("b"))
     assert (again, booked) == (found, [SELECTION])
@@ -52,8 +57,8 @@ def test_nothing_begins_without_a_booking(tmp_path: Path) -> None:
     def never(parameters, report) -> float:
         raise AssertionError
 
-    found = select(tmp_path, TERMS, never, SELECTION, refuse)
-    assert (found.parameters, found.ended) == (None, "patients: no more")
+    with pytest.raises(BudgetExceeded, match="no more"):
+        select(tmp_path, TERMS, never, SELECTION, refuse)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -61,8 +66,8 @@ def test_of_no_trial_nothing_is_found(tmp_path: Path) -> None:
     poisson = Selection(SELECTION.event, Repetitions(1.01, float("inf")))
     labels = (str(n) for n in range(99))
     label = next(n for n in labels if poisson.repetitions.draw(source(n)) == 0)
-    found = select(tmp_path, TERMS, train, poisson, lambda _: None, source(label))
-    assert (found.parameters, found.finished) == (None, 0)
+    assert select(tmp_path, TERMS, train, poisson, lambda _: None, source(label)) is None
+    assert drawn(tmp_path)["trials"] == 0
 
 
 @pytest.mark.parametrize("values", [{"sampler": "tpe", "pruner": "none"}, {"sampler": "random"}])

@@ -13,7 +13,6 @@ from fedward_server.pretraining.extension import extend
 from fedward_server.pretraining.tokenizers import (
     TokenizerTerms,
     check_fits,
-    encode,
     load,
     make,
     rows,
@@ -98,16 +97,6 @@ def test_a_tokenizer_is_read_as_it_was_written_and_makes_nothing_twice(
     assert [path.name for path in tmp_path.iterdir()] == ["tokenizer"]
 
 
-def test_only_segments_make_tags_and_no_text_does(tokenizer) -> None:
-    ids = encode(tokenizer, [("[EN] [EOS]", "en"), ("中文", "zh"), ("plain", None)])
-    tags = tokenizer.convert_tokens_to_ids(["[EN]", "[ZH]", "[EOS]"])
-    assert [number for number in ids if number in tags] == tags[:2]
-    assert ids[0] == tags[0]
-    assert tokenizer("[EOS]")["input_ids"] == [tags[2]]  # as before
-    with pytest.raises(ModelError, match=r"no \[DE\]"):
-        encode(tokenizer, [("text", "de")])
-
-
 def test_a_corpus_without_text_trains_nothing() -> None:
     with pytest.raises(DataError, match="no text"):
         make(TokenizerTerms(merges=300), "causal", [("", "en")], seed=1)
@@ -129,7 +118,13 @@ def test_terms_train_extend_or_keep(tokenizer, tmp_path: Path) -> None:
 
 
 def test_terms_that_cannot_be_are_refused() -> None:
-    for wrong in ({"merges": -1}, {"languages": ("EN",)}, {"smoothing": 0}, {"vocabulary": 5}):
+    for wrong in (
+        {"merges": -1},
+        {"languages": ("EN",)},
+        {"smoothing": 0},
+        {"vocabulary": 5},
+        {"keep": ("en",)},
+    ):
         with pytest.raises(ValidationError):
             TokenizerTerms.model_validate(wrong)
 
@@ -168,6 +163,6 @@ def test_a_tokenizer_of_another_model_is_refused(tokenizer, values, message: str
 
 
 def test_an_extended_one_no_longer_fits_until_the_embeddings_are_resized(tokenizer) -> None:
-    longer = extend(tokenizer, reviews(), merges=200, keep=("en",)).tokenizer
+    longer = extend(tokenizer, reviews(), merges=200).tokenizer
     with pytest.raises(ModelError, match="resize the embeddings"):
         check_fits(longer, config())

@@ -1,8 +1,8 @@
 """Texts that bring two languages together: parallel text as one document, and words switched.
 
 Pure functions of a seed and a document's number: in which order documents are read, and by how many
-workers, changes none of them. A document is segments of (text, language), of which
-`tokenizers.encode` makes tags and tokens.
+workers, changes none of them. A document is segments of (text, language); a tag is put before each
+where it becomes tokens, so that no text can spell one.
 """
 
 import csv

@@ -10,7 +10,6 @@ from fedward_server.pretraining.corpus.augmenting import (
     read_lexicon,
     switched,
 )
-from fedward_server.pretraining.tokenizers import encode, train
 from fedward_shared.errors import DataError
 
 PAIR = (("heart disease", "en"), ("心脏病", "zh"))
@@ -24,12 +23,6 @@ def test_a_pair_is_one_document_with_either_first() -> None:
     assert 160 < first < 240
     assert all(document in (PAIR, PAIR[::-1]) for document in documents)
     assert documents != [parallel(*PAIR, seed=2, number=number) for number in range(400)]
-
-
-def test_a_document_of_two_languages_has_their_tags_before_the_texts() -> None:
-    tokenizer = train(PAIR, merges=0, objective="causal", languages=("en", "zh"))
-    ids = encode(tokenizer, PAIR)
-    assert tokenizer.decode(ids) == "[EN]heart disease[ZH]心脏病"
 
 
 def test_a_share_of_the_words_that_the_lexicon_has_is_switched() -> None:
