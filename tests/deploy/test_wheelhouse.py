@@ -20,6 +20,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 from patience import LONG, PATIENCE
 
 ROOT = Path(__file__).parents[2]
+RULES = ("--low-quality", "unscored", "--names", "rules")  # no model came along
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +159,7 @@ def test_a_site_is_installed_from_it_alone(wheelhouse: ModuleType, tmp_path: Pat
     fedward = [str(tmp_path / "venv/bin/fedward"), "site"]
     for words in (
         ["init", "--name", "north", "--data", "dataset/labelled.jsonl", "--epsilon", "8"],
-        ["data", "prepare", "ward", "--out", "dataset", "--low-quality", "unscored"],
+        ["data", "prepare", "ward", "--out", "dataset", *RULES],
     ):
         told = subprocess.run(
             [*fedward, *words],

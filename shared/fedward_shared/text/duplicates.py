@@ -279,7 +279,7 @@ def _staying(before_DB: np.ndarray, instead_D: np.ndarray, first: int, row: int)
         before = before_DB[row, band]
         if instead_D[before] != first + before:
             before = before_DB[row, band] = before_DB[before, band]
-        while before >= 0 and first + before not in found:
+        while before >= 0:  # one that another band has led to may have others before it in this one
             found.add(int(first + before))
             before = before_DB[before, band]
     return iter(sorted(found))

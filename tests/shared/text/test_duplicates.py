@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from fedward_shared.errors import DataError, StateError, UsageError
@@ -82,6 +82,7 @@ def one_by_one(texts: list[str], units: list[str], terms: Terms) -> list[int]:
 
 
 @settings(deadline=None, max_examples=30)
+@example([([18], "p"), ([0, 13], "p"), ([], "p")], 0.5, 0, 1)  # the first through one band alone
 @given(
     DOCUMENTS,
     st.sampled_from([0.5, 0.7, 0.85]),
