@@ -52,7 +52,7 @@ max_tokens = 64
 method = "lora-xs"       # others: docs/explanation/methods.md
 rank = 32
 alpha = 64.0
-target_modules = ["query", "key"]
+target_modules = {modules}
 layers = [{layer}]
 
 [privacy]                # for each site and the whole study
@@ -145,6 +145,7 @@ def draft(
         key=_quoted(SigningKey.load(key).public.text),
         task=_quoted(task),
         labels=json.dumps(labels, ensure_ascii=False),
+        modules=json.dumps(pretrained.attention(base_model)),
         layer=pretrained.depth(base_model) - 1,
         epsilon=float(epsilon),
         delta=delta,

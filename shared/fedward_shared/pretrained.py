@@ -5,11 +5,22 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging
 
-from fedward_shared.base_models import digest
+from fedward_shared.base_models import WEIGHTS, digest
 from fedward_shared.errors import ModelError
+
+ATTENTION = (
+    ("query", "key"),  # BERT, Longformer
+    ("q_proj", "k_proj"),  # Llama, Mistral, Mixtral
+    ("q_b_proj", "kv_b_proj"),  # DeepSeek-V3, from the compressed queries and keys
+    ("q_proj", "kv_b_proj"),
+    ("Wqkv",),  # ModernBERT
+    ("q", "k"),  # T5
+)
+"""Names of the projections to queries and keys, by family."""
 
 # A bar for each of a study's models would tear the live view apart.
 logging.disable_progress_bar()
@@ -23,6 +34,32 @@ def depth(folder: Path) -> int:
         return int(config.num_hidden_layers)
     except Exception as error:  # what a damaged file raises there has no common class
         raise ModelError(f"{folder}/config.json: num_hidden_layers: {error}") from error
+
+
+def attention(folder: Path) -> tuple[str, ...]:
+    """What the model in `folder` calls the projections to queries and keys: one name where they are one.
+
+    The names of its tensors say it. Raises ModelError for a family that none is known of.
+    """
+    digest(folder)
+    found = {
+        part for file in folder.glob(WEIGHTS) for name in _names(file) for part in name.split(".")
+    }
+    for names in ATTENTION:
+        if found.issuperset(names):
+            return names
+    raise ModelError(
+        f"{folder}: none of its modules is one of {', '.join('+'.join(names) for names in ATTENTION)}; "
+        "name adapter.target_modules yourself"
+    )
+
+
+def _names(file: Path) -> list[str]:
+    try:
+        with safe_open(file, framework="pt") as tensors:
+            return list(tensors.keys())
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{file}: cannot be read: {error}") from error
 
 
 def load_encoder(folder: Path) -> PreTrainedModel:

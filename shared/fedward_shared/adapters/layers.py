@@ -80,6 +80,7 @@ def _with_lora(base: PreTrainedModel, terms: AdapterTerms) -> nn.Module:
         lora_alpha=terms.alpha,  # peft says int but only divides it
         target_modules=list(terms.target_modules),
         layers_to_transform=list(terms.layers),
+        layers_pattern="[^.]+",  # whatever holds them, at the very beginning of a name too
         lora_dropout=0.0,
         bias="none",
     )

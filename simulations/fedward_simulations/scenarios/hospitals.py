@@ -17,7 +17,7 @@ from fedward_shared.charter_terms import (
     TrainingTerms,
 )
 from fedward_shared.errors import CharterError, UsageError
-from fedward_shared.pretrained import depth
+from fedward_shared.pretrained import attention, depth
 from fedward_shared.report import Result, Row
 from fedward_shared.secagg.graph import check_terms
 from fedward_shared.tasks.base import Columns
@@ -322,7 +322,8 @@ def _fitted(recipe: Recipe, options: Options, world: World, epsilon: float) -> R
     training, adapter = recipe.training, recipe.adapter
     rounds = options.rounds or training.rounds
     if adapter.layers:
-        adapter = adapter.model_copy(update={"layers": (depth(world.base_model) - 1,)})
+        own = {"layers": (depth(world.base_model) - 1,)}
+        adapter = adapter.model_copy(update={**own, "target_modules": attention(world.base_model)})
     head_rate = training.head_learning_rate or training.learning_rate
     return replace(
         recipe,

@@ -14,6 +14,12 @@ from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
+
+if (
+    not torch.cuda.is_available()
+):  # accelerate imports DeepSpeed, which warns of a machine without GPU
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")
+
 from accelerate import Accelerator, FullyShardedDataParallelPlugin
 from torch import nn
 

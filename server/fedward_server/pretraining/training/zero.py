@@ -4,7 +4,6 @@ Accelerate has DeepSpeed on GPUs alone; asked directly, it runs over gloo on CPU
 """
 
 import importlib.util
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -27,8 +26,6 @@ class ZeroWorkers(Workers):
                 "parallel.strategy: deepspeed is not installed; "
                 "pip install 'fedward-server[deepspeed]', or take \"fsdp2\""
             )
-        if not torch.cuda.is_available():
-            os.environ.setdefault("DS_ACCELERATOR", "cpu")
         super().__init__(terms, layers, clipping)
 
     def prepared(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Any, Any]:
