@@ -1,0 +1,105 @@
+"""`fedward pretrain` as it is typed: killed, resumed, on two workers, one of which dies."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from patience import LONG, PATIENCE, until
+from server.pretraining.trained import configuration
+
+from fedward_server.pretraining.monitoring import diary
+
+pytestmark = [pytest.mark.e2e, LONG]
+FEDWARD = Path(sys.executable).with_name("fedward")
+TORCHRUN = Path(sys.executable).with_name("torchrun")
+STEPS = 20
+SCHEDULE = {"steps": STEPS, "save_every": 5, "evaluate_every": 10}
+
+
+def curve(run: Path) -> dict[int, float]:
+    return {report.step: report.loss for report in diary.read(run / diary.FILE).steps}
+
+
+def typed(*words: object) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [FEDWARD, "pretrain", *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One that nobody disturbed."""
+    path = configuration(tmp_path_factory.mktemp("whole"), schedule=SCHEDULE)
+    done = typed(path)
+    assert done.returncode == 0, done.stderr
+    return path.with_suffix("")
+
+
+def test_killed_again_and_again_it_has_the_same_curve(whole: Path, tmp_path: Path) -> None:
+    path = configuration(tmp_path, schedule=SCHEDULE)
+    run, drawn = path.with_suffix(""), random.Random(7)
+    for after in sorted(drawn.sample(range(1, STEPS), 2)):
+        process = subprocess.Popen([FEDWARD, "pretrain", path], stderr=subprocess.DEVNULL)
+        until(
+            lambda after=after: (run / diary.FILE).exists() and max(curve(run), default=0) >= after
+        )
+        process.kill()
+        process.wait()
+    newest = max((run / "checkpoints").iterdir())
+    (shard,) = newest.glob("*.safetensors")
+    shard.write_bytes(shard.read_bytes()[:-1])
+    done = typed("resume", run)
+    assert done.returncode == 0, done.stderr
+    assert f"{newest.name}" in "".join(diary.read(run / diary.FILE).notices)
+    assert curve(run) == curve(whole)
+    told = typed("export", run, tmp_path / "model")
+    assert told.returncode == 0, told.stderr
+    assert "sha256:" in told.stdout
+
+
+def test_asked_to_stop_it_keeps_the_step_that_it_is_in(whole: Path, tmp_path: Path) -> None:
+    path = configuration(tmp_path, schedule=SCHEDULE)
+    run = path.with_suffix("")
+    process = subprocess.Popen([FEDWARD, "pretrain", path], stderr=subprocess.PIPE, text=True)
+    until(lambda: (run / diary.FILE).exists() and max(curve(run), default=0) >= 6)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130
+    assert "which are kept; the same command goes on" in said
+    kept = diary.read(run / diary.FILE).checkpoints[-1].step
+    assert kept == max(curve(run)) + 1
+    assert typed(path).returncode == 0
+    assert curve(run) == curve(whole)
+
+
+def workers_of(parent: int) -> list[int]:
+    """The ids of its children."""
+    found = Path(f"/proc/{parent}/task/{parent}/children")
+    return [int(word) for word in found.read_text().split()] if found.exists() else []
+
+
+def test_two_workers_have_the_curve_of_one_though_one_of_them_dies(
+    whole: Path, tmp_path: Path
+) -> None:
+    path = configuration(tmp_path, schedule=SCHEDULE)
+    run = path.with_suffix("")
+    command = [TORCHRUN, "--standalone", "--nproc-per-node", "2", "--max-restarts", "2"]
+    process = subprocess.Popen(
+        [*command, "--no-python", FEDWARD, "pretrain", "run", path],
+        stderr=(tmp_path / "log").open("w"),
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    until(lambda: (run / diary.FILE).exists() and max(curve(run), default=0) >= 7)
+    os.kill(workers_of(process.pid)[-1], signal.SIGKILL)
+    assert process.wait(PATIENCE) == 0, (tmp_path / "log").read_text()[-3000:]
+    record = diary.read(run / diary.FILE)
+    assert [begun.workers for begun in record.begun] == [2, 2]
+    assert curve(run) == pytest.approx(curve(whole), abs=1e-4)
