@@ -216,8 +216,10 @@ def data(terms: Pretraining, prepared: Prepared, crew: Workers) -> Data:
 
 def check_size(terms: Pretraining, vocabulary: int) -> None:
     """Raises ModelError for a model that does not fit this machine, and says what would."""
-    planned = planning.plan("the model", terms.model, vocabulary, here(_workers()), run_of(terms))
-    sparing = run_of(terms).model_copy(update={"micro_batch": 1, "checkpointing": True})
+    planned = planning.plan(
+        "the model", terms.model, vocabulary, here(_workers()), run_of(terms, _workers())
+    )
+    sparing = run_of(terms, _workers()).model_copy(update={"micro_batch": 1, "checkpointing": True})
     if terms.schedule.micro_batch == "most" and terms.parallel.strategy == "fsdp2":
         planned = planning.plan("the model", terms.model, vocabulary, planned.cluster, sparing)
     if (said := planning.told(planned)) is not None:
@@ -243,19 +245,19 @@ def here(count: int) -> hardware.Cluster:
     )
 
 
-def run_of(terms: Pretraining) -> Run:
-    """How the training runs, as the plan takes it."""
+def run_of(terms: Pretraining, devices: int) -> Run:
+    """How the training runs on so many devices, as the plan takes it."""
     asked = terms.schedule.micro_batch
     return Run(
-        strategy=_planned_strategy(terms),
+        strategy=_planned_strategy(terms, devices),
         precision=terms.parallel.precision,
         checkpointing=terms.parallel.recompute,
         micro_batch=1 if asked == "most" else asked,
     )
 
 
-def _planned_strategy(terms: Pretraining) -> Any:
-    if _workers() == 1:
+def _planned_strategy(terms: Pretraining, devices: int) -> Any:
+    if devices == 1:
         return "ddp"
     if terms.parallel.strategy == "deepspeed":
         return f"zero{terms.parallel.zero_stage}"

@@ -19,10 +19,11 @@ def plans(terms: Pretraining, clusters: Sequence[str], console: Console) -> None
     """
     vocabulary = terms.tokenizer.merges + TINY_VOCABULARY // 8
     tokens = terms.schedule.steps * terms.schedule.batch * terms.model.context
-    found = [
-        planning.plan(name, terms.model, vocabulary, cluster(name), run_of(terms), tokens)
-        for name in clusters or (*CLUSTERS, "cpu")
-    ]
+    found = []
+    for name in clusters or (*CLUSTERS, "cpu"):
+        on = cluster(name)
+        run = run_of(terms, on.devices)
+        found.append(planning.plan(name, terms.model, vocabulary, on, run, tokens))
     console.print(planning.table(found, f"{tokens:,} tokens in {terms.schedule.steps:,} steps"))
     for planned in found:
         if (said := planning.told(planned)) is not None:
