@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from rich.console import Console
 from server.pretraining.trained import configuration
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
@@ -151,6 +152,13 @@ def test_a_batch_that_the_workers_cannot_share_is_refused() -> None:
     said = r"schedule\.batch: 4 rows cannot be shared evenly by 3 workers; 3 can"
     with pytest.raises(UsageError, match=said):
         crew.share_of(4)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has a GPU")
+def test_a_precision_that_the_machine_has_not_is_refused(tmp_path: Path) -> None:
+    path = configuration(tmp_path, parallel={"precision": "fp16"})
+    with pytest.raises(UsageError, match=r"parallel\.precision: fp16 needs a GPU"):
+        ran(path)
 
 
 def test_a_folder_without_a_tokenizer_is_refused(tmp_path: Path) -> None:

@@ -50,7 +50,12 @@ class Workers:
     """This process among its like. Made once in a process."""
 
     def __init__(self, terms: ParallelTerms, layers: Sequence[str], clipping: float) -> None:
-        """`layers` are the class names of a model's layers, each of which is sharded as one."""
+        """`layers` are the class names of a model's layers, each of which is sharded as one.
+
+        Raises UsageError for a precision that this machine has not.
+        """
+        if terms.precision == "fp16" and not torch.cuda.is_available():
+            raise UsageError("parallel.precision: fp16 needs a GPU; take bf16 or fp32")
         sharded = _count() > 1 and terms.strategy == "fsdp2"
         self._terms, self._clipping = terms, clipping
         self._accelerator = Accelerator(
@@ -111,14 +116,16 @@ class Workers:
     def updated(self, model: Any, optimizer: Any) -> float:
         """Takes a step along the gradient of all workers, bounded in norm; returns what its norm was.
 
-        A gradient that is not finite moves nothing.
+        A gradient that is not finite moves nothing. In fp16 that is an overflow, which its scaler answers
+        with another scale, and the norm is told as 0.
         """
         norm = self._accelerator.clip_grad_norm_(model.parameters(), self._clipping)
         found = float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
-        if math.isfinite(found) or self._accelerator.scaler is not None:
+        scaled = self._accelerator.scaler is not None
+        if math.isfinite(found) or scaled:
             optimizer.step()
         optimizer.zero_grad()
-        return found
+        return 0.0 if scaled and not math.isfinite(found) else found
 
     def forget(self, _model: Any, optimizer: Any) -> None:
         """Drops the gradients that are there."""
