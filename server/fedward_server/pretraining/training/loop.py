@@ -174,9 +174,9 @@ class Training:
         except Stalled as stalled:
             self._treat(self._doctor.stalled(self.step, stalled.seconds))
             return
-        except torch.OutOfMemoryError as error:
-            if self._workers.count > 1:
-                raise  # the others wait for this one: all begin again, from the checkpoint
+        except RuntimeError as error:
+            if self._workers.count > 1 or not _out_of_memory(error):
+                raise  # of several, the others wait for this one: all begin again
             self._workers.forget(self._model, self._optimizer)
             treatment = self._doctor.out_of_memory(self.step, self._recompute, self._micro_batch)
             with suppress(AttributeError):
@@ -330,6 +330,11 @@ class Training:
             act()
 
 
+def _out_of_memory(error: RuntimeError) -> bool:
+    """A GPU has a class of error for it, the memory of a CPU a text."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
 def _seed(*parts: int) -> int:
     """Of what the layers draw for some rows (dropout, the noise of a router)."""
     return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8], "big") >> 1
@@ -343,4 +348,4 @@ def _adamw(model: torch.nn.Module, terms: ScheduleTerms) -> torch.optim.AdamW:
         {"params": decayed, "weight_decay": terms.weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=terms.rate, betas=terms.betas)
+    return torch.optim.AdamW(groups, lr=terms.rate, betas=terms.betas, fused=True)

@@ -129,9 +129,14 @@ def test_a_loss_that_is_not_a_number_goes_back_and_takes_other_rows(tmp_path: Pa
     assert diary.steps[7].rate < diary.steps[4].rate
 
 
-def test_out_of_memory_recomputes_then_halves_and_the_curve_stays(tmp_path: Path) -> None:
+@pytest.mark.parametrize("device", ["cuda", "cpu"])
+def test_out_of_memory_recomputes_then_halves_and_the_curve_stays(
+    tmp_path: Path, device: str
+) -> None:
     def small_device(model: Any, rows: Any) -> Losses:
         if model.training and len(rows) > 2:
+            if device == "cpu":
+                torch.empty(2**46)  # which no machine has; a CPU says it in its own way
             raise torch.OutOfMemoryError("injected")
         return losses(model, rows)
 
@@ -141,6 +146,18 @@ def test_out_of_memory_recomputes_then_halves_and_the_curve_stays(tmp_path: Path
     assert [t.recompute for t in said if isinstance(t, SaveMemory)] == [True] * 3
     assert {step for step, _ in diary.treatments} == {0}
     assert diary.curve() == pytest.approx(ran(tmp_path / "whole").curve(), abs=1e-5)
+
+
+def test_another_error_than_that_of_memory_is_nobodys_to_treat(tmp_path: Path) -> None:
+    def wrong(model: Any, rows: Any) -> Losses:
+        if model.training:
+            raise RuntimeError("shapes do not fit")
+        return losses(model, rows)
+
+    diary = Diary()
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        training(tmp_path, diary, losses=wrong).run()
+    assert diary.treatments == []
 
 
 def test_a_loader_that_stalls_is_replaced_from_the_same_place(tmp_path: Path) -> None:
