@@ -116,8 +116,8 @@ class Workers:
     def updated(self, model: Any, optimizer: Any) -> float:
         """Takes a step along the gradient of all workers, bounded in norm; returns what its norm was.
 
-        A gradient that is not finite moves nothing. In fp16 that is an overflow, which the scaler answers
-        with another scale, and the norm is told as 0.
+        A gradient that is not finite moves nothing. In fp16 that is an overflow: the scaler takes
+        another scale, and the norm is told as 0.
         """
         norm = self._accelerator.clip_grad_norm_(model.parameters(), self._clipping)
         found = float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
