@@ -55,21 +55,16 @@ class _CrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, logits_RV: Tensor, labels_R: Tensor) -> Tensor:
-        known_R = labels_R != IGNORED
-        most_R1 = logits_RV.max(1, keepdim=True).values.float()
-        likely_RV = logits_RV - most_R1  # float32, whatever the logits are
+        known_R1 = (labels_R != IGNORED)[:, None]
         wanted_R1 = labels_R.clamp(min=0)[:, None]
-        picked_R = likely_RV.gather(1, wanted_R1).squeeze(1)
-        likely_RV.exp_()
-        total_R1 = likely_RV.sum(1, keepdim=True)
-        summed = ((total_R1.squeeze(1).log() - picked_R) * known_R).sum()
+        likely_RV = torch.log_softmax(logits_RV, 1, torch.float32)
+        summed = -(likely_RV.gather(1, wanted_R1) * known_R1).sum()
         if ctx.needs_input_grad[0]:
-            likely_RV.div_(total_R1).scatter_add_(1, wanted_R1, -torch.ones_like(total_R1))
-            likely_RV.mul_(known_R[:, None])
-            ctx.save_for_backward(likely_RV.to(logits_RV.dtype))
+            likely_RV.exp_().scatter_add_(1, wanted_R1, likely_RV.new_full(wanted_R1.shape, -1.0))
+            ctx.save_for_backward(likely_RV.to(logits_RV.dtype), known_R1)
         return summed
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        (gradient_RV,) = ctx.saved_tensors
-        return gradient_RV.mul_(gradients[0]), None  # nobody goes backward twice
+        gradient_RV, known_R1 = ctx.saved_tensors
+        return gradient_RV.mul_(known_R1 * gradients[0]), None  # nobody goes backward twice

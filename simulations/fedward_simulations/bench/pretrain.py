@@ -33,7 +33,7 @@ from fedward_simulations.bench.rows import Row
 MODELS = {"decoder (Llama)": DECODER, "encoder (BERT)": ENCODER}
 TEXTS = 6_000
 ALLOWED = 1e-4
-KILLS, KILLED_STEPS, WORKERS_STEPS = 20, 200, 60
+KILLS, KILLED_STEPS, WORKERS_STEPS = 20, 300, 60
 FAULTS_PAGE = "faults.md"
 
 

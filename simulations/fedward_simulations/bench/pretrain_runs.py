@@ -35,7 +35,7 @@ TINY = {
 MERGES = 2_000
 SCHEDULE = {"batch": 16, "micro_batch": 16, "rate": 3e-3, "warm_up": 10, "evaluate_every": 50}
 STRATEGIES = ("fsdp2", "ddp")
-LATEST = 8.0
+LATEST = 4.0
 """Seconds after it began to train within which a process is killed."""
 
 
@@ -62,8 +62,8 @@ def kills(folder: Path, count: int, steps: int, latest: float = LATEST) -> dict[
     killed = _again(whole, "killed", schedule)
     drawn = np.random.default_rng(0)
     at = []
-    for _ in range(count):
-        _killed(killed, float(drawn.uniform(0, latest)))
+    while len(at) < count:
+        assert _killed(killed, float(drawn.uniform(0, latest))), "it was done before enough kills"
         at.append(len(_steps(killed)))
     _damage(killed / running.CHECKPOINTS)
     _trained(killed)
@@ -129,8 +129,11 @@ def _trained(folder: Path, workers: int = 1) -> None:
         )
 
 
-def _killed(folder: Path, after: float) -> None:
-    """Runs the command and kills it so many seconds after it began to write its diary."""
+def _killed(folder: Path, after: float) -> bool:
+    """Runs the command and kills it so many seconds after it began to write its diary.
+
+    Whether it was still running.
+    """
     before = _size(folder)
     with subprocess.Popen(
         command(folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment()
@@ -138,7 +141,9 @@ def _killed(folder: Path, after: float) -> None:
         while _size(folder) == before and process.poll() is None:
             time.sleep(0.02)
         time.sleep(after)
+        ran = process.poll() is None
         process.send_signal(signal.SIGKILL)
+    return ran
 
 
 def _steps(folder: Path) -> list[float]:
