@@ -3,7 +3,8 @@
     preset = "tiny-llama"            a model by its name, or [model] with its sizes, or both
     seed = 0
 
-    [model] [tokenizer] [[sources]] [filters] [objective] [schedule] [parallel] [doctor] [monitoring]
+    [model] [tokenizer] [[sources]] [[augmentation]] [filters] [objective] [schedule] [parallel]
+    [doctor] [monitoring]
 
 Each section is a class in the module that uses it; here they are put together. A key that nobody knows
 is refused with its name. Paths are read from the folder of the file on.
@@ -16,6 +17,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError, model_validator
 
 from fedward_server.pretraining.architectures import Architecture
+from fedward_server.pretraining.corpus.augmenting import CodeSwitching
 from fedward_server.pretraining.corpus.filtering import FilterTerms
 from fedward_server.pretraining.corpus.sources import SourceTerms
 from fedward_server.pretraining.doctor import DoctorTerms
@@ -45,6 +47,7 @@ class Pretraining(Terms):
     model: Architecture
     tokenizer: TokenizerTerms = TokenizerTerms()
     sources: Annotated[tuple[SourceTerms, ...], Field(min_length=1)]
+    augmentation: tuple[CodeSwitching, ...] = ()
     filters: FilterTerms = FilterTerms()
     objective: PredictionTerms = PredictionTerms()
     schedule: ScheduleTerms
@@ -53,12 +56,15 @@ class Pretraining(Terms):
     monitoring: MonitoringTerms = MonitoringTerms()
 
     @model_validator(mode="after")
-    def _sources_by_name(self) -> "Pretraining":
+    def _each_once(self) -> "Pretraining":
         names = [source.name for source in self.sources]
         if len(set(names)) < len(names):
             raise ValueError(f"sources: two have the same name: {sorted(names)}")
         if all(source.evaluation for source in self.sources):
             raise ValueError("sources: all are for evaluation; nothing is left to train on")
+        languages = [switching.language for switching in self.augmentation]
+        if len(set(languages)) < len(languages):
+            raise ValueError(f"augmentation: two are for one language: {sorted(languages)}")
         return self
 
 

@@ -25,6 +25,7 @@ from fedward_server.pretraining.architectures import Architecture, build
 from fedward_server.pretraining.balancing import balancer
 from fedward_server.pretraining.configuration import Pretraining
 from fedward_server.pretraining.corpus import making, sources
+from fedward_server.pretraining.corpus.arranging import Arrangement
 from fedward_server.pretraining.corpus.data import Data
 from fedward_server.pretraining.corpus.encoding import Encoding
 from fedward_server.pretraining.corpus.making import Recipe
@@ -146,7 +147,8 @@ def prepare(terms: Pretraining, root: Path, folder: Path, console: Console) -> P
         return Prepared(tokenizer, encoding, Store(folder / CORPUS))
     if not (folder / CORPUS / MANIFEST).is_file():
         console.print("making the corpus")
-    recipe = Recipe(terms.sources, encoding, terms.filters)
+    arrangement = Arrangement(terms.sources, terms.augmentation, root, terms.seed)
+    recipe = Recipe(terms.sources, encoding, terms.filters, arrangement, arrangement.decided)
     return Prepared(tokenizer, encoding, making.make(folder / CORPUS, recipe, root))
 
 
