@@ -73,6 +73,30 @@ def resume(run: Run) -> None:
 
 
 @pretrain.command()
+def search(
+    config: Config,
+    run: Annotated[
+        Path | None,
+        typer.Option("--run", help="The search's folder; FILE-search beside the file by default."),
+    ] = None,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="How many in all, other than the file says.")
+    ] = None,
+) -> None:
+    """Tries settings as [search] says, and prints the best with its configuration.
+
+    Started several times on one machine, it tries as many at once. Stopped, it goes on.
+    """
+    from rich.console import Console
+
+    from fedward_server.pretraining import configuration, tuning
+
+    terms = configuration.read(config)
+    folder = run or config.with_name(f"{config.stem}-search")
+    typer.echo(tuning.tune(terms, config.parent, folder, Console(stderr=True), trials))
+
+
+@pretrain.command()
 def export(
     run: Run, out: Annotated[Path, typer.Argument(help="A new folder, for the model.")]
 ) -> None:

@@ -27,7 +27,14 @@ format = "jsonl"             # jsonl, parquet, lines or text
 field = "text"
 language = "en"
 weight = 1.0
+# other_field = "zh"         # the same in another language: a parallel text
+# other_language = "zh"
 # evaluation = true          # never trained on, and nothing that has a passage of it
+
+# [[augmentation]]           # words of one language switched to another, by a lexicon
+# lexicon = "en-zh.tsv"
+# language = "en"
+# share = 0.2
 
 [filters]
 duplicates = 0.85            # Jaccard similarity from which on documents are alike

@@ -25,6 +25,7 @@ from fedward_server.pretraining.architectures import Architecture, build
 from fedward_server.pretraining.balancing import balancer
 from fedward_server.pretraining.configuration import Pretraining
 from fedward_server.pretraining.corpus import making, sources
+from fedward_server.pretraining.corpus.arranging import Arrangement
 from fedward_server.pretraining.corpus.data import Data
 from fedward_server.pretraining.corpus.encoding import Encoding
 from fedward_server.pretraining.corpus.making import Recipe
@@ -38,6 +39,7 @@ from fedward_server.pretraining.memory import Run
 from fedward_server.pretraining.monitoring.figures import Machine
 from fedward_server.pretraining.monitoring.watchers import Watchers
 from fedward_server.pretraining.monitoring.watching import watching
+from fedward_server.pretraining.reports import EvaluationReport
 from fedward_server.pretraining.training.checkpoints import Checkpoints
 from fedward_server.pretraining.training.loop import Training
 from fedward_server.pretraining.training.parallel import Workers, workers
@@ -50,7 +52,7 @@ CONFIGURATION, TOKENIZER, CORPUS, CHECKPOINTS = (
     "corpus",
     "checkpoints",
 )
-FREE = ("monitoring", "doctor", "parallel", "schedule.keep", "schedule.save_every")
+FREE = ("monitoring", "doctor", "parallel", "schedule.keep", "schedule.save_every", "search")
 """What may be another when a training goes on: nothing of it changes what is learned."""
 
 
@@ -73,15 +75,28 @@ def run(terms: Pretraining, root: Path, folder: Path, console: Console) -> None:
     StateError if the doctor gives up or the disk is full; Interrupted at SIGINT or SIGTERM.
     """
     begin(terms, root, folder)
-    prepared = prepare(terms, root, folder, console)
+    with ready(terms, folder, prepare(terms, root, folder, console), console) as training:
+        training.run()
+
+
+@contextmanager
+def ready(
+    terms: Pretraining,
+    folder: Path,
+    prepared: Prepared,
+    console: Console,
+    after_evaluation: Callable[[EvaluationReport], object] = lambda _: None,
+) -> Iterator[Training]:
+    """The training in `folder`, watched, and stopped by signals. Raises ModelError where it does not fit
+    this machine."""
     check_size(terms, len(prepared.tokenizer))
     layers = _layers(terms.model, prepared)
     crew = workers(terms.parallel, layers, terms.schedule.clipping)
     try:
         with _watched(terms, folder, crew, prepared, console) as watcher:
-            training = assembled(terms, folder, prepared, crew, watcher)
+            training = assembled(terms, folder, prepared, crew, watcher, after_evaluation)
             with _stopped_by_signals(training.stop):
-                training.run()
+                yield training
     finally:
         crew.end()
 
@@ -146,12 +161,18 @@ def prepare(terms: Pretraining, root: Path, folder: Path, console: Console) -> P
         return Prepared(tokenizer, encoding, Store(folder / CORPUS))
     if not (folder / CORPUS / MANIFEST).is_file():
         console.print("making the corpus")
-    recipe = Recipe(terms.sources, encoding, terms.filters)
+    arrangement = Arrangement(terms.sources, terms.augmentation, root, terms.seed)
+    recipe = Recipe(terms.sources, encoding, terms.filters, arrangement, arrangement.decided)
     return Prepared(tokenizer, encoding, making.make(folder / CORPUS, recipe, root))
 
 
 def assembled(
-    terms: Pretraining, folder: Path, prepared: Prepared, crew: Workers, watcher: Watchers
+    terms: Pretraining,
+    folder: Path,
+    prepared: Prepared,
+    crew: Workers,
+    watcher: Watchers,
+    after_evaluation: Callable[[EvaluationReport], object] = lambda _: None,
 ) -> Training:
     """The training that `run` runs."""
     forward = Forward(terms.model, crew.device)
@@ -169,6 +190,7 @@ def assembled(
         seed=terms.seed,
         recompute=terms.parallel.recompute,
         after_step=balance.step if balance is not None else lambda: None,
+        after_evaluation=after_evaluation,
     )
 
 
@@ -217,9 +239,10 @@ def data(terms: Pretraining, prepared: Prepared, crew: Workers) -> Data:
 def check_size(terms: Pretraining, vocabulary: int) -> None:
     """Raises ModelError for a model that does not fit this machine, and says what would."""
     planned = planning.plan(
-        "the model", terms.model, vocabulary, here(_workers()), run_of(terms, _workers())
+        "the model", terms.model, vocabulary, here(worker_count()), run_of(terms, worker_count())
     )
-    sparing = run_of(terms, _workers()).model_copy(update={"micro_batch": 1, "checkpointing": True})
+    own = run_of(terms, worker_count())
+    sparing = own.model_copy(update={"micro_batch": 1, "checkpointing": True})
     if terms.schedule.micro_batch == "most" and terms.parallel.strategy == "fsdp2":
         planned = planning.plan("the model", terms.model, vocabulary, planned.cluster, sparing)
     if (said := planning.told(planned)) is not None:
@@ -330,7 +353,7 @@ def _own_rank() -> int:
     return int(os.environ.get("RANK", "0"))
 
 
-def _workers() -> int:
+def worker_count() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 

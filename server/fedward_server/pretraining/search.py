@@ -83,10 +83,13 @@ class Stopped(Exception):
 
 
 class Report:
-    """What a training calls with a step and the loss so far. `number` is the trial's."""
+    """What a training calls with a step and the loss so far.
+
+    `number` is the trial's, `first` that of the one whose settings it has, where that one died.
+    """
 
     def __init__(self, trial: "Trial", prune: bool) -> None:
-        self.number = trial.number
+        self.number, self.first = trial.number, trial.first
         self._trial, self._prune = trial, prune
 
     def __call__(self, step: int, loss: float) -> None:
@@ -134,12 +137,19 @@ class Found:
 
 
 def search(
-    folder: Path, terms: SearchTerms, train: Train, *, seed: int, private: Private | None = None
+    folder: Path,
+    terms: SearchTerms,
+    train: Train,
+    *,
+    seed: int,
+    private: Private | None = None,
+    after: Callable[["Trials"], object] = lambda _: None,
 ) -> Found:
-    """Runs trials until `terms.trials` of all workers are finished or stopped.
+    """Runs trials until `terms.trials` of all workers are finished or stopped; `after` each is called.
 
     With one worker the same seed gives the same trials, also if it was stopped between two. What
-    `train` raises ends this worker; that trial is begun again by the next, three times in all.
+    `train` raises ends this worker; that trial is begun again by the next, three times in all, or as
+    often as it is Interrupted.
     Raises StateError for a folder with another search.
     """
     with closing(opened(folder, terms, seed)) as trials:
@@ -152,6 +162,7 @@ def search(
                     trial.refuse()
                     return found(trials, str(error))
                 run(trial, train, prune=terms.pruner != "none")
+            after(trials)
         return found(trials)
 
 

@@ -13,12 +13,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from fedward_server.pretraining.corpus.sources import Language
 from fedward_server.pretraining.sampling import Text, sample
 from fedward_shared.errors import DataError, ModelError
 from fedward_shared.terms import Terms
 
 Objective = Literal["masked", "causal", "spans"]
-Language = Annotated[str, Field(pattern=r"^[a-z]{2,3}$")]
 
 LONGEST = 48
 """Bytes of the longest piece: a Chinese phrase of 16 characters, no sentence that is often repeated."""

@@ -18,24 +18,29 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from fedward_shared.errors import StateError
+from fedward_shared.errors import Interrupted, StateError
 
 DATABASE, LOCK, RUNNING = "search.sqlite", "lock", "running"
 NAME = "search"
 TRIES = 3
 """A trial that has died so often is given up: it may be what kills its process."""
 WAIT_SECONDS = 60
-OF, DIED, UNBOOKED, IDENTITY = "of", "died", "unbooked", "identity"
+OF, FIRST, TRIES_SO_FAR = "of", "first", "tries"
+DIED, INTERRUPTED, UNBOOKED, IDENTITY = "died", "interrupted", "unbooked", "identity"
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 class Trial:
-    """A trial that this process runs. Left without an end, it has died."""
+    """A trial that this process runs. Left without an end, it has died, or was interrupted.
+
+    `first` is the number of the trial that it continues: its own, or that of one that died.
+    """
 
     def __init__(self, study: optuna.Study, trial: optuna.Trial, lock: IO[bytes]) -> None:
         self._study, self._trial, self._lock = study, trial, lock
         self.number = trial.number
+        self.first: int = trial.user_attrs.get(FIRST, trial.number)
         self.parameters: dict[str, Any] = trial.params
 
     def __enter__(self) -> Self:
@@ -47,6 +52,8 @@ class Trial:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
+        if kind is not None and issubclass(kind, Interrupted):
+            self._trial.set_user_attr(INTERRUPTED, True)
         self._lock.close()
 
     def report(self, step: int, loss: float) -> bool:
@@ -153,8 +160,13 @@ class Trials:
         again = {trial.user_attrs.get(OF) for trial in self.all()}
         for trial in self.all():
             if DIED in trial.user_attrs and trial.number not in again and not _given_up(trial):
-                tries = trial.user_attrs.get("tries", 1) + 1
-                self._study.enqueue_trial(trial.params, {OF: trial.number, "tries": tries})
+                first = trial.user_attrs.get(FIRST, trial.number)
+                tries = trial.user_attrs.get(TRIES_SO_FAR, 1) + (
+                    INTERRUPTED not in trial.user_attrs
+                )
+                self._study.enqueue_trial(
+                    trial.params, {OF: trial.number, FIRST: first, TRIES_SO_FAR: tries}
+                )
 
     def _file(self, number: int) -> Path:
         return self._folder / RUNNING / str(number)
@@ -180,7 +192,8 @@ def _counts(trial: FrozenTrial) -> bool:
 
 
 def _given_up(trial: FrozenTrial) -> bool:
-    return DIED in trial.user_attrs and trial.user_attrs.get("tries", 1) >= TRIES
+    died = DIED in trial.user_attrs and INTERRUPTED not in trial.user_attrs
+    return died and trial.user_attrs.get(TRIES_SO_FAR, 1) >= TRIES
 
 
 def _hold(path: Path) -> IO[bytes]:

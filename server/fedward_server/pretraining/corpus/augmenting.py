@@ -14,22 +14,20 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from fedward_server.pretraining.tokenizers import Language
+from fedward_server.pretraining.corpus.sources import Language, Segment
 from fedward_shared.annotation.boundaries import segments
 from fedward_shared.errors import DataError
 from fedward_shared.terms import Terms
 
-Segment = tuple[str, str]
-"""(text, language)."""
 Lexicon = Mapping[str, tuple[str, ...]]
 """Translations of a word, by the word in small letters."""
 
 
 class CodeSwitching(Terms):
-    """The section `[augmentation]` of a source: words of its texts are switched to another language.
+    """One of `[[augmentation]]`: words of the texts in a language are switched to another one.
 
     `lexicon`: a TSV or JSONL of pairs. `share`: with which probability a word that is in the lexicon
-    becomes one of its translations. `language`: that of the lexicon's first words.
+    becomes one of its translations. `language`: that of the lexicon's first words, and of the texts.
     """
 
     lexicon: Path

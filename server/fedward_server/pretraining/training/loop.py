@@ -34,6 +34,10 @@ from fedward_server.pretraining.training.schedule import Course, ScheduleTerms
 from fedward_shared.errors import Interrupted, StateError
 
 
+class GivenUp(StateError):
+    """The doctor gave a training up; its message says why."""
+
+
 class Rows(Protocol):
     """This worker's rows of one step, ready for the model."""
 
@@ -99,10 +103,12 @@ class Training:
         seed: int,
         recompute: bool = False,
         after_step: Callable[[], object] = lambda: None,
+        after_evaluation: Callable[[EvaluationReport], object] = lambda _: None,
     ) -> None:
         self._terms, self._losses, self._data = terms, losses, data
         self._workers, self._checkpoints, self._doctor = workers, checkpoints, doctor
         self._watcher, self._seed, self._after_step = watcher, seed, after_step
+        self._after_evaluation = after_evaluation
         share = workers.share_of(terms.batch)
         self._rows: int = share.stop - share.start
         self._micro_batch = self._rows
@@ -120,8 +126,8 @@ class Training:
     def run(self) -> None:
         """From the newest whole checkpoint, or the beginning, to the last step.
 
-        Raises StateError if the doctor gives up, or a checkpoint cannot be written; Interrupted once it
-        was asked to stop.
+        Raises GivenUp if the doctor gives up, StateError if a checkpoint cannot be written; Interrupted
+        once it was asked to stop; what `after_evaluation` raises.
         """
         self._checkpoints.remove_parts()
         if not self._restore(None):
@@ -197,6 +203,7 @@ class Training:
         if last or self.step % self._terms.evaluate_every == 0:
             report = self.evaluate()
             self._tell(lambda: self._watcher.evaluation(report))
+            self._after_evaluation(report)
             assert self._stream is not None
             weights = self._data.weights(self._stream)
             if treatment := self._doctor.evaluated(self.step, report.losses, weights):
@@ -282,7 +289,7 @@ class Training:
             case NewLoader():
                 self._reopen()
             case GiveUp(reason=reason):
-                raise StateError(
+                raise GivenUp(
                     f"{reason}; the checkpoints of steps {self._checkpoints.steps()} are kept"
                 )
 

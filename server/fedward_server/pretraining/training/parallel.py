@@ -93,6 +93,8 @@ class Workers:
 
     def bare(self, model: Any) -> Any:
         """The model within what `prepared` put around it."""
+        if self.count == 1:
+            return model  # nothing is put around it, and accelerate would import DeepSpeed to look
         return self._accelerator.unwrap_model(model, keep_torch_compile=False)
 
     def kept(self, model: Any, optimizer: Any) -> Live | Gathered:
