@@ -61,7 +61,7 @@ def kills(folder: Path, count: int, steps: int, latest: float = LATEST) -> dict[
     _trained(whole)
     killed = _again(whole, "killed", schedule)
     drawn = np.random.default_rng(0)
-    at = []
+    at: list[int] = []
     while len(at) < count:
         assert _killed(killed, float(drawn.uniform(0, latest))), "it was done before enough kills"
         at.append(len(_steps(killed)))
