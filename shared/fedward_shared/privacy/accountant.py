@@ -70,7 +70,10 @@ def _mechanisms(events: Iterable[Event], delta: float) -> "Mechanisms | None":
     steps: Counter[Kind] = Counter()
     for event, times in counts.items():
         kind = (event.mechanism, event.sampling_rate, event.noise_multiplier)
-        steps[kind] += times * event.steps
+        if event.best_of is None:
+            steps[*kind, ()] += times * event.steps
+        else:
+            steps[*kind, (event.steps, *event.best_of)] += times
     return tuple(sorted(steps.items()))
 
 

@@ -41,8 +41,9 @@ RELATION = dp_accounting.NeighboringRelation.ADD_OR_REMOVE_ONE
 # It warns of each Rényi order that it leaves out, which makes a bound looser and never wrong.
 logging.getLogger("absl").setLevel(logging.ERROR)
 
-Kind = tuple[str, float, float]
-"""(mechanism, sampling rate, noise multiplier)."""
+Kind = tuple[str, float, float, tuple[()] | tuple[int, float, float]]
+"""(mechanism, sampling rate, noise multiplier, and of a selection: steps of a trial, mean and shape of
+how many trials there are)."""
 Mechanisms = tuple[tuple[Kind, int], ...]
 """How often each kind was applied, sorted."""
 
@@ -51,6 +52,8 @@ Mechanisms = tuple[tuple[Kind, int], ...]
 def epsilon(mechanisms: Mechanisms, delta: float) -> float:
     """ε at `delta` of all of them."""
     bound = renyi(mechanisms, delta)
+    if any(selected for (*_, selected), _ in mechanisms):
+        return bound  # of a selection there is no other: its divergences are added to all others'
     losses = sum(_losses(kind, count) for kind, count in mechanisms)
     rounding = ROUNDING * (1000 + losses)
     if (
@@ -84,7 +87,7 @@ def _interval(mechanisms: Mechanisms, delta: float, expected: float) -> float:
     losses = sum(_losses(kind, count) for kind, count in mechanisms)
     z = -NormalDist().inv_cdf(delta)
     variance = (math.sqrt(z * z + 2 * expected) - z) ** 2
-    pure = [(noise, count) for (mechanism, _, noise), count in mechanisms if mechanism in PURE]
+    pure = [(noise, count) for (mechanism, _, noise, _), count in mechanisms if mechanism in PURE]
     share = min(1.0, sum(count / scale for scale, count in pure) / max(expected, 1e-9))
     largest = share * min(sum(count for _, count in pure), math.log2(1 / delta))
     coarsest = min(
@@ -101,15 +104,15 @@ def _loss(mechanisms: Mechanisms, interval: float) -> pld.PrivacyLossDistributio
     middle = len(mechanisms) // 2
     if middle:
         return _loss(mechanisms[:middle], interval).compose(_loss(mechanisms[middle:], interval))
-    (((mechanism, rate, noise), count),) = mechanisms
+    (((mechanism, rate, noise, _), count),) = mechanisms
     if mechanism == "gaussian":
-        return _once((mechanism, rate, noise / math.sqrt(count)), interval)
-    return _once((mechanism, rate, noise), interval).self_compose(count)
+        return _once((mechanism, rate, noise / math.sqrt(count), ()), interval)
+    return _once((mechanism, rate, noise, ()), interval).self_compose(count)
 
 
 @lru_cache(maxsize=32)
 def _once(kind: Kind, interval: float) -> pld.PrivacyLossDistribution:
-    mechanism, rate, noise = kind
+    mechanism, rate, noise, _ = kind
     if mechanism == "laplace":
         return pld.from_laplace_mechanism(noise, value_discretization_interval=interval)
     if mechanism == "randomized-response":
@@ -131,7 +134,7 @@ def renyi(mechanisms: Mechanisms, delta: float) -> float:
 @lru_cache(maxsize=1024)
 def divergences(kind: Kind) -> np.ndarray:
     """Rényi divergence of one mechanism at each of dp-accounting's orders."""
-    mechanism, rate, noise = kind
+    mechanism, rate, noise, selected = kind
     accountant = RdpAccountant(neighboring_relation=RELATION)
     if mechanism == "randomized-response":
         return _of_two_answers(1 / noise, np.asarray(accountant.orders))
@@ -139,7 +142,12 @@ def divergences(kind: Kind) -> np.ndarray:
         accountant.compose(dp_accounting.LaplaceDpEvent(noise))
     else:
         gaussian = dp_accounting.GaussianDpEvent(noise)
-        accountant.compose(dp_accounting.PoissonSampledDpEvent(rate, gaussian))
+        step = dp_accounting.PoissonSampledDpEvent(rate, gaussian)
+        if selected:
+            steps, mean, shape = selected
+            trial = dp_accounting.SelfComposedDpEvent(step, steps)
+            step = dp_accounting.dp_event.RepeatAndSelectDpEvent(trial, mean, shape)
+        accountant.compose(step)
     return np.asarray(accountant.rdp)
 
 

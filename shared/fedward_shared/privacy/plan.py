@@ -39,6 +39,9 @@ BOUNDED: tuple[Mechanism, ...] = (
 """The mechanisms whose ε has a bound."""
 
 EVENT_VERSION = 2
+SELECTION_VERSION = 3
+"""Of a selection's text: an older release refuses it, and does not take it for one trial."""
+LARGEST_MEAN = 1e6
 CORRELATED_STEPS = 256
 """At most so many steps of a round have correlated noise: its strategy is found in a second or two."""
 
@@ -58,6 +61,9 @@ class Event:
     counted. `none`: the data was used without privacy,
     `unknown`: nobody knows what was done; no number bounds either.
 
+    With `best_of` all `steps` were taken in each of a random number of independent trials, and nothing
+    but the best one was released (`selection.py`): mean and shape of that number.
+
     Two datasets are neighbours if one has a `unit` more. Where a vector or an answer is released for
     each unit, who the units are is known, and one more is one that says something instead of nothing.
     """
@@ -67,9 +73,12 @@ class Event:
     noise_multiplier: float
     steps: int
     unit: Unit = "record"
+    best_of: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         """Raises PrivacyError for numbers that describe no mechanism."""
+        if self.best_of is not None:
+            self._check_selection(*self.best_of)
         if self.mechanism not in MECHANISMS or self.unit not in UNITS:
             raise PrivacyError(
                 f"{self.mechanism} for one {self.unit}: this release knows no such event"
@@ -87,6 +96,13 @@ class Event:
         if self.bounded and self.mechanism != "poisson-gaussian" and self.sampling_rate != 1:
             raise PrivacyError(
                 f"sampling_rate is {self.sampling_rate}: {self.mechanism} takes all units"
+            )
+
+    def _check_selection(self, mean: float, shape: float) -> None:
+        if self.mechanism != "poisson-gaussian" or not (1 < mean <= LARGEST_MEAN and shape >= 0):
+            raise PrivacyError(
+                f"best of {mean} {self.mechanism} on average, shape {shape}: expected trials of DP-SGD, "
+                f"more than 1 on average and at most {LARGEST_MEAN:g}, and a shape of 0 or more"
             )
 
     @property
@@ -107,14 +123,16 @@ class Event:
             "sampling_rate": repr(self.sampling_rate),
             "steps": self.steps,
             "unit": self.unit,
-            "version": EVENT_VERSION,
+            "version": EVENT_VERSION if self.best_of is None else SELECTION_VERSION,
         }
+        if self.best_of is not None:
+            content |= {"best_of": [repr(number) for number in self.best_of]}
         return canonical.encode(content).decode()
 
     @classmethod
     @lru_cache(maxsize=4096)
     def from_text(cls, text: str) -> "Event":
-        """What `as_text` has written, in this version or in the first, which had no other unit than
+        """What `as_text` has written, in these versions or in the first, which had no other unit than
         the record. Raises StateError for anything else.
         """
         try:
@@ -125,6 +143,7 @@ class Event:
                 float(content["noise_multiplier"]),
                 content["steps"],
                 content.get("unit", "record"),
+                _two(*content["best_of"]) if "best_of" in content else None,
             )
             written = (event.as_text(), event._as_first_text())
         except (LookupError, ValueError, TypeError, RecursionError, PrivacyError) as error:
@@ -139,7 +158,12 @@ class Event:
         content = canonical.decode(self.as_text().encode())
         del content["unit"], content["version"]
         first = self.unit == "record" and self.mechanism in ("poisson-gaussian", "none", "unknown")
+        first = first and self.best_of is None
         return canonical.encode(content).decode() if first else ""
+
+
+def _two(mean: str, shape: str) -> tuple[float, float]:
+    return float(mean), float(shape)
 
 
 UNKNOWN = Event("unknown", 1.0, 0.0, 1)

@@ -8,7 +8,7 @@ composed with the others, as whatever a ledger books.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -18,10 +18,9 @@ from scipy import optimize, stats
 
 from fedward_shared.errors import PrivacyError
 from fedward_shared.privacy import composition
-from fedward_shared.privacy.plan import Event
+from fedward_shared.privacy.plan import LARGEST_MEAN, Event
 from fedward_shared.privacy.randomness import Randomness
 
-LARGEST_MEAN = 1e6
 SMALLEST = 1e-12
 """A divergence below this is taken as this: dp-accounting's δ cannot be computed of less."""
 
@@ -86,6 +85,16 @@ class Selection:
     event: Event
     repetitions: Repetitions
 
+    def __post_init__(self) -> None:
+        """Raises PrivacyError for trials that are selections themselves."""
+        if self.event.best_of is not None:
+            raise PrivacyError("a trial that is itself a selection has no bound here")
+
+    @property
+    def booked(self) -> Event:
+        """What a ledger books for the whole. Raises PrivacyError for other trials than DP-SGD."""
+        return replace(self.event, best_of=(self.repetitions.mean, self.repetitions.shape))
+
 
 def epsilon(selection: Selection, delta: float) -> float:
     """ε at `delta` of all trials together, if nothing but the winner is released.
@@ -98,7 +107,7 @@ def epsilon(selection: Selection, delta: float) -> float:
     if not event.bounded:
         return math.inf
     one_A = event.steps * composition.divergences(
-        (event.mechanism, event.sampling_rate, event.noise_multiplier)
+        (event.mechanism, event.sampling_rate, event.noise_multiplier, ())
     )
     order_A = np.asarray(RdpAccountant().orders)
     whole_A = divergences(one_A, selection.repetitions, order_A)

@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 from server.pretraining.searching import terms, train
 
+from fedward_client.ledger import Ledger, Limit
 from fedward_server.pretraining.search import opened
 from fedward_server.pretraining.selecting import DRAWN, select
 from fedward_shared.errors import BudgetExceeded, DataError, StateError, UsageError
+from fedward_shared.privacy.accountant import filtered_epsilon
 from fedward_shared.privacy.plan import Event
 from fedward_shared.privacy.randomness import Randomness
 from fedward_shared.privacy.selection import Repetitions, Selection
@@ -39,6 +41,33 @@ def test_as_many_trials_as_were_drawn_are_booked_once_and_the_best_is_found(tmp_
     assert (tmp_path / DRAWN).stat().st_mode & 0o777 == 0o600
     again = select(tmp_path, TERMS, train, SELECTION, booked.append, source("b"))
     assert (again, booked) == (found, [SELECTION])
+
+
+def test_a_ledger_books_a_selection_once_and_composes_it_with_what_was_before(
+    tmp_path: Path,
+) -> None:
+    account, study = (Limit(name, "the site", 4.0, 1e-5) for name in ("patients", "search"))
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    training = Event("poisson-gaussian", 0.05, 1.5, 20)
+    ledger.reserve(account, Limit("study", "the site", 4.0, 1e-5), 1, "round 1", training)
+
+    def book(selection: Selection) -> None:
+        ledger.reserve(account, study, 1, "search", selection.booked)
+
+    found = select(tmp_path / "a", TERMS, train, SELECTION, book, source())
+    assert found is not None
+    ledger.close()
+    ledger = Ledger(tmp_path / "ledger.sqlite")  # its chain is checked, its events read again
+    booked = [Event.from_text(booking.event) for booking in ledger.bookings()]
+    assert booked == [training, SELECTION.booked]
+    spending = ledger.spending("patients")
+    expected = filtered_epsilon([training, SELECTION.booked], 1e-5)
+    assert spending.held == spending.epsilon == expected
+    assert filtered_epsilon([SELECTION.booked], 1e-5) < expected < 4
+    with pytest.raises(BudgetExceeded, match="patients: spent ε"):
+        select(tmp_path / "b", TERMS, train, SELECTION, book, source())
+    assert not (tmp_path / "b" / DRAWN).exists()
+    assert len(list(ledger.bookings())) == 2
 
 
 def test_how_many_there_are_is_random(tmp_path: Path) -> None:

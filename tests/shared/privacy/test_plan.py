@@ -129,7 +129,12 @@ def events(draw: st.DrawFn) -> Event:
     whole = mechanism in BOUNDED and mechanism != "poisson-gaussian"
     rate = 1.0 if whole else draw(st.floats(1e-9, 1.0))
     noise = draw(st.floats(1e-6, 1e6)) if mechanism in BOUNDED else 0.0
-    return Event(mechanism, rate, noise, draw(st.integers(1, 10**9)), draw(st.sampled_from(UNITS)))
+    best_of = None
+    if mechanism == "poisson-gaussian":
+        shape = st.one_of(st.floats(0, 100), st.just(float("inf")))
+        best_of = draw(st.none() | st.tuples(st.floats(1.001, 1e6), shape))
+    steps, unit = draw(st.integers(1, 10**9)), draw(st.sampled_from(UNITS))
+    return Event(mechanism, rate, noise, steps, unit, best_of)
 
 
 @given(events())
@@ -140,6 +145,10 @@ def test_an_event_is_read_as_it_was_written(event: Event) -> None:
 GOLDEN = {
     '{"mechanism":"poisson-gaussian","noise_multiplier":"1.5","sampling_rate":"0.1","steps":10,'
     '"unit":"patient","version":2}': Event("poisson-gaussian", 0.1, 1.5, 10, "patient"),
+    '{"best_of":["10.0","inf"],"mechanism":"poisson-gaussian","noise_multiplier":"1.5",'
+    '"sampling_rate":"0.1","steps":10,"unit":"patient","version":3}': (
+        Event("poisson-gaussian", 0.1, 1.5, 10, "patient", (10.0, float("inf")))
+    ),
     '{"mechanism":"laplace","noise_multiplier":"20.0","sampling_rate":"1.0","steps":1,'
     '"unit":"record","version":2}': Event("laplace", 1.0, 20.0, 1),
 }
@@ -212,3 +221,24 @@ def test_a_plan_books_the_unit_that_it_samples(unit: str) -> None:
     assert plan.event == Event("poisson-gaussian", 0.1, 1.0, 4000, plan.unit)
     assert plan.event.unit == unit
     assert TrainingPlan(**{**PLAN.__dict__, "unit": unit, "mechanism": "none"}).event.unit == unit
+
+
+@pytest.mark.parametrize(
+    ("text", "changed"),
+    [
+        ('"version":3', '"version":2'),
+        ('["10.0","1.0"]', '["10.0"]'),
+        ('["10.0","1.0"]', '["10.0","1.0","1.0"]'),
+        ('["10.0","1.0"]', '["1.0","1.0"]'),
+        ('["10.0","1.0"]', '["10.0","-1.0"]'),
+        ('["10.0","1.0"]', '["10.0","nan"]'),
+        ('["10.0","1.0"]', '["10","1.0"]'),
+        ("poisson-gaussian", "laplace"),
+        (',"unit":"record","version":3', ""),
+    ],
+)
+def test_a_selection_that_cannot_be_is_not_read(text: str, changed: str) -> None:
+    whole = Event("poisson-gaussian", 1.0, 1.5, 10, "record", (10.0, 1.0)).as_text()
+    assert text in whole
+    with pytest.raises(StateError, match=r"not an event|not written as it should be"):
+        Event.from_text(whole.replace(text, changed))

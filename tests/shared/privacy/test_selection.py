@@ -1,6 +1,7 @@
 """The bound of a private selection against selections whose privacy loss is known exactly."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import dp_accounting
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from dp_accounting import dp_event
 from dp_accounting.rdp import RdpAccountant
+from dp_accounting.rdp.rdp_privacy_accountant import compute_epsilon
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -94,6 +96,43 @@ def test_dp_accounting_gives_the_same(shape: float, mean: float) -> None:
     oracle.compose(dp_event.RepeatAndSelectDpEvent(trial, mean, shape))
     ours = selection.epsilon(Selection(EVENT, Repetitions(mean, shape)), 1e-6)
     assert ours == pytest.approx(oracle.get_epsilon(1e-6), rel=1e-6)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_an_account_with_a_selection_adds_the_divergences_of_all(shape: float) -> None:
+    """Against the bound as it is written here, and what dp-accounting says of the rest."""
+    repetitions = Repetitions(20.0, shape)
+    rest = [Event("poisson-gaussian", 0.1, 2.0, 30), Event("laplace", 1.0, 50.0, 2)]
+    others = RdpAccountant()
+    step = dp_accounting.PoissonSampledDpEvent(0.1, dp_accounting.GaussianDpEvent(2.0))
+    others.compose(step, 30).compose(dp_accounting.LaplaceDpEvent(50.0), 2)
+    trial = RdpAccountant()
+    step = dp_accounting.PoissonSampledDpEvent(0.02, dp_accounting.GaussianDpEvent(1.1))
+    trial.compose(step, 500)
+    one_A, other_A = np.asarray(trial.rdp), np.asarray(others.rdp)
+    for times in (1, 2):
+        total_A = times * divergences(one_A, repetitions, ORDERS) + other_A
+        expected = compute_epsilon(ORDERS, total_A, 1e-6)[0]
+        events = [*rest, *[Selection(EVENT, repetitions).booked] * times]
+        for composed in (accountant.epsilon, accountant.filtered_epsilon):
+            assert composed(events, 1e-6) == pytest.approx(expected, rel=1e-6)
+    alone = accountant.epsilon([Selection(EVENT, repetitions).booked], 1e-6)
+    assert alone == pytest.approx(selection.epsilon(Selection(EVENT, repetitions), 1e-6), rel=1e-6)
+
+
+def test_a_selection_never_costs_less_than_one_trial_or_shifts_what_is_without_it() -> None:
+    chosen = Selection(EVENT, Repetitions(1.0001, 1.0)).booked
+    one, both = accountant.epsilon([EVENT], 1e-6), accountant.epsilon([EVENT, chosen], 1e-6)
+    assert one < accountant.epsilon([chosen], 1e-6) < both
+    assert accountant.epsilon([EVENT, EVENT], 1e-6) < both
+    assert accountant.epsilon([UNPROTECTED, chosen], 1e-6) == math.inf
+    patient = replace(EVENT, unit="patient")
+    with pytest.raises(PrivacyError, match="no ε together"):
+        accountant.epsilon([patient, chosen], 1e-6)
+    with pytest.raises(PrivacyError, match="itself a selection"):
+        Selection(chosen, Repetitions(5.0))
+    with pytest.raises(PrivacyError, match="expected trials of DP-SGD"):
+        _ = Selection(Event("laplace", 1.0, 5.0, 1), Repetitions(5.0)).booked
 
 
 def test_figures_by_hand() -> None:
