@@ -58,7 +58,7 @@ def _speed(folder: Path, name: str, model: dict[str, Any]) -> Iterator[Row]:
     tokens = found["tokens"]
     for peer in (TRAINER, PLAIN):
         for what, bound in (("the clock", 1.0), ("the processor", None)):
-            about = f"{name}, a step of {tokens:,} tokens: {what}"
+            about = f"{name}, one thread, a step of {tokens:,} tokens: {what}"
             yield Row(about, found[OURS][what], found[peer][what], peer, bound=bound)
         ours, theirs = (tokens / found[who]["the clock"] for who in (OURS, peer))
         yield Row(f"{name}: tokens a second, more is better", ours, theirs, peer, "")

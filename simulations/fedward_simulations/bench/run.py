@@ -97,7 +97,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "masking-scale": Benchmark("How masking grows", masking_scale.run),
     "methods": Benchmark("Adapter methods beside each other", methods.run, resumable=True),
     "pretrain": Benchmark(
-        "Pretraining, on one thread of a machine that others use: speed, equal curves, kills, faults",
+        "Pretraining, on a machine that others use: speed, equal curves, kills, faults",
         pretrain.run,
         resumable=True,
     ),
