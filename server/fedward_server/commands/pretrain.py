@@ -12,7 +12,7 @@ Run = Annotated[Path, typer.Argument(help="The training's folder.")]
 RunFolder = Annotated[
     Path | None,
     typer.Option(
-        "--run", help="The training's folder; beside the file and named like it by default."
+        "--folder", help="The training's folder; beside the file and named like it by default."
     ),
 ]
 
@@ -36,7 +36,7 @@ pretrain = typer.Typer(
 @pretrain.command()
 def run(
     config: Config,
-    run: RunFolder = None,
+    folder: RunFolder = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Tell size, memory and time, and train nothing.")
     ] = False,
@@ -58,7 +58,7 @@ def run(
         return
     from fedward_server.pretraining import running
 
-    running.run(terms, config.parent, run or config.with_suffix(""), Console(stderr=True))
+    running.run(terms, config.parent, folder or config.with_suffix(""), Console(stderr=True))
 
 
 @pretrain.command()
@@ -75,9 +75,11 @@ def resume(run: Run) -> None:
 @pretrain.command()
 def search(
     config: Config,
-    run: Annotated[
+    folder: Annotated[
         Path | None,
-        typer.Option("--run", help="The search's folder; FILE-search beside the file by default."),
+        typer.Option(
+            "--folder", help="The search's folder; FILE-search beside the file by default."
+        ),
     ] = None,
     trials: Annotated[
         int | None, typer.Option(min=1, help="How many in all, other than the file says.")
@@ -92,8 +94,8 @@ def search(
     from fedward_server.pretraining import configuration, tuning
 
     terms = configuration.read(config)
-    folder = run or config.with_name(f"{config.stem}-search")
-    typer.echo(tuning.tune(terms, config.parent, folder, Console(stderr=True), trials))
+    place = folder or config.with_name(f"{config.stem}-search")
+    typer.echo(tuning.tune(terms, config.parent, place, Console(stderr=True), trials))
 
 
 @pretrain.command()

@@ -107,10 +107,7 @@ def _again(made: Path, name: str, schedule: dict[str, Any], **others: Any) -> Pa
 
 
 def command(folder: Path, workers: int = 1, restarts: int = 0) -> list[str]:
-    """The command that trains in `folder`, by the file beside it.
-
-    No `--run`: torchrun takes that for an option of its own, wherever it stands.
-    """
+    """The command that trains in `folder`, by the file beside it."""
     own = [*COMMAND, "run", str(folder.with_suffix(".toml"))]
     if workers == 1:
         return own

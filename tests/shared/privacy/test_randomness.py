@@ -82,6 +82,9 @@ def test_nothing_that_is_deployed_makes_a_stream_of_a_seed(package: str) -> None
     files = list(Path(spec.origin).parent.rglob("*.py"))
     assert len(files) > 10
     for file in files:
+        pretrains = (
+            "pretraining" in file.parts
+        )  # of public texts: a seed gives the same model there
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
             if isinstance(node, ast.Attribute) and node.attr in (
                 "from_seed",
@@ -89,7 +92,10 @@ def test_nothing_that_is_deployed_makes_a_stream_of_a_seed(package: str) -> None
                 "seed",
             ):
                 of = node.value.id if isinstance(node.value, ast.Name) else ""
-                assert of not in ("Randomness", "torch", "random", "np"), f"{file}:{node.lineno}"
+                wrong = {"Randomness", "torch", "random", "np"} - (
+                    {"torch"} if pretrains else set()
+                )
+                assert of not in wrong, f"{file}:{node.lineno}"
 
 
 def test_normal_numbers_have_the_moments_of_a_normal_distribution() -> None:
