@@ -23,6 +23,7 @@ from fedward_server.pretraining.corpus.augmenting import CodeSwitching
 from fedward_server.pretraining.corpus.filtering import FilterTerms
 from fedward_server.pretraining.corpus.sources import SourceTerms
 from fedward_server.pretraining.doctor import DoctorTerms
+from fedward_server.pretraining.hardware import Cluster
 from fedward_server.pretraining.monitoring.watching import MonitoringTerms
 from fedward_server.pretraining.presets import preset
 from fedward_server.pretraining.search import Choice, Range, SearchTerms, Value
@@ -49,9 +50,16 @@ class PredictionTerms(Terms):
 
 
 class Pretraining(Terms):
-    """All of a training."""
+    """All of a training.
+
+    `initial` is the folder of a model to go on from, of the family and sizes of `[model]`; `[tokenizer]`
+    names its tokenizer's, and what that learns gets rows of embeddings.
+    `cluster` is one's own, for `--dry-run`.
+    """
 
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    initial: Path | None = None
+    cluster: Cluster | None = None
     model: Architecture
     tokenizer: TokenizerTerms = TokenizerTerms()
     sources: Annotated[tuple[SourceTerms, ...], Field(min_length=1)]
@@ -71,6 +79,10 @@ class Pretraining(Terms):
             raise ValueError(f"sources: two have the same name: {sorted(names)}")
         if all(source.evaluation for source in self.sources):
             raise ValueError("sources: all are for evaluation; nothing is left to train on")
+        if self.initial is not None and self.tokenizer.folder is None:
+            raise ValueError(
+                f'initial: [tokenizer] has to take its tokenizer: folder = "{self.initial}"'
+            )
         languages = [switching.language for switching in self.augmentation]
         if len(set(languages)) < len(languages):
             raise ValueError(f"augmentation: two are for one language: {sorted(languages)}")

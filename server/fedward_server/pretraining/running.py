@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from rich.console import Console
 
-from fedward_server.pretraining import hardware, planning, tokenizers
+from fedward_server.pretraining import hardware, initial, planning, tokenizers
 from fedward_server.pretraining.architectures import Architecture, build
 from fedward_server.pretraining.balancing import balancer
 from fedward_server.pretraining.configuration import Pretraining
@@ -52,7 +52,15 @@ CONFIGURATION, TOKENIZER, CORPUS, CHECKPOINTS = (
     "corpus",
     "checkpoints",
 )
-FREE = ("monitoring", "doctor", "parallel", "schedule.keep", "schedule.save_every", "search")
+FREE = (
+    "monitoring",
+    "cluster",
+    "doctor",
+    "parallel",
+    "schedule.keep",
+    "schedule.save_every",
+    "search",
+)
 """What may be another when a training goes on: nothing of it changes what is learned."""
 
 
@@ -61,11 +69,12 @@ UNKNOWN = 0.001
 
 
 class Prepared(NamedTuple):
-    """What a training stands on."""
+    """What a training stands on; paths of its configuration are from `root` on."""
 
     tokenizer: Any
     encoding: Encoding
     store: Store
+    root: Path
 
 
 def run(terms: Pretraining, root: Path, folder: Path, console: Console) -> None:
@@ -108,6 +117,8 @@ def begin(terms: Pretraining, root: Path, folder: Path) -> None:
     """
     path = folder / CONFIGURATION
     content = terms.model_dump(mode="json")
+    if terms.initial is not None:
+        content["initial"] = str((root / terms.initial).resolve())
     if path.is_file():
         before = _flat(json.loads(path.read_text("utf-8"))["terms"])
         now = _flat(content)
@@ -158,12 +169,12 @@ def prepare(terms: Pretraining, root: Path, folder: Path, console: Console) -> P
     tokenizer = tokenizers.load(place)
     encoding = Encoding(tokenizer)
     if _own_rank():
-        return Prepared(tokenizer, encoding, Store(folder / CORPUS))
+        return Prepared(tokenizer, encoding, Store(folder / CORPUS), root)
     if not (folder / CORPUS / MANIFEST).is_file():
         console.print("making the corpus")
     arrangement = Arrangement(terms.sources, terms.augmentation, root, terms.seed)
     recipe = Recipe(terms.sources, encoding, terms.filters, arrangement, arrangement.decided)
-    return Prepared(tokenizer, encoding, making.make(folder / CORPUS, recipe, root))
+    return Prepared(tokenizer, encoding, making.make(folder / CORPUS, recipe, root), root)
 
 
 def assembled(
@@ -176,7 +187,7 @@ def assembled(
 ) -> Training:
     """The training that `run` runs."""
     forward = Forward(terms.model, crew.device)
-    model = forward.attached(new_model(terms, prepared))
+    model = forward.attached(first_model(terms, prepared))
     balance = balancer(terms.model, model)
     return Training(
         terms.schedule,
@@ -194,10 +205,20 @@ def assembled(
     )
 
 
-def new_model(terms: Pretraining, prepared: Prepared, device: Any = "cpu") -> Any:
-    """The model before its first step."""
+def first_model(terms: Pretraining, prepared: Prepared) -> Any:
+    """The model before its first step. Raises ModelError for an initial one that is another."""
+    if terms.initial is None:
+        return new_model(terms, prepared)
+    folder, own = prepared.root / terms.initial, specials(prepared)
+    model = build(terms.model, initial.vocabulary(folder), own, seed=terms.seed)
+    initial.load(model, folder, prepared.tokenizer, terms.tokenizer.multiple)
+    return model
+
+
+def new_model(terms: Pretraining, prepared: Prepared) -> Any:
+    """A model of these sizes that nothing has trained."""
     vocabulary = tokenizers.rows(prepared.tokenizer, terms.tokenizer.multiple)
-    return build(terms.model, vocabulary, specials(prepared), seed=terms.seed, device=device)
+    return build(terms.model, vocabulary, specials(prepared), seed=terms.seed)
 
 
 def specials(prepared: Prepared) -> Specials:
@@ -363,9 +384,9 @@ def export(folder: Path, out: Path) -> str:
     from fedward_server.pretraining.monitoring import diary
     from fedward_server.pretraining.training.kept import Live
 
-    terms, _ = begun(folder)
+    terms, root = begun(folder)
     tokenizer = tokenizers.load(folder / TOKENIZER)
-    prepared = Prepared(tokenizer, Encoding(tokenizer), Store(folder / CORPUS))
+    prepared = Prepared(tokenizer, Encoding(tokenizer), Store(folder / CORPUS), root)
     model = new_model(terms, prepared)
     tokenizers.check_fits(tokenizer, model.config)
     tensors = Live.weights(model)

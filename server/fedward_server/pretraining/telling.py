@@ -19,9 +19,11 @@ def plans(terms: Pretraining, clusters: Sequence[str], console: Console) -> None
     """
     vocabulary = terms.tokenizer.merges + TINY_VOCABULARY // 8
     tokens = terms.schedule.steps * terms.schedule.batch * terms.model.context
+    on_each = {name: cluster(name) for name in clusters or (*CLUSTERS, "cpu")}
+    if terms.cluster is not None:
+        on_each["[cluster]"] = terms.cluster
     found = []
-    for name in clusters or (*CLUSTERS, "cpu"):
-        on = cluster(name)
+    for name, on in on_each.items():
         run = run_of(terms, on.devices)
         found.append(planning.plan(name, terms.model, vocabulary, on, run, tokens))
     console.print(planning.table(found, f"{tokens:,} tokens in {terms.schedule.steps:,} steps"))

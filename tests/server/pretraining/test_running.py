@@ -165,3 +165,47 @@ def test_a_folder_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
     path = configuration(tmp_path, tokenizer={"folder": "none"})
     with pytest.raises(ModelError, match="no such file"):
         ran(path)
+
+
+def test_it_goes_on_from_a_model_whose_tokenizer_learns_another_language(
+    trained: Path, tmp_path: Path
+) -> None:
+    running.export(trained, tmp_path / "model")
+    learns = {"folder": "model", "merges": 30, "keep": ["en"]}
+    path = configuration(tmp_path, initial="model", tokenizer=learns, schedule={"steps": 2})
+    extended = ran(path)
+    terms, root = running.begun(extended)
+    before = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
+    prepared = running.prepare(terms, root, extended, Console(quiet=True))
+    first = running.first_model(terms, prepared)
+    known = len(AutoTokenizer.from_pretrained(tmp_path / "model"))
+    assert known < len(prepared.tokenizer) <= first.config.vocab_size
+    old, new = dict(before.named_parameters()), dict(first.named_parameters())
+    for name in old.keys() - {"model.embed_tokens.weight"}:
+        assert torch.equal(new[name], old[name])
+    rows = "model.embed_tokens.weight"
+    assert torch.equal(new[rows][:known], old[rows][:known])
+    assert losses(extended)[0] < losses(trained)[0]
+    running.export(extended, tmp_path / "extended")
+    assert len(AutoTokenizer.from_pretrained(tmp_path / "extended")) == len(prepared.tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ({"intermediate": 96}, r"give the sizes of that model"),
+        ({"layers": 3}, r"fewer layers"),
+    ],
+)
+def test_an_initial_model_of_other_sizes_is_refused(
+    model: dict[str, int], said: str, trained: Path, tmp_path: Path
+) -> None:
+    running.export(trained, tmp_path / "model")
+    own = {"folder": "model", "merges": 0}
+    with pytest.raises(ModelError, match=said):
+        ran(configuration(tmp_path, initial="model", tokenizer=own, model=model))
+
+
+def test_an_initial_model_without_its_tokenizer_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r'folder = "model"'):
+        configurations.read(configuration(tmp_path, initial="model"))
