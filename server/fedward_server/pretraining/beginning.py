@@ -12,6 +12,7 @@ TEXT = """\
 
 preset = "{name}"
 seed = 0
+# initial = "model"          # goes on from a model of these sizes; [tokenizer] folder is then its folder
 
 # [model] changes sizes of the preset: hidden, layers, heads, intermediate, context, ...
 
