@@ -8,9 +8,8 @@ and resumed comes to the same ones again.
     loss spikes and stays          the same (Chowdhery et al. 2022, section 5.1: go back, skip the rows)
     loss oscillates                the same
     memory runs out                activation checkpointing, then half the micro-batch; same global batch
-    held-out loss of a source      every source gets an equal share at least
-    does not fall while the
-    training's does
+    held-out loss does not fall    sources that are drawn less than equally are drawn more
+    while the training's does
     the loader stalls              a new one, from the same place
 
 What helped nothing several times over is not tried for ever: the doctor gives up and says why.
