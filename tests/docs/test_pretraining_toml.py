@@ -17,8 +17,8 @@ from fedward_server.pretraining.configuration import Pretraining
 PAGE = Path(__file__).parents[2] / "docs/reference/pretraining-toml.md"
 HEAD = """# The configuration of a pretraining
 
-What `fedward pretrain FILE` reads: TOML, every key of it. Paths are from the file's folder on. `preset` names a model of
-`fedward pretrain presets` in the place of `[model]`, whose keys then change it. Written by
+What `fedward pretrain FILE` reads: TOML, every key of it. Paths are from the file's folder on.
+`preset` names a model of `fedward pretrain presets`, which the keys of `[model]` then change. Written by
 `WRITE_REFERENCE=1 .venv/bin/pytest tests/docs -k pretraining_toml`.
 
 """

@@ -65,8 +65,8 @@ class Architecture(Terms):
 
     `layers`: of the encoder and of the decoder each, where there are both. `window`: how many tokens
     one sees: in a decoder itself and those before it, in an encoder half of them to each side;
-    `global_every`: of so many layers the first sees all. Longformer's first token of a row sees all and is
-    seen by all. Embeddings in and out are the same matrix unless `untied_embeddings`.
+    `global_every`: of so many layers the first sees all. Longformer's first token of a row sees all and
+    is seen by all. Embeddings in and out are the same matrix unless `untied_embeddings`.
     """
 
     family: FamilyName
