@@ -89,9 +89,10 @@ def workers_of(parent: int) -> list[int]:
 def test_two_workers_have_the_curve_of_one_though_one_of_them_dies(
     whole: Path, tmp_path: Path
 ) -> None:
-    path = configuration(tmp_path, schedule=SCHEDULE)
+    # gloo has been seen to wait for ever where two begin again: they give up, and begin once more.
+    path = configuration(tmp_path, schedule=SCHEDULE, parallel={"patience": 60})
     run = path.with_suffix("")
-    command = [TORCHRUN, "--standalone", "--nproc-per-node", "2", "--max-restarts", "2"]
+    command = [TORCHRUN, "--standalone", "--nproc-per-node", "2", "--max-restarts", "5"]
     process = subprocess.Popen(
         [*command, "--no-python", FEDWARD, "pretrain", "run", path],
         stderr=(tmp_path / "log").open("w"),
@@ -101,5 +102,6 @@ def test_two_workers_have_the_curve_of_one_though_one_of_them_dies(
     os.kill(workers_of(process.pid)[-1], signal.SIGKILL)
     assert process.wait(PATIENCE) == 0, (tmp_path / "log").read_text()[-3000:]
     record = diary.read(run / diary.FILE)
-    assert [begun.workers for begun in record.begun] == [2, 2]
+    assert {begun.workers for begun in record.begun} == {2}
+    assert len(record.begun) >= 2
     assert curve(run) == pytest.approx(curve(whole), abs=1e-4)

@@ -10,17 +10,18 @@ import os
 import resource
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any, Literal
+from datetime import timedelta
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.distributed as dist
 
-if (
-    not torch.cuda.is_available()
-):  # accelerate imports DeepSpeed, which warns of a machine without GPU
+# accelerate imports DeepSpeed, which warns of a machine without GPU.
+if not torch.cuda.is_available():
     os.environ.setdefault("DS_ACCELERATOR", "cpu")
 
-from accelerate import Accelerator, FullyShardedDataParallelPlugin
+from accelerate import Accelerator, FullyShardedDataParallelPlugin, InitProcessGroupKwargs
+from pydantic import Field
 from torch import nn
 
 from fedward_server.pretraining.training.kept import Gathered, Live
@@ -33,7 +34,8 @@ class ParallelTerms(Terms):
 
     `recompute` has activations computed again in the backward pass from the start (Chen et al. 2016); if
     not, the doctor turns to it when memory runs out. `compile` has torch.compile make each layer's code.
-    `zero_stage` is DeepSpeed's; what its stage 3 does, FSDP2 does.
+    `zero_stage` is DeepSpeed's; what its stage 3 does, FSDP2 does. After `patience` seconds in which one
+    does not answer the others end, and whoever started them begins again.
     """
 
     strategy: Literal["fsdp2", "ddp", "deepspeed"] = "fsdp2"
@@ -41,6 +43,7 @@ class ParallelTerms(Terms):
     precision: Literal["fp32", "bf16", "fp16"] = "bf16"
     recompute: bool = False
     compile: bool = False
+    patience: Annotated[float, Field(ge=10)] = 1_800
 
 
 MIXED = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
@@ -62,6 +65,7 @@ class Workers:
             cpu=not torch.cuda.is_available(),
             mixed_precision=MIXED[terms.precision],
             fsdp_plugin=_fsdp2(layers) if sharded else None,
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(seconds=terms.patience))],
         )
         self.rank: int = self._accelerator.process_index
         self.count: int = self._accelerator.num_processes
