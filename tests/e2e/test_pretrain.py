@@ -5,7 +5,10 @@ import random
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from patience import LONG, PATIENCE, until
@@ -80,12 +83,24 @@ def test_asked_to_stop_it_keeps_the_step_that_it_is_in(whole: Path, tmp_path: Pa
     assert curve(run) == curve(whole)
 
 
+@contextmanager
+def ended(process: "subprocess.Popen[Any]") -> Iterator[None]:
+    """Nothing of it stays, however the test goes; torchrun ends its workers."""
+    try:
+        yield
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(PATIENCE)
+
+
 def workers_of(parent: int) -> list[int]:
     """The ids of its children."""
     found = Path(f"/proc/{parent}/task/{parent}/children")
     return [int(word) for word in found.read_text().split()] if found.exists() else []
 
 
+@pytest.mark.slow  # gloo waits for ever in some of the runs in which two begin again
 def test_two_workers_have_the_curve_of_one_though_one_of_them_dies(
     whole: Path, tmp_path: Path
 ) -> None:
@@ -98,9 +113,10 @@ def test_two_workers_have_the_curve_of_one_though_one_of_them_dies(
         stderr=(tmp_path / "log").open("w"),
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
-    until(lambda: (run / diary.FILE).exists() and max(curve(run), default=0) >= 7)
-    os.kill(workers_of(process.pid)[-1], signal.SIGKILL)
-    assert process.wait(PATIENCE) == 0, (tmp_path / "log").read_text()[-3000:]
+    with ended(process):
+        until(lambda: (run / diary.FILE).exists() and max(curve(run), default=0) >= 7)
+        os.kill(workers_of(process.pid)[-1], signal.SIGKILL)
+        assert process.wait(PATIENCE) == 0, (tmp_path / "log").read_text()[-3000:]
     record = diary.read(run / diary.FILE)
     assert {begun.workers for begun in record.begun} == {2}
     assert len(record.begun) >= 2
