@@ -24,6 +24,7 @@ from server.pretraining.monitoring.exported import families
 from server.pretraining.monitoring.reported import MACHINE, tell
 
 from fedward_server.pretraining.monitoring.metrics import Metrics
+from fedward_server.pretraining.training.parallel import SHARED_STORE
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 SBATCH = DEPLOY / "slurm" / "pretrain.sbatch"
@@ -148,6 +149,7 @@ def test_the_job_is_one_that_torchrun_and_the_operator_can_start() -> None:
     pod = worker["template"]["spec"]
     [container] = pod["containers"]
     assert container["name"] == "pytorch"
+    assert {"name": SHARED_STORE, "value": "1"} in container["env"]
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     gpus = int(container["resources"]["limits"]["nvidia.com/gpu"])
     counts = range(policy["minReplicas"], policy["maxReplicas"] + 1)
@@ -194,7 +196,8 @@ from pathlib import Path
 told = []
 signal.signal(signal.SIGTERM, lambda *_: told.append("kept"))
 here = Path(sys.argv[3])
-here.with_suffix(f".{{os.environ['RANK']}}").write_text(f"{{sys.argv[1:]}} {{os.environ['WORLD_SIZE']}}")
+here.with_suffix(f".{{os.environ['RANK']}}").write_text(f"{{sys.argv[1:]}} {{os.environ['WORLD_SIZE']}} "
+    + {{"False": "sharing no store"}}[os.environ["TORCHELASTIC_USE_AGENT_STORE"]])
 for _ in range(int(here.read_text())):
     time.sleep(0.02)
     if told:
@@ -258,7 +261,7 @@ def test_a_training_that_comes_to_its_end_is_not_queued_again(
     config.write_text("1")
     assert run(cluster, config, end=False) == 0
     told = (tmp_path / "config.1").read_text()
-    assert told == f"['pretrain', 'run', '{config}'] 2"
+    assert told == f"['pretrain', 'run', '{config}'] 2 sharing no store"
     assert not Path(cluster["TOLD"]).exists()
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from fedward_server.pretraining import running
 from fedward_server.pretraining.monitoring import diary
 from fedward_server.pretraining.monitoring.diary import Record
+from fedward_server.pretraining.training import parallel
 from fedward_simulations.bench import pretrain_texts
 from fedward_simulations.bench.pretrain_speed import apart
 
@@ -115,8 +116,9 @@ def command(folder: Path, workers: int = 1, restarts: int = 0) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """One thread for each process: two workers have two cores."""
-    return {**os.environ, "OMP_NUM_THREADS": "1"}
+    """One thread for each process: two workers have two cores. Those that begin again have a store of
+    their own."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", parallel.SHARED_STORE: "1"}
 
 
 def _trained(folder: Path, workers: int = 1) -> None:

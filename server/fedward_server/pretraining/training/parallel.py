@@ -165,12 +165,33 @@ class Workers:
 
 
 def workers(terms: ParallelTerms, layers: Sequence[str], clipping: float) -> Workers:
-    """This process as the strategy of `terms` has it. Raises MissingExtra where DeepSpeed is not."""
+    """This process as the strategy of `terms` has it.
+
+    Raises MissingExtra where DeepSpeed is not, and UsageError where workers that begin again could not
+    find each other.
+    """
+    _check_store()
     if terms.strategy == "deepspeed" and _count() > 1:
         from fedward_server.pretraining.training.zero import ZeroWorkers
 
         return ZeroWorkers(terms, layers, clipping)
     return Workers(terms, layers, clipping)
+
+
+SHARED_STORE = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE"
+
+
+def _check_store() -> None:
+    """torchrun's own store outlives the workers, and with it the addresses of those that died.
+
+    Workers that begin again and read one wait for it without end (pytorch/pytorch#135712).
+    """
+    shared = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    if shared and int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0")):
+        raise UsageError(
+            "torchrun may begin the workers again, who would then wait for those that died: "
+            f"set {SHARED_STORE}=1 for torchrun, and take --standalone or --rdzv-backend c10d"
+        )
 
 
 def _count() -> int:
