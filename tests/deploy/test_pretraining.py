@@ -24,7 +24,7 @@ from server.pretraining.monitoring.exported import families
 from server.pretraining.monitoring.reported import MACHINE, tell
 
 from fedward_server.pretraining.monitoring.metrics import Metrics
-from fedward_server.pretraining.training.parallel import SHARED_STORE
+from fedward_server.pretraining.training.launched import SHARED_STORE
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 SBATCH = DEPLOY / "slurm" / "pretrain.sbatch"

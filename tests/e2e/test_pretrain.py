@@ -15,7 +15,7 @@ from patience import LONG, PATIENCE, until
 from server.pretraining.trained import configuration
 
 from fedward_server.pretraining.monitoring import diary
-from fedward_server.pretraining.training import parallel
+from fedward_server.pretraining.training import launched
 
 pytestmark = [pytest.mark.e2e, LONG]
 FEDWARD = Path(sys.executable).with_name("fedward")
@@ -120,7 +120,7 @@ def test_two_workers_have_the_curve_of_one_though_one_of_them_dies_or_hangs(
     process = subprocess.Popen(
         [*command, "--no-python", FEDWARD, "pretrain", "run", path],
         stderr=(tmp_path / "log").open("w"),
-        env={**os.environ, "OMP_NUM_THREADS": "1", parallel.SHARED_STORE: "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", launched.SHARED_STORE: "1"},
     )
     with ended(process):
         until(lambda: (run / diary.FILE).exists() and max(curve(run), default=0) >= 7)

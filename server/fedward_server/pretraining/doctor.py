@@ -159,14 +159,16 @@ class Doctor:
             "losses": self._losses,
             "above": self._above,
             "best": None if math.isinf(self._best) else self._best,
+            "tried": self._tried,
             "held_out": [list(pair) for pair in self._held_out],
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Goes on from what `state` returned. How often treatments were tried is not taken back."""
+        """Goes on from what `state` returned. What was tried since then stays tried."""
         self._losses = list(state["losses"])
         self._above = state["above"]
         self._best = math.inf if state["best"] is None else state["best"]
+        self._tried = max(self._tried, state["tried"])
         self._held_out = [(held, trained) for held, trained in state["held_out"]]
 
     def _usual(self) -> tuple[float, float]:

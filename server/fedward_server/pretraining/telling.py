@@ -6,10 +6,10 @@ from rich.console import Console
 
 from fedward_server.pretraining import planning
 from fedward_server.pretraining.configuration import Pretraining
+from fedward_server.pretraining.fitting import run_of
 from fedward_server.pretraining.hardware import CLUSTERS, cluster
 from fedward_server.pretraining.memory import Run
 from fedward_server.pretraining.presets import PRESETS, TINY_VOCABULARY
-from fedward_server.pretraining.running import run_of
 
 
 def plans(terms: Pretraining, clusters: Sequence[str], console: Console) -> None:

@@ -19,9 +19,10 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from fedward_server.pretraining import running, search_page
+from fedward_server.pretraining.assembling import CHECKPOINTS
 from fedward_server.pretraining.configuration import Pretraining, written
+from fedward_server.pretraining.preparing import Prepared, prepare
 from fedward_server.pretraining.reports import EvaluationReport
-from fedward_server.pretraining.running import CHECKPOINTS, Prepared
 from fedward_server.pretraining.search import (
     Found,
     Parameters,
@@ -29,6 +30,7 @@ from fedward_server.pretraining.search import (
     Stopped,
     search,
 )
+from fedward_server.pretraining.training.launched import worker_count
 from fedward_server.pretraining.training.loop import GivenUp
 from fedward_shared.errors import ModelError, UsageError
 from fedward_shared.terms import describe
@@ -47,13 +49,13 @@ def tune(
     asked = terms.search
     if asked is None:
         raise UsageError("[search] is not in the configuration: name there what is to be tried")
-    if running.worker_count() > 1:
+    if worker_count() > 1:
         raise UsageError("a trial is trained by one process: start the same command several times")
     if trials is not None:
         asked = asked.model_copy(update={"trials": trials})
     running.begin(terms, root, folder)
     with _alone(folder):
-        prepared = running.prepare(terms, root, folder, console)
+        prepared = prepare(terms, root, folder, console)
     trial = _Trial(terms, root, folder, prepared, console)
     page = folder / PAGE
     title = folder.resolve().name

@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 import torch
 
-from fedward_server.pretraining import running
+from fedward_server.pretraining import assembling
 from fedward_server.pretraining.corpus.data import Data
 from fedward_server.pretraining.corpus.objectives import IGNORED, Batch
 from fedward_server.pretraining.corpus.stream import Row
@@ -144,8 +144,8 @@ def _train(
     folder = begun.file.with_suffix("") / f"fault-{time.monotonic_ns()}"
     folder.mkdir()
     forward = Forward(begun.terms.model, crew.device)
-    model = forward.attached(running.new_model(begun.terms, begun.prepared))
-    data: Data = running.data(begun.terms, begun.prepared, crew)
+    model = forward.attached(assembling.new_model(begun.terms, begun.prepared))
+    data: Data = assembling.data(begun.terms, begun.prepared, crew)
     if spoil is not None:
         data = Faulty(data, spoil)
     with Diary(folder / diary.FILE, Machine(1, "cpu", 1.0, None)) as watcher:

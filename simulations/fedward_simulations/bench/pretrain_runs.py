@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from fedward_server.pretraining import running
+from fedward_server.pretraining.assembling import CHECKPOINTS
 from fedward_server.pretraining.monitoring import diary
 from fedward_server.pretraining.monitoring.diary import Record
-from fedward_server.pretraining.training import parallel
+from fedward_server.pretraining.training import launched
 from fedward_simulations.bench import pretrain_texts
 from fedward_simulations.bench.pretrain_speed import apart
 
@@ -36,8 +36,8 @@ TINY = {
 MERGES = 2_000
 SCHEDULE = {"batch": 16, "micro_batch": 16, "rate": 3e-3, "warm_up": 10, "evaluate_every": 50}
 STRATEGIES = ("fsdp2", "ddp")
-LATEST = 4.0
-"""Seconds after it began to train within which a process is killed."""
+LATEST = 0.2
+"""Seconds after the step that was drawn for it within which a process is killed."""
 
 
 def workers(folder: Path, steps: int) -> dict[str, Any]:
@@ -55,18 +55,21 @@ def workers(folder: Path, steps: int) -> dict[str, Any]:
     return {"steps": steps, "first": alone[0], "last": alone[-1], "apart": differences}
 
 
-def kills(folder: Path, count: int, steps: int, latest: float = LATEST) -> dict[str, Any]:
-    """What `count` kills at random moments and a damaged checkpoint leave of the curve."""
+def kills(folder: Path, count: int, steps: int) -> dict[str, Any]:
+    """What `count` kills at random moments and a damaged checkpoint leave of the curve.
+
+    The moments: soon after steps that are drawn from the first nine in ten.
+    """
     schedule = {"steps": steps, "save_every": 5}
     whole = _made(folder, "whole", schedule)
     _trained(whole)
     killed = _again(whole, "killed", schedule)
     drawn = np.random.default_rng(0)
     at: list[int] = []
-    while len(at) < count:
-        assert _killed(killed, float(drawn.uniform(0, latest))), "it was done before enough kills"
+    for step in sorted(drawn.choice(steps * 9 // 10, count, replace=False).tolist()):
+        assert _killed(killed, step, float(drawn.uniform(0, LATEST))), "it had ended before"
         at.append(len(_steps(killed)))
-    _damage(killed / running.CHECKPOINTS)
+    _damage(killed / CHECKPOINTS)
     _trained(killed)
     said = diary.read(killed / diary.FILE)
     damage = [text for text in said.notices if "damaged" in text]
@@ -118,7 +121,7 @@ def command(folder: Path, workers: int = 1, restarts: int = 0) -> list[str]:
 def environment() -> dict[str, str]:
     """One thread for each process: two workers have two cores. Those that begin again have a store of
     their own."""
-    return {**os.environ, "OMP_NUM_THREADS": "1", parallel.SHARED_STORE: "1"}
+    return {**os.environ, "OMP_NUM_THREADS": "1", launched.SHARED_STORE: "1"}
 
 
 def _trained(folder: Path, workers: int = 1) -> None:
@@ -128,8 +131,8 @@ def _trained(folder: Path, workers: int = 1) -> None:
         )
 
 
-def _killed(folder: Path, after: float) -> bool:
-    """Runs the command and kills it so many seconds after it began to write its diary.
+def _killed(folder: Path, step: int, after: float) -> bool:
+    """Runs the command and kills it so many seconds after it wrote down that `step` is done.
 
     Whether it was still running.
     """
@@ -137,7 +140,7 @@ def _killed(folder: Path, after: float) -> bool:
     with subprocess.Popen(
         command(folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment()
     ) as process:
-        while _size(folder) == before and process.poll() is None:
+        while process.poll() is None and (_size(folder) == before or len(_steps(folder)) <= step):
             time.sleep(0.02)
         time.sleep(after)
         ran = process.poll() is None

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from fedward_server.pretraining import running
+from fedward_server.pretraining import assembling
 from fedward_server.pretraining.monitoring.watchers import Watchers
 from fedward_server.pretraining.training.parallel import Workers
 from fedward_simulations.bench import pretrain_texts
@@ -81,4 +81,4 @@ def _step(folder: Path, name: str, model: dict[str, Any], rows: int) -> Callable
     begun = pretrain_texts.begin(folder, name, terms)
     crew = Workers(begun.terms.parallel, [], begun.terms.schedule.clipping)
     place = folder / name / "kept"
-    return stepped(running.assembled(begun.terms, place, begun.prepared, crew, Watchers([])))
+    return stepped(assembling.assembled(begun.terms, place, begun.prepared, crew, Watchers([])))

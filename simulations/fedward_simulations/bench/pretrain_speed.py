@@ -18,7 +18,7 @@ import torch
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from fedward_server.pretraining import running
+from fedward_server.pretraining import assembling
 from fedward_server.pretraining.corpus.objectives import IGNORED, Batch
 from fedward_server.pretraining.monitoring.watchers import Watchers
 from fedward_server.pretraining.packed import packed_inputs
@@ -49,7 +49,7 @@ def measure(folder: Path, model: dict[str, Any], schedule: dict[str, Any], merge
     terms = pretrain_texts.content(model, schedule, merges)
     begun = pretrain_texts.begin(folder, model["family"], terms)
     crew = Workers(begun.terms.parallel, [], begun.terms.schedule.clipping)
-    new = running.new_model(begun.terms, begun.prepared)
+    new = assembling.new_model(begun.terms, begun.prepared)
     rows = list(_rows(begun, crew))
     contenders = {OURS: _ours(begun, crew, folder), PLAIN: _plain(begun, copy.deepcopy(new), rows)}
     found = {name: Timed() for name in (*contenders, TRAINER)}
@@ -115,7 +115,7 @@ class _Losses(Watchers):
 
 
 def _rows(begun: Begun, crew: Workers) -> Iterator[Batch]:
-    feed = running.data(begun.terms, begun.prepared, crew).feed(None)
+    feed = assembling.data(begun.terms, begun.prepared, crew).feed(None)
     for _ in range(begun.terms.schedule.steps):
         yield feed.next().rows
     feed.close()
@@ -126,7 +126,7 @@ def _ours(begun: Begun, crew: Workers, folder: Path) -> Callable[[], float]:
     never = {"evaluate_every": 10**6, "save_every": 10**6, "steps": begun.terms.schedule.steps}
     schedule = begun.terms.schedule.model_copy(update=never)
     terms = begun.terms.model_copy(update={"schedule": schedule})
-    training = running.assembled(terms, folder / "ours", begun.prepared, crew, Watchers([]))
+    training = assembling.assembled(terms, folder / "ours", begun.prepared, crew, Watchers([]))
     return stepped(training)
 
 

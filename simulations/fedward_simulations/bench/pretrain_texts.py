@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import tomli_w
 from rich.console import Console
 
-from fedward_server.pretraining import configuration, running
+from fedward_server.pretraining import configuration
 from fedward_server.pretraining.configuration import Pretraining
-from fedward_server.pretraining.running import Prepared
+from fedward_server.pretraining.preparing import CORPUS, TOKENIZER, Prepared, prepare
 from fedward_shared.files import write_atomically
 from fedward_simulations.bench.tokenizer import TITLES, installed
 
@@ -22,7 +22,7 @@ TOGETHER = 6
 """Titles of a document: one by itself is a few tokens."""
 
 ENGLISH, CHINESE = "titles", "chinese"
-MADE = (running.TOKENIZER, running.CORPUS)
+MADE = (TOKENIZER, CORPUS)
 
 
 class Begun(NamedTuple):
@@ -69,4 +69,4 @@ def begin(folder: Path, name: str, terms: Mapping[str, Any]) -> Begun:
     read = configuration.read(file)
     place = folder / name
     place.mkdir(exist_ok=True)
-    return Begun(read, file, running.prepare(read, folder, place, Console(quiet=True)))
+    return Begun(read, file, prepare(read, folder, place, Console(quiet=True)))

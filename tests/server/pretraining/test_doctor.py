@@ -119,9 +119,19 @@ def test_one_that_was_restored_says_the_same(losses: list[float], cut: int) -> N
     treated(begun, losses[:cut])
     resumed = Doctor(TERMS)
     resumed.restore(begun.state())
-    one = [type(t) for _, t in treated(whole, losses[cut:], cut)]
-    other = [type(t) for _, t in treated(resumed, losses[cut:], cut)]
-    assert [t for t in one if t is not GiveUp] == other[: len([t for t in one if t is not GiveUp])]
+    assert treated(resumed, losses[cut:], cut) == treated(whole, losses[cut:], cut)
+
+
+def test_what_was_tried_stays_tried_after_going_back_and_after_a_kill() -> None:
+    doctor = Doctor(TERMS)
+    before = doctor.state()
+    for step in range(TERMS.most):
+        assert isinstance(doctor.step(step, math.nan, 1.0), GoBack)
+        doctor.restore(before)
+    resumed = Doctor(TERMS)
+    resumed.restore(doctor.state())
+    assert isinstance(doctor.step(9, math.nan, 1.0), GiveUp)
+    assert isinstance(resumed.step(9, math.nan, 1.0), GiveUp)
 
 
 @pytest.mark.parametrize("wrong", [{"window": 3}, {"slower": 1.5}, {"patience": 0}])

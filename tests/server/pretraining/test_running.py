@@ -12,7 +12,9 @@ from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokeniz
 
 from fedward_server.pretraining import configuration as configurations
 from fedward_server.pretraining import running
+from fedward_server.pretraining.assembling import first_model
 from fedward_server.pretraining.monitoring import diary
+from fedward_server.pretraining.preparing import prepare
 from fedward_shared import base_models
 from fedward_shared.errors import DataError, ModelError, StateError, UsageError
 
@@ -176,8 +178,8 @@ def test_it_goes_on_from_a_model_whose_tokenizer_learns_another_language(
     extended = ran(path)
     terms, root = running.begun(extended)
     before = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
-    prepared = running.prepare(terms, root, extended, Console(quiet=True))
-    first = running.first_model(terms, prepared)
+    prepared = prepare(terms, root, extended, Console(quiet=True))
+    first = first_model(terms, prepared)
     known = len(AutoTokenizer.from_pretrained(tmp_path / "model"))
     assert known < len(prepared.tokenizer) <= first.config.vocab_size
     old, new = dict(before.named_parameters()), dict(first.named_parameters())

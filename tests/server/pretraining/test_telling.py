@@ -8,7 +8,8 @@ from typer.testing import CliRunner
 
 from fedward_server.commands.pretrain import pretrain
 from fedward_server.pretraining import configuration as configurations
-from fedward_server.pretraining import running, telling
+from fedward_server.pretraining import telling
+from fedward_server.pretraining.fitting import run_of
 
 
 def said(path: Path, *clusters: str) -> str:
@@ -20,10 +21,10 @@ def said(path: Path, *clusters: str) -> str:
 
 def test_a_cluster_shares_what_one_device_holds_alone(tmp_path: Path) -> None:
     terms = configurations.read(configuration(tmp_path))
-    assert running.run_of(terms, 8).strategy == "fsdp2"
-    assert running.run_of(terms, 1).strategy == "ddp"
+    assert run_of(terms, 8).strategy == "fsdp2"
+    assert run_of(terms, 1).strategy == "ddp"
     zero = terms.parallel.model_copy(update={"strategy": "deepspeed", "zero_stage": 1})
-    assert running.run_of(terms.model_copy(update={"parallel": zero}), 4).strategy == "zero1"
+    assert run_of(terms.model_copy(update={"parallel": zero}), 4).strategy == "zero1"
 
 
 def test_what_does_not_fit_is_told_with_what_would(tmp_path: Path) -> None:

@@ -120,6 +120,14 @@ class Checkpoints:
         _together()
         return None
 
+    def check_none(self) -> None:
+        """Raises StateError if there are any, for those who could read none of them."""
+        if steps := self.steps():
+            raise StateError(
+                f"{self._folder}: none of the checkpoints of steps {steps} is whole; put one of them "
+                "back from a copy, or delete the folder to begin anew"
+            )
+
     def remove_parts(self) -> None:
         """What a process that was killed while it wrote has left."""
         if _first():

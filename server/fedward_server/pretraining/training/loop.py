@@ -4,7 +4,7 @@
 
 A step is a function of the checkpoint before it and of its number, whatever the workers and however many
 rows fit at once: its loss is the mean over the tokens that all workers predict in it, its rows and what
-is masked in them come from the stream, and what a layer draws is seeded by step and row.
+is masked in them come from the stream. What a layer draws (dropout) is seeded by step and micro-batch.
 """
 
 import hashlib
@@ -126,11 +126,13 @@ class Training:
     def run(self) -> None:
         """From the newest whole checkpoint, or the beginning, to the last step.
 
-        Raises GivenUp if the doctor gives up, StateError if a checkpoint cannot be written; Interrupted
-        once it was asked to stop; what `after_evaluation` raises.
+        Raises GivenUp if the doctor gives up, StateError if a checkpoint cannot be written, or if there
+        are some and none is whole; Interrupted once it was asked to stop; what `after_evaluation`
+        raises.
         """
         self._checkpoints.remove_parts()
         if not self._restore(None):
+            self._checkpoints.check_none()
             self._save()
         self._micro_batch = self._chosen()
         try:
@@ -270,13 +272,13 @@ class Training:
         self._tell(lambda: self._watcher.treatment(self.step, treatment))
         match treatment:
             case GoBack(to=to, factor=factor, warm_up=warm_up):
-                stream = self._stream
+                stream, course = self._stream, self._course
                 if not self._restore(to):
                     raise StateError(
                         f"{treatment.reason}: but no checkpoint of step {to} or earlier is whole"
                     )
                 self._stream = stream  # other rows come: those that were seen are not seen again
-                self._course = self._course.slower(self.step, factor, warm_up)
+                self._course = course.slower(self.step, factor, warm_up)  # and slower each time
                 self._reopen()
             case SaveMemory(recompute=recompute, micro_batch=micro_batch):
                 self._micro_batch = micro_batch

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from fedward_server.pretraining.training.launched import local_count
 from fedward_shared.errors import ModelError
 
 RESERVE = 0.9
@@ -65,14 +66,14 @@ def needed(step: Callable[[int], None], device: torch.device) -> Callable[[int],
 
 
 def free(device: torch.device) -> int:
-    """The bytes that a worker may still take on `device`."""
+    """The bytes that a worker may still take on `device`; the workers of a machine share its memory."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     found = [_field(MEMORY, "MemAvailable")]
     for most, now in LIMITS:
         if most.is_file() and (limit := most.read_text().strip()).isdigit():
             found.append(int(limit) - int(now.read_text()))
-    return max(0, min(found))
+    return max(0, min(found)) // local_count()
 
 
 def _field(path: Path, field: str) -> int:

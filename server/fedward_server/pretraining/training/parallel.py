@@ -25,6 +25,7 @@ from pydantic import Field
 from torch import nn
 
 from fedward_server.pretraining.training.kept import Gathered, Live
+from fedward_server.pretraining.training.launched import check_store, worker_count
 from fedward_shared.errors import UsageError
 from fedward_shared.terms import Terms
 
@@ -59,7 +60,7 @@ class Workers:
         """
         if terms.precision == "fp16" and not torch.cuda.is_available():
             raise UsageError("parallel.precision: fp16 needs a GPU; take bf16 or fp32")
-        sharded = _count() > 1 and terms.strategy == "fsdp2"
+        sharded = worker_count() > 1 and terms.strategy == "fsdp2"
         self._terms, self._clipping = terms, clipping
         self._accelerator = Accelerator(
             cpu=not torch.cuda.is_available(),
@@ -170,32 +171,12 @@ def workers(terms: ParallelTerms, layers: Sequence[str], clipping: float) -> Wor
     Raises MissingExtra where DeepSpeed is not, and UsageError where workers that begin again could not
     find each other.
     """
-    _check_store()
-    if terms.strategy == "deepspeed" and _count() > 1:
+    check_store()
+    if terms.strategy == "deepspeed" and worker_count() > 1:
         from fedward_server.pretraining.training.zero import ZeroWorkers
 
         return ZeroWorkers(terms, layers, clipping)
     return Workers(terms, layers, clipping)
-
-
-SHARED_STORE = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE"
-
-
-def _check_store() -> None:
-    """torchrun's own store outlives the workers, and with it the addresses of those that died.
-
-    Workers that begin again and read one wait for it without end (pytorch/pytorch#135712).
-    """
-    shared = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-    if shared and int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0")):
-        raise UsageError(
-            "torchrun may begin the workers again, who would then wait for those that died: "
-            f"set {SHARED_STORE}=1 for torchrun, and take --standalone or --rdzv-backend c10d"
-        )
-
-
-def _count() -> int:
-    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def _fsdp2(layers: Sequence[str]) -> FullyShardedDataParallelPlugin:

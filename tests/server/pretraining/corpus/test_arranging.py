@@ -8,10 +8,9 @@ import pytest
 from pydantic import ValidationError
 from rich.console import Console
 
-from fedward_server.pretraining import running
 from fedward_server.pretraining.configuration import Pretraining
+from fedward_server.pretraining.preparing import Prepared, prepare
 from fedward_server.pretraining.presets import preset
-from fedward_server.pretraining.running import Prepared
 from fedward_shared.errors import DataError, StateError
 
 PARTS = ["heart", "lung", "liver", "kidney", "skin", "eye", "ear", "bone", "nerve", "blood"]
@@ -57,7 +56,7 @@ def terms(**others: Any) -> Pretraining:
 
 
 def prepared(terms: Pretraining, root: Path, folder: Path) -> Prepared:
-    return running.prepare(terms, root, folder, Console(quiet=True))
+    return prepare(terms, root, folder, Console(quiet=True))
 
 
 def documents(found: Prepared, name: str) -> list[str]:

@@ -136,6 +136,34 @@ def test_a_loss_that_is_not_a_number_goes_back_and_takes_other_rows(tmp_path: Pa
     assert diary.steps[7].rate < diary.steps[4].rate
 
 
+def test_each_time_it_goes_back_it_is_slower(tmp_path: Path) -> None:
+    left = [3, 3]  # the third step is spoilt, twice
+
+    def poisoned(model: Any, rows: Any) -> Losses:
+        found = losses(model, rows)
+        if not model.training or not left:
+            return found
+        left[0] -= 1
+        if left[0]:
+            return found
+        left.pop(0)
+        return found._replace(summed=found.summed * float("nan"))
+
+    at_once = DoctorTerms(warm_up=0)
+    diary = ran(tmp_path, losses=poisoned, doctor=at_once, warm_up=0, final=1.0)
+    assert [step for step, _ in diary.treatments] == [3, 3]
+    rates = {report.rate for report in diary.steps[-4:]}
+    assert rates == {0.25 * diary.steps[0].rate}
+
+
+def test_it_does_not_begin_anew_where_no_checkpoint_is_whole(tmp_path: Path) -> None:
+    ran(tmp_path, steps=4)
+    for place in tmp_path.glob("step-*"):
+        (place / "state.json").unlink()
+    with pytest.raises(StateError, match=r"none of the checkpoints of steps \[0, 4\] is whole"):
+        ran(tmp_path)
+
+
 @pytest.mark.parametrize("device", ["cuda", "cpu"])
 def test_out_of_memory_recomputes_then_halves_and_the_curve_stays(
     tmp_path: Path, device: str

@@ -2,7 +2,8 @@
 
 import pytest
 
-from fedward_server.pretraining.training.parallel import SHARED_STORE, ParallelTerms, workers
+from fedward_server.pretraining.training.launched import SHARED_STORE
+from fedward_server.pretraining.training.parallel import ParallelTerms, workers
 from fedward_shared.errors import UsageError
 
 
