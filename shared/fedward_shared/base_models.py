@@ -45,7 +45,7 @@ def digest(folder: Path) -> str:
     if not weights:
         raise ModelError(f"{folder}: no .safetensors file; other weight formats are not read")
     files = weights + [folder / name for name in TEXT_FILES if (folder / name).is_file()]
-    return canonical.digest(canonical.encode({file.name: _file_digest(file) for file in files}))
+    return canonical.digest(canonical.encode({file.name: file_digest(file) for file in files}))
 
 
 def _refuse_code(file: Path) -> None:
@@ -62,7 +62,8 @@ def _refuse_code(file: Path) -> None:
         )
 
 
-def _file_digest(file: Path) -> str:
+def file_digest(file: Path) -> str:
+    """SHA-256 of a file of any size, remembered until it changes."""
     state = file.stat()
     return _digest_of_state(file, state.st_size, state.st_mtime_ns)
 

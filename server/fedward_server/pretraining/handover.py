@@ -59,7 +59,8 @@ def write(
             "step": step,
             "corpus": corpus.digest,
             "files": {
-                path.name: canonical.digest(path.read_bytes()) for path in sorted(draft.iterdir())
+                path.name: canonical.DIGEST_PREFIX + base_models.file_digest(path)
+                for path in sorted(draft.iterdir())
             },
         }
         text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"

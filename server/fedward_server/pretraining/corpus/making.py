@@ -8,33 +8,27 @@
 Killed at any moment and begun again, it comes to the same bytes: it goes on behind the last whole shard.
 """
 
-import fcntl
-import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from pydantic import ValidationError
 
-from fedward_server.pretraining.corpus import sources, store
+from fedward_server.pretraining.corpus import progress, sources, store
 from fedward_server.pretraining.corpus.filtering import (
     NEAR_DUPLICATE,
     Filters,
     FilterTerms,
     Passages,
 )
+from fedward_server.pretraining.corpus.progress import Reached, Survey, Surveyed
 from fedward_server.pretraining.corpus.sources import Document, Segment, SourceTerms, Tally
-from fedward_server.pretraining.corpus.store import Manifest, Shard, SourceEntry, Store
-from fedward_shared import canonical
+from fedward_server.pretraining.corpus.store import Manifest, SourceEntry, Store
 from fedward_shared.errors import DataError, StateError, UsageError
-from fedward_shared.files import write_atomically
-from fedward_shared.terms import Terms, describe
 from fedward_shared.text import duplicates
 from fedward_shared.text.signatures import sketches
 
@@ -76,31 +70,6 @@ class Recipe:
     arranged: Mapping[str, Any] = field(default_factory=dict)
 
 
-class _Surveyed(Terms):
-    """What the survey found of a source."""
-
-    read: int
-    documents: int
-    refused: dict[str, int]
-    places: tuple[str, ...]
-
-
-class _Survey(Terms):
-    sources: dict[str, _Surveyed]
-
-
-class _Reached(Terms):
-    """A shard that is there, and where what follows it begins; counts are those of all before that."""
-
-    shard: Shard
-    file: int
-    record: int
-    number: int
-    kept: int
-    left_out: dict[str, int]
-    last: bool
-
-
 class _Kept(NamedTuple):
     document: Document
     number: int
@@ -118,7 +87,7 @@ def make(folder: Path, recipe: Recipe, root: Path) -> Store:
     inputs = making.inputs()
     try:
         digest = store.begin(folder, inputs)
-        with _locked(folder):
+        with progress.locked(folder):
             if not (folder / store.MANIFEST).exists():
                 making.make(digest)
             making.clear()
@@ -142,7 +111,7 @@ class _Making:
         self._passages = Passages()
         self._filters = Filters(recipe.filters, self._passages)
         self._dtype = store.token_dtype(recipe.encoder.vocabulary)
-        self._shard_states: dict[str, list[_Reached]] = {}
+        self._shard_states: dict[str, list[Reached]] = {}
 
     def inputs(self) -> dict[str, Any]:
         """All that decides the corpus, as JSON."""
@@ -167,9 +136,9 @@ class _Making:
 
     def make(self, inputs: str) -> None:
         """From where it was left to the manifest."""
-        _sweep(self._folder)
+        progress.sweep(self._folder)
         for name in self._files:
-            self._shard_states[name] = _reached(self._folder, name)
+            self._shard_states[name] = progress.reached(self._folder, name)
         survey = self._survey()
         stays = self._stays()
         first = 0
@@ -191,15 +160,13 @@ class _Making:
     def clear(self) -> None:
         """Deletes what was kept on the way to a manifest."""
         shutil.rmtree(self._index, ignore_errors=True)
-        (self._folder / _SURVEY).unlink(missing_ok=True)
-        for path in self._folder.glob("*-*.reached.json"):
-            path.unlink()
+        progress.clear(self._folder)
 
     def needed(self) -> str:
         """What is free, and about how much the rest of the corpus takes."""
         there = next(path for path in self._folder.absolute().parents if path.exists())
         free = shutil.disk_usage(there).free
-        survey = _read_survey(self._folder)
+        survey = progress.survey_in(self._folder)
         states = [state for states in self._shard_states.values() for state in states]
         if survey is None or not states:
             return f"{free} bytes are free, and a shard takes up to {SHARD * self._dtype.itemsize}"
@@ -208,7 +175,7 @@ class _Making:
         rest = sum(source.documents for source in survey.sources.values()) - kept
         return f"{free} bytes are free, and the rest takes up to about {int(mean * rest)}"
 
-    def _survey(self) -> _Survey:
+    def _survey(self) -> Survey:
         """Reads the evaluation sets, and once all else."""
         found = {}
         for terms in self._evaluation:
@@ -216,7 +183,7 @@ class _Making:
             parts = sources.parts(tally.documents(terms, self._records(terms)))
             self._passages.add(terms.name, ([d.text for d in part] for part in parts))
             found[terms.name] = _surveyed(tally)
-        if (survey := _read_survey(self._folder)) is not None:
+        if (survey := progress.survey_in(self._folder)) is not None:
             return survey
         tallies = {terms.name: Tally() for terms in self._training}
         texts = (
@@ -233,9 +200,8 @@ class _Making:
                 f"documents: a corpus needs {FEWEST} or more; give more files, or cut what is one "
                 "text into several documents"
             )
-        survey = _Survey(sources=found)
-        content = canonical.encode(survey.model_dump(mode="json"))
-        write_atomically(self._folder / _SURVEY, content)
+        survey = Survey(sources=found)
+        progress.keep_survey(self._folder, survey)
         return survey
 
     def _compare(self, texts: Iterable[str]) -> None:
@@ -277,7 +243,7 @@ class _Making:
                     kept += 1
                     upcoming = next(waiting, None)
                 written = shard.finish()
-            reached = _Reached(
+            state = Reached(
                 shard=written,
                 file=upcoming.document.file if upcoming else 0,
                 record=upcoming.document.record if upcoming else 0,
@@ -286,9 +252,8 @@ class _Making:
                 left_out=dict(left_out),
                 last=upcoming is None,
             )
-            content = canonical.encode(reached.model_dump(mode="json"))
-            write_atomically(_state_path(self._folder, terms.name, number), content)
-            states.append(reached)
+            progress.keep_reached(self._folder, terms.name, number, state)
+            states.append(state)
         if not states:
             raise DataError(
                 f"source {terms.name!r}: none of its documents stays: "
@@ -298,7 +263,7 @@ class _Making:
     def _kept(
         self,
         terms: SourceTerms,
-        since: _Reached | None,
+        since: Reached | None,
         first: int,
         stays: np.ndarray | None,
         left_out: Counter[str],
@@ -336,7 +301,7 @@ class _Making:
         tokens = iter(self._recipe.encoder.encode(arranged))
         return [(reason, [] if reason else next(tokens)) for reason in reasons]
 
-    def _entry(self, terms: SourceTerms, survey: _Survey) -> SourceEntry:
+    def _entry(self, terms: SourceTerms, survey: Survey) -> SourceEntry:
         states, surveyed = self._shard_states[terms.name], survey.sources[terms.name]
         last = states[-1]
         if last.kept + sum(last.left_out.values()) != surveyed.documents:
@@ -365,61 +330,8 @@ class _Making:
         return self._folder / "near-duplicates"
 
 
-T = TypeVar("T", bound=Terms)
-
-_SURVEY = "survey.json"
-_LOCK = "lock"
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Raises StateError while another process makes the corpus."""
-    lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise StateError(f"{folder}: another process is making this corpus") from error
-        yield
-    finally:
-        os.close(lock)
-
-
-def _sweep(folder: Path) -> None:
-    """Deletes what a process was writing when it was killed."""
-    for path in [*folder.glob(".*.tokens.*"), *folder.glob(".*.json.*")]:
-        path.unlink()
-
-
-def _state_path(folder: Path, source: str, number: int) -> Path:
-    return folder / f"{source}-{number:05}.reached.json"
-
-
-def _reached(folder: Path, source: str) -> list[_Reached]:
-    """The shards of a source that are there, up to the first that is not."""
-    states: list[_Reached] = []
-    while (path := _state_path(folder, source, len(states))).exists():
-        states.append(_read(path, _Reached))
-    return states
-
-
-def _read_survey(folder: Path) -> _Survey | None:
-    path = folder / _SURVEY
-    return _read(path, _Survey) if path.exists() else None
-
-
-def _read(path: Path, kind: type[T]) -> T:
-    try:
-        return kind.model_validate(canonical.decode(path.read_bytes()))
-    except (ValidationError, ValueError) as error:
-        why = describe(error) if isinstance(error, ValidationError) else error
-        raise StateError(
-            f"{path}: damaged: {why}; delete the folder and make the corpus again"
-        ) from error
-
-
-def _surveyed(tally: Tally) -> _Surveyed:
-    return _Surveyed(
+def _surveyed(tally: Tally) -> Surveyed:
+    return Surveyed(
         read=tally.read,
         documents=tally.read - tally.refused.total(),
         refused=dict(tally.refused),

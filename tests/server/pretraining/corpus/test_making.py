@@ -15,7 +15,7 @@ import snownlp
 import torch
 from server.pretraining.corpus.tokenizer import tokenizer
 
-from fedward_server.pretraining.corpus import making
+from fedward_server.pretraining.corpus import making, progress
 from fedward_server.pretraining.corpus.data import Data
 from fedward_server.pretraining.corpus.encoding import Encoding
 from fedward_server.pretraining.corpus.filtering import FilterTerms
@@ -226,7 +226,7 @@ def test_a_place_that_cannot_be_written_to_is_named(root: Path, tmp_path: Path) 
 
 def test_two_processes_do_not_make_one_corpus(root: Path, tmp_path: Path) -> None:
     with (
-        making._locked(tmp_path),
+        progress.locked(tmp_path),
         pytest.raises(StateError, match="another process is making this corpus"),
     ):
         make(tmp_path, recipe(), root)
