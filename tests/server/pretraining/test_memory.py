@@ -27,7 +27,7 @@ def kept(architecture: Architecture, rows: int, precision: Precision, *, sparing
     """Bytes of all that backward needs but the parameters."""
     model = build(architecture, VOCABULARY, SPECIALS, seed=1)
     if sparing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        model.activation_checkpointing_enable({"use_reentrant": False})
     known = {tensor.untyped_storage().data_ptr() for tensor in model.parameters()}
     storages: dict[int, torch.Tensor] = {}
 

@@ -147,7 +147,7 @@ def test_checkpointing_changes_neither_logits_nor_gradients(family: FamilyName) 
     for sparing in (False, True):
         model = build(small(family), VOCABULARY, SPECIALS, seed=1)
         if sparing:
-            model.gradient_checkpointing_enable({"use_reentrant": False})
+            model.activation_checkpointing_enable({"use_reentrant": False})
         logits(model, family, source, target).square().sum().backward()
         gradients.append([parameter.grad for parameter in model.parameters()])
     # T5's layers share their positions, whose gradients are added up in another order.

@@ -297,7 +297,7 @@ class Training:
 
     def _compute_again(self) -> None:
         self._recompute = True
-        self.model.gradient_checkpointing_enable({"use_reentrant": False})
+        self.model.activation_checkpointing_enable({"use_reentrant": False})
 
     def _fed(self) -> Fed[Any]:
         if self._feed is None:
