@@ -67,11 +67,11 @@ def hospitals(
     ] = False,
 ) -> None:
     """Four hospitals learn to code diagnoses together, under differential privacy."""
+    _check(epsilon)
+    _check_engine(engine)
     from fedward_simulations.raw.prepared import Prepared, prepared
     from fedward_simulations.scenarios import hospitals as hospitals_scenario
 
-    _check(epsilon)
-    _check_engine(engine)
     sizes = FULL_SIZES if full and data is None else (records,)
     for count in sizes:
         folder = out if count == sizes[0] else out / f"records-{count}"
@@ -117,10 +117,10 @@ def notes(
     threads: Annotated[int, typer.Option(min=1, help="Processor threads.")] = 2,
 ) -> None:
     """Three clinics teach a language model to assess a visit, on synthetic notes."""
-    from fedward_simulations.scenarios import notes as notes_scenario
-
     _check(epsilon)
     _check_engine(engine)
+    from fedward_simulations.scenarios import notes as notes_scenario
+
     log_to(out / LOG_FILE)
     console = Console(highlight=False, soft_wrap=True)
     options = notes_scenario.Options(

@@ -20,8 +20,9 @@ from fedward_server.pretraining.training import launched
 pytestmark = [pytest.mark.e2e, LONG]
 FEDWARD = Path(sys.executable).with_name("fedward")
 TORCHRUN = Path(sys.executable).with_name("torchrun")
-STEPS = 20
-SCHEDULE = {"steps": STEPS, "save_every": 5, "evaluate_every": 10}
+STEPS = 200
+"""A step takes 12 ms where nothing else runs: what is to happen in the middle comes before the end."""
+SCHEDULE = {"steps": STEPS, "save_every": 5, "evaluate_every": 50}
 
 
 def curve(run: Path) -> dict[int, float]:
@@ -50,11 +51,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_killed_again_and_again_it_has_the_same_curve(whole: Path, tmp_path: Path) -> None:
     path = configuration(tmp_path, schedule=SCHEDULE)
     run, drawn = path.with_suffix(""), random.Random(7)
-    for after in sorted(drawn.sample(range(1, STEPS), 2)):
+    for after in sorted(drawn.sample(range(1, STEPS // 2), 2)):
         process = subprocess.Popen([FEDWARD, "pretrain", path], stderr=subprocess.DEVNULL)
-        until(
-            lambda after=after: (run / diary.FILE).exists() and max(curve(run), default=0) >= after
-        )
+        until(lambda after=after: (run / diary.FILE).exists() and last(run) >= after)
         process.kill()
         process.wait()
     newest = max((run / "checkpoints").glob("step-?????????"))  # not one that a kill left half
@@ -73,7 +72,7 @@ def test_asked_to_stop_it_keeps_the_step_that_it_is_in(whole: Path, tmp_path: Pa
     path = configuration(tmp_path, schedule=SCHEDULE)
     run = path.with_suffix("")
     process = subprocess.Popen([FEDWARD, "pretrain", path], stderr=subprocess.PIPE, text=True)
-    until(lambda: (run / diary.FILE).exists() and max(curve(run), default=0) >= 6)
+    until(lambda: (run / diary.FILE).exists() and last(run) >= 60)
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
@@ -101,32 +100,30 @@ def workers_of(parent: int) -> list[int]:
     return [int(word) for word in found.read_text().split()] if found.exists() else []
 
 
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGSTOP])
-def test_two_workers_have_the_curve_of_one_though_one_of_them_dies_or_hangs(
-    whole: Path, tmp_path: Path, end: signal.Signals
+def test_two_workers_have_the_curve_of_one_though_one_dies_and_one_hangs(
+    whole: Path, tmp_path: Path
 ) -> None:
-    path = configuration(tmp_path, schedule=SCHEDULE, parallel={"patience": 10})
+    path = configuration(tmp_path, schedule=SCHEDULE, parallel={"patience": 20})
     run = path.with_suffix("")
-    command = [
-        TORCHRUN,
-        "--standalone",
-        "--nproc-per-node",
-        "2",
-        "--max-restarts",
-        "1",
-        "--shutdown-timeout",
-        "1",
-    ]
+    words = ["--standalone", "--nproc-per-node=2", "--max-restarts=4", "--shutdown-timeout=1"]
     process = subprocess.Popen(
-        [*command, "--no-python", FEDWARD, "pretrain", "run", path],
+        [TORCHRUN, *words, "--no-python", FEDWARD, "pretrain", "run", path],
         stderr=(tmp_path / "log").open("w"),
         env={**os.environ, "OMP_NUM_THREADS": "1", launched.SHARED_STORE: "1"},
     )
     with ended(process):
-        until(lambda: (run / diary.FILE).exists() and max(curve(run), default=0) >= 7)
-        os.kill(workers_of(process.pid)[-1], end)
+        for after, end in ((40, signal.SIGKILL), (90, signal.SIGSTOP)):
+            until(lambda after=after: (run / diary.FILE).exists() and last(run) >= after)
+            os.kill(workers_of(process.pid)[-1], end)
         assert process.wait(PATIENCE) == 0, (tmp_path / "log").read_text()[-3000:]
     record = diary.read(run / diary.FILE)
     assert {begun.workers for begun in record.begun} == {2}
-    assert len(record.begun) >= 2
-    assert curve(run) == pytest.approx(curve(whole), abs=1e-4)
+    assert len(record.begun) >= 3
+    ours, alone = curve(run), curve(whole)
+    assert ours == pytest.approx(alone, abs=1e-2)  # rounding grows with the steps
+    assert [ours[n] for n in range(60)] == pytest.approx([alone[n] for n in range(60)], abs=1e-4)
+
+
+def last(run: Path) -> int:
+    """The last step of the course that it takes."""
+    return max(curve(run), default=0)
