@@ -105,17 +105,21 @@ def test_two_workers_have_the_curve_of_one_though_one_dies_and_one_hangs(
 ) -> None:
     path = configuration(tmp_path, schedule=SCHEDULE, parallel={"patience": 20})
     run = path.with_suffix("")
-    words = ["--standalone", "--nproc-per-node=2", "--max-restarts=4", "--shutdown-timeout=1"]
+    words, log = ["--standalone", "--nproc-per-node=2", "--max-restarts=4"], tmp_path / "log"
     process = subprocess.Popen(
         [TORCHRUN, *words, "--no-python", FEDWARD, "pretrain", "run", path],
-        stderr=(tmp_path / "log").open("w"),
+        stderr=log.open("w"),
         env={**os.environ, "OMP_NUM_THREADS": "1", launched.SHARED_STORE: "1"},
     )
     with ended(process):
-        for after, end in ((40, signal.SIGKILL), (90, signal.SIGSTOP)):
-            until(lambda after=after: (run / diary.FILE).exists() and last(run) >= after)
-            os.kill(workers_of(process.pid)[-1], end)
-        assert process.wait(PATIENCE) == 0, (tmp_path / "log").read_text()[-3000:]
+        until(lambda: (run / diary.FILE).exists() and last(run) >= 40)
+        os.kill(workers_of(process.pid)[-1], signal.SIGKILL)
+        until(lambda: last(run) >= 90)
+        hung = workers_of(process.pid)[-1]
+        os.kill(hung, signal.SIGSTOP)
+        until(lambda: "Timed out waiting" in log.read_text())
+        os.kill(hung, signal.SIGKILL)  # torchrun would, after 30 s
+        assert process.wait(PATIENCE) == 0, log.read_text()[-3000:]
     record = diary.read(run / diary.FILE)
     assert {begun.workers for begun in record.begun} == {2}
     assert len(record.begun) >= 3
