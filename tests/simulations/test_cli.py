@@ -27,10 +27,7 @@ def data(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("options", "code", "named"),
     [
-        (["--epsilon", "0"], 2, "--epsilon"),
         (["--engine", "abacus"], 2, "abacus"),
-        (["--partition", "dirichlet:-1"], 2, "--partition"),
-        (["--data", "gone.csv"], 3, "gone.csv"),
         (["--data", "DATA", "--label-column", "ward"], 3, "'ward'"),
         (["--data", "DATA", "--model", "CODE"], 5, "auto_map"),
     ],
