@@ -286,13 +286,7 @@ class Ledger:
         PrivacyError for an account whose δ has changed.
         """
         with self.exclusively():
-            self._check_delta(account)
-            kept = self._set_aside(account.name)
-            done = self.studies(account.name)
-            after = {**done, study.name: [*done.get(study.name, []), event]}
-            account.check(_joined(done, kept), _joined(after, kept), "this round")
-            one = {study.name: done.get(study.name, [])}
-            study.check(one, {study.name: after[study.name]}, "this round")
+            self.check(account, study, [event], "this round")
             last = self.head
             booking = Booking(
                 number=last.number + 1 if last else 1,
@@ -307,6 +301,15 @@ class Ledger:
             self.insert(booking)
             announce(booking)
         return booking.number
+
+    def check(self, account: "Limit", study: "Limit", events: Sequence[Event], what: str) -> None:
+        """Raises as `reserve` would for `events`, which are `what`, one after the other."""
+        self._check_delta(account)
+        done, kept = self.studies(account.name), self._set_aside(account.name)
+        after = {**done, study.name: [*done.get(study.name, []), *events]}
+        account.check(_joined(done, kept), _joined(after, kept), what)
+        one = {study.name: done.get(study.name, [])}
+        study.check(one, {study.name: after[study.name]}, what)
 
     @property
     def head(self) -> Booking | None:

@@ -2,7 +2,15 @@
 
 import typer
 
-from fedward_client.commands import charters, daemon, datasets, enrolment, ledger, settings
+from fedward_client.commands import (
+    charters,
+    daemon,
+    datasets,
+    enrolment,
+    ledger,
+    searching,
+    settings,
+)
 from fedward_client.commands.annotation import annotation
 from fedward_client.commands.audit import audit, report
 from fedward_client.commands.data import data
@@ -26,6 +34,7 @@ for command in (
     charters.approve,
     charters.refuse,
     charters.withdraw,
+    searching.search,
     ledger.budget,
     ledger.recover,
     daemon.run,

@@ -26,11 +26,11 @@ from fedward_server.pretraining.doctor import DoctorTerms
 from fedward_server.pretraining.hardware import Cluster
 from fedward_server.pretraining.monitoring.watching import MonitoringTerms
 from fedward_server.pretraining.presets import preset
-from fedward_server.pretraining.search import Choice, Range, SearchTerms, Value
 from fedward_server.pretraining.tokenizers import TokenizerTerms
 from fedward_server.pretraining.training.parallel import ParallelTerms
 from fedward_server.pretraining.training.schedule import ScheduleTerms
 from fedward_shared.errors import UsageError
+from fedward_shared.searching.search import Choice, Range, SearchTerms, Value
 from fedward_shared.terms import Terms, describe
 
 SEARCHED = ("model.", "schedule.")

@@ -18,21 +18,22 @@ from pathlib import Path
 from pydantic import ValidationError
 from rich.console import Console
 
-from fedward_server.pretraining import running, search_page
+from fedward_server.pretraining import running
 from fedward_server.pretraining.assembling import CHECKPOINTS
 from fedward_server.pretraining.configuration import Pretraining, written
 from fedward_server.pretraining.preparing import Prepared, prepare
 from fedward_server.pretraining.reports import EvaluationReport
-from fedward_server.pretraining.search import (
+from fedward_server.pretraining.training.launched import worker_count
+from fedward_server.pretraining.training.loop import GivenUp
+from fedward_shared.errors import ModelError, UsageError
+from fedward_shared.searching import search_page
+from fedward_shared.searching.search import (
     Found,
     Parameters,
     Report,
     Stopped,
     search,
 )
-from fedward_server.pretraining.training.launched import worker_count
-from fedward_server.pretraining.training.loop import GivenUp
-from fedward_shared.errors import ModelError, UsageError
 from fedward_shared.terms import describe
 
 PAGE, TRIALS = "search.html", "trials"

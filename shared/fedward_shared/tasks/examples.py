@@ -61,6 +61,18 @@ class Examples:
             )
         return Units.of(self.lengths, self.owners)
 
+    def taken(self, indices: np.ndarray) -> "Examples":
+        """The records `indices`, at least one, in that order, as examples of their own."""
+        starts, lengths = self.offsets[indices], self.lengths[indices]
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        rows_P = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
+        each = len(self.targets) == len(self)
+        targets = self.targets[torch.from_numpy(indices if each else rows_P)]
+        owners = self.owners
+        if owners is not None:
+            owners = np.unique(owners[indices], return_inverse=True)[1]
+        return Examples(self.hidden_PD[torch.from_numpy(rows_P)], offsets, targets, owners)
+
     def micro_batches(self, indices: np.ndarray) -> Iterator[np.ndarray]:
         """`indices` in pieces of like length, each of about `MICRO_BATCH_TOKENS` padded positions."""
         return packed(indices, self.lengths[indices], np.ones(len(indices)))

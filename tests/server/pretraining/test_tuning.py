@@ -12,10 +12,11 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from fedward_server.commands.pretrain import pretrain
-from fedward_server.pretraining import configuration, running, search, tuning
+from fedward_server.pretraining import configuration, running, tuning
 from fedward_server.pretraining.configuration import Pretraining
 from fedward_server.pretraining.monitoring import diary
 from fedward_shared.errors import Interrupted, UsageError
+from fedward_shared.searching import search
 
 QUIET = Console(quiet=True)
 RATE = {"low": 1e-5, "high": 1e-1, "log": True}

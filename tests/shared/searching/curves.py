@@ -4,7 +4,7 @@ import math
 import sys
 from pathlib import Path
 
-from fedward_server.pretraining.search import Choice, Parameters, Range, Report, SearchTerms, search
+from fedward_shared.searching.search import Choice, Parameters, Range, Report, SearchTerms, search
 
 STEPS = 8
 PARAMETERS = {

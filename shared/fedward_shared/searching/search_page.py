@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from fedward_server.pretraining.search import Choice, Found, Range, SearchTerms, Value, found
 from fedward_shared import charts, pages
 from fedward_shared.charts import Dot
 from fedward_shared.files import write_atomically
+from fedward_shared.searching.search import Choice, Found, Range, SearchTerms, Value, found
 
 if TYPE_CHECKING:
-    from fedward_server.pretraining.trials import Trials
+    from fedward_shared.searching.trials import Trials
 
 TEMPLATE = "search.html.j2"
 SHOWN = 0.8

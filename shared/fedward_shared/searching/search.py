@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Protocol, Self
 
 from pydantic import Field, model_validator
 
-from fedward_shared.errors import BudgetExceeded
+from fedward_shared.errors import BudgetExceeded, NotNow
 from fedward_shared.privacy.plan import Event
 from fedward_shared.terms import Terms
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from optuna.pruners import BasePruner
     from optuna.samplers import BaseSampler
 
-    from fedward_server.pretraining.trials import Trial, Trials
+    from fedward_shared.searching.trials import Trial, Trials
 
 Value = str | bool | int | float
 Parameters = Mapping[str, Value]
@@ -107,7 +107,7 @@ class Train(Protocol):
 
 
 class Book(Protocol):
-    """Books trial `number` before it begins. Raises BudgetExceeded where it must not begin."""
+    """Books trial `number` before it begins. Raises BudgetExceeded or NotNow where it must not begin."""
 
     def __call__(self, number: int, event: Event, /) -> None: ...
 
@@ -158,7 +158,7 @@ def search(
                 try:
                     if private is not None:
                         private.book(trial.number, private.event(trial.parameters))
-                except BudgetExceeded as error:
+                except (BudgetExceeded, NotNow) as error:
                     trial.refuse()
                     return found(trials, str(error))
                 run(trial, train, prune=terms.pruner != "none")
@@ -181,7 +181,7 @@ def run(trial: "Trial", train: Train, *, prune: bool) -> None:
 
 def opened(folder: Path, terms: SearchTerms, seed: int) -> "Trials":
     """The trials of this search in `folder`, new or as they were left. Raises StateError."""
-    from fedward_server.pretraining.trials import Trials
+    from fedward_shared.searching.trials import Trials
 
     # That there are to be more of them makes it no other search.
     identity = {"seed": seed, **terms.model_dump(mode="json", exclude={"trials"})}

@@ -4,10 +4,10 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from server.pretraining.searching import terms, train
+from shared.searching.curves import terms, train
 
-from fedward_server.pretraining.search import SearchTerms, opened, search
-from fedward_server.pretraining.search_page import lines_of, write
+from fedward_shared.searching.search import SearchTerms, opened, search
+from fedward_shared.searching.search_page import lines_of, write
 
 
 def page(folder: Path, searched: SearchTerms) -> str:

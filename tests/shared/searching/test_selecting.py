@@ -3,16 +3,16 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from server.pretraining.searching import terms, train
+from shared.searching.curves import terms, train
 
 from fedward_client.ledger import Ledger, Limit
-from fedward_server.pretraining.search import opened
-from fedward_server.pretraining.selecting import DRAWN, select
 from fedward_shared.errors import BudgetExceeded, DataError, StateError, UsageError
 from fedward_shared.privacy.accountant import filtered_epsilon
 from fedward_shared.privacy.plan import Event
 from fedward_shared.privacy.randomness import Randomness
 from fedward_shared.privacy.selection import Repetitions, Selection
+from fedward_shared.searching.search import opened
+from fedward_shared.searching.selecting import DRAWN, select
 
 SELECTION = Selection(Event("poisson-gaussian", 0.05, 1.0, 20), Repetitions(4.0))
 TERMS = terms(sampler="random", pruner="none")

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 from pydantic import ValidationError
-from server.pretraining.searching import PARAMETERS, terms, train
+from shared.searching.curves import PARAMETERS, terms, train
 
 from fedward_client.ledger import Ledger, Limit
-from fedward_server.pretraining.search import Choice, Private, Range, opened, search
 from fedward_shared.errors import DataError, StateError
 from fedward_shared.privacy.accountant import epsilon
 from fedward_shared.privacy.plan import Event
+from fedward_shared.searching.search import Choice, Private, Range, opened, search
 
 
 def trials(folder: Path, seed: int = 1, **values) -> list:
@@ -78,7 +78,7 @@ def test_the_same_seed_gives_the_same_trials_also_if_it_was_stopped_between(
 
 
 def worker(folder: Path, most: int) -> subprocess.Popen:
-    command = [sys.executable, "-m", "server.pretraining.searching", str(folder), str(most)]
+    command = [sys.executable, "-m", "shared.searching.curves", str(folder), str(most)]
     tests = str(Path(__file__).parents[2])
     environment = {"PYTHONPATH": ":".join([tests, *sys.path]), "OMP_NUM_THREADS": "1"}
     pipe = subprocess.PIPE

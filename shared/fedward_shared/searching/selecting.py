@@ -11,11 +11,11 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedward_server.pretraining.search import SearchTerms, Train, Value, found, opened, run
 from fedward_shared.errors import StateError, UsageError
 from fedward_shared.files import write_atomically
 from fedward_shared.privacy.randomness import Randomness
 from fedward_shared.privacy.selection import Selection
+from fedward_shared.searching.search import SearchTerms, Train, Value, found, opened, run
 
 DRAWN = "drawn.json"
 
