@@ -44,6 +44,8 @@ class Evidence:
     departures: list[Departure]
     bookings: int
     epsilon: str
+    searches: list[tuple[str, str, int]]
+    """Of this site's own, for settings of the charter: digest, ε and bookings."""
     records: str
     account: str
     account_epsilon: str
@@ -71,8 +73,9 @@ def gather(site: Site, digest: str) -> Evidence:
         charter=charter,
         decisions=[_decision(entry) for entry in own if entry.event == "decided"],
         departures=_departures(own),
-        bookings=sum(entry.event == RESERVED for entry in own),
+        bookings=sum(_booked(entry) == digest for entry in own),
         epsilon=shown(accountant.epsilon(spent, dataset.delta)),
+        searches=_searches(site, charter, own),
         records=_records(own),
         account=dataset.account,
         account_epsilon=shown(total.epsilon),
@@ -93,9 +96,26 @@ def _is_about(entry: Entry, charter: Agreement) -> bool:
     booking, registration = entry.details.get("booking"), entry.details.get("registration")
     if isinstance(registration, dict):
         return bool(registration.get("dataset") == charter.dataset)
-    if isinstance(booking, dict):
-        return bool(booking.get("charter") == charter.digest)
+    if isinstance(booking, dict) and booking.get("charter") == charter.digest:
+        return True
     return bool(entry.details.get("charter") == charter.digest)
+
+
+def _searches(site: Site, charter: Agreement, own: Sequence[Entry]) -> list[tuple[str, str, int]]:
+    """Those whose bookings say that they were for the charter."""
+    dataset = site.settings.datasets[charter.dataset]
+    studies = site.ledger.studies(dataset.account)
+    found = dict.fromkeys(_booked(entry) for entry in own if entry.event == RESERVED)
+    return [
+        (study, shown(accountant.epsilon(studies[study], dataset.delta)), len(studies[study]))
+        for study in found
+        if study != charter.digest and study in studies
+    ]
+
+
+def _booked(entry: Entry) -> str:
+    """The digest of what an entry has announced a booking of; empty for any other entry."""
+    return str(entry.details["booking"]["charter"]) if entry.event == RESERVED else ""
 
 
 def _records(entries: Sequence[Entry]) -> str:

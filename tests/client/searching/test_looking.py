@@ -15,6 +15,7 @@ from client.searching.looked import ADAPTIVE, EPSILON, SELECTION, TRIAL, WHOLE, 
 from conftest import COORDINATOR, key_of, texts
 
 from fedward_client import consent
+from fedward_client.evidence import gather, render
 from fedward_client.ledger import Booking
 from fedward_client.searching import looking
 from fedward_client.searching.looking import IDENTITY, RESULT, Search
@@ -86,6 +87,10 @@ def test_a_selection_is_booked_once_and_its_winner_told(home: Home, charter: Pat
         assert entry.details["booking"] == booking.as_json()
         assert entry.details["charter"] == search.charter.digest != booking.charter
         assert opened.ledger.spending("people").open_bookings == 0
+        evidence = gather(opened, search.charter.digest)
+        assert (evidence.bookings, evidence.epsilon) == (0, "0.0000")
+        assert evidence.searches == [(booking.charter, "3.8997", 1)]
+        assert f"3.8997 over 1 bookings of its own, <code>{booking.charter}" in render(evidence)
     again = searched(home, charter, SELECTION, EPSILON)
     assert again.cost() == ["a search that was begun goes on; people has spent ε = 3.8997"]
     unread(home)  # what was told is told again, without the records
