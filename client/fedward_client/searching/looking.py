@@ -41,7 +41,7 @@ from fedward_shared.searching.selecting import DRAWN, select
 IDENTITY, RESULT = "search.json", "result.toml"
 NOTHING = "# no trial came to a loss\n"
 WHOLE = 1
-"""The number under which a selection is booked, which is one booking."""
+"""The number under which a selection is booked, which is one booking, and the first trial of another."""
 SEEDS = 2**32
 
 Say = Callable[[str], None]
@@ -80,12 +80,11 @@ class Search:
         self._trial = asked.event(charter, offer.site)
         study = asked.study(self.terms, charter)
         kept = self._kept(study)
-        self.begun = kept is not None
         self._identity = kept or Identity(study, secrets.token_hex(16), secrets.randbelow(SEEDS))
         self._books = Books(self._opened, charter, study, epsilon, self._identity.request)
-        if self.begun:
-            self._books.file()
-        else:
+        self.begun = kept is not None and self._books.booked(WHOLE)
+        """Whether something was booked for it before, so that it goes on."""
+        if not self.begun:
             self._books.check([self._event])
 
     def _opened(self) -> Site:

@@ -181,6 +181,8 @@ def test_hours_hold_for_a_search_too(home: Home, charter: Path) -> None:
     with pytest.raises(NotNow):
         run(searched(home, charter, SELECTION, EPSILON, out="other"))
     assert events(home) == [TRIAL]
+    again = searched(home, charter, SELECTION, EPSILON, out="other")
+    assert "one booking" in again.cost()[0]  # nothing was booked, so it has not begun
 
 
 def of_many(home: Home, source: Path) -> Path:
@@ -252,8 +254,9 @@ def test_a_folder_holds_one_search(home: Home, charter: Path) -> None:
     identity = home.folder / "search" / IDENTITY
     kept = identity.read_text("utf-8")
     identity.write_text(kept.replace('"request": "', '"request": "0'), "utf-8")
+    home.edit("epsilon = 8.0", "epsilon = 50.0")
     with pytest.raises(StateError, match="the ledger has no booking for it"):
-        run(searched(home, charter, SELECTION, EPSILON))
+        run(searched(home, charter, SELECTION, 40.0))
     identity.unlink()
     with pytest.raises(UsageError, match="something else there"):
         searched(home, charter, SELECTION, EPSILON)
