@@ -64,7 +64,7 @@ WHEELHOUSE ?= runs/wheelhouse
 
 wheelhouse: $(STAMP) ## All that a machine without internet installs, with hashes and a bill of materials
 	rm -rf $(WHEELHOUSE)
-	$(BIN)/python deploy/wheelhouse.py $(WHEELHOUSE)/site site data
+	$(BIN)/python deploy/wheelhouse.py $(WHEELHOUSE)/site site data search
 	$(BIN)/python deploy/wheelhouse.py $(WHEELHOUSE)/coordinator coordinator
 
 # Browser for the report's tests, nginx for the proxy's: installed where that is allowed, else those tests

@@ -63,14 +63,13 @@ def _refuse_code(file: Path) -> None:
 
 
 def file_digest(file: Path) -> str:
-    """SHA-256 of a file of any size, remembered until it changes."""
+    """SHA-256 of a file, kept until it changes: a simulation asks hundreds of times for the same."""
     state = file.stat()
     return _digest_of_state(file, state.st_size, state.st_mtime_ns)
 
 
 @lru_cache(maxsize=64)
 def _digest_of_state(file: Path, _size: int, _changed: int) -> str:
-    """In a simulation one process asks hundreds of times for the digest of the same file."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

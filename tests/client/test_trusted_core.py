@@ -24,19 +24,21 @@ what such an event may say, how it is written, and that it is composed by its RÃ
 
 WORKERS = (
     "fedward_client.training",
+    "fedward_client.searching",
     "fedward_client.vertical",
     "fedward_client.statistics.counting",
     "fedward_client.duplicates.",
     "fedward_client.sessions",
     "fedward_client.app",
     "fedward_shared.tasks",
+    "fedward_shared.searching",
     "fedward_shared.psi.alignment",
     "fedward_shared.psi.mutual",
     "fedward_shared.duplicates.comparing",
     "fedward_shared.text.signatures",
     "fedward_shared.vertical.models",
 )
-"""What reads records and computes with them: the worker's alone."""
+"""What reads records and computes with them: the worker's alone, or a command's."""
 
 
 def source(module: str) -> Path | None:

@@ -109,7 +109,7 @@ def test_the_site_has_what_reads_a_ward_and_compares_its_texts(wheelhouse: Modul
     told = tomllib.loads((ROOT / "client/pyproject.toml").read_text())["project"]
     assert "fedward-shared[text]==0.1.0" in told["optional-dependencies"]["data"]
     assert re.search(
-        r"wheelhouse\.py \S+ site data$", (ROOT / "Makefile").read_text(), re.MULTILINE
+        r"wheelhouse\.py \S+ site data search$", (ROOT / "Makefile").read_text(), re.MULTILINE
     )
 
 
@@ -117,7 +117,7 @@ def test_the_site_has_what_reads_a_ward_and_compares_its_texts(wheelhouse: Modul
 @LONG
 def test_a_site_is_installed_from_it_alone(wheelhouse: ModuleType, tmp_path: Path) -> None:
     house = tmp_path / "site"
-    wheelhouse.main(house, "site", "data")
+    wheelhouse.main(house, "site", "data", "search")
     assert (
         subprocess.run(
             ["sha256sum", "--check", "--quiet", "SHA256SUMS"],
