@@ -199,8 +199,25 @@ def _short(number: float) -> str:
     return f"{number:,.0f}"
 
 
+WIDE = 180
+"""Columns of a terminal that `table` takes."""
+
+
+def sideways(plans: Sequence[Plan], title: str) -> "Table":
+    """Of a few plans, for a terminal of 80 columns: a column for each."""
+    from rich.table import Table
+
+    shown = Table(title=title)
+    shown.add_column("")
+    for planned in plans:
+        shown.add_column(planned.name, justify="right")
+    for name, *values in zip(COLUMNS[1:], *(row(planned)[1:] for planned in plans), strict=True):
+        shown.add_row(name, *values)
+    return shown
+
+
 def table(plans: Sequence[Plan], title: str) -> "Table":
-    """For a terminal."""
+    """Of many, for a terminal of `WIDE` columns."""
     from rich.table import Table
 
     shown = Table(title=title)

@@ -26,14 +26,16 @@ def plans(terms: Pretraining, clusters: Sequence[str], console: Console) -> None
     for name, on in on_each.items():
         run = run_of(terms, on.devices)
         found.append(planning.plan(name, terms.model, vocabulary, on, run, tokens))
-    console.print(planning.table(found, f"{tokens:,} tokens in {terms.schedule.steps:,} steps"))
+    console.print(planning.sideways(found, f"{tokens:,} tokens in {terms.schedule.steps:,} steps"))
     for planned in found:
         if (said := planning.told(planned)) is not None:
-            console.print(said)
+            console.print(said, soft_wrap=True)
 
 
 def presets(clusters: Sequence[str], console: Console) -> None:
-    """All presets on each cluster, with the tokens that their size is worth."""
+    """All presets on each cluster, with the tokens that their size is worth; in lines too long for a
+    narrow terminal rather than cut off."""
+    console.width = max(console.width, planning.WIDE)
     for name in clusters or CLUSTERS:
         found = [
             planning.plan(each, own.model, own.vocabulary, cluster(name), Run())

@@ -13,7 +13,7 @@ from fedward_server.pretraining.fitting import run_of
 
 
 def said(path: Path, *clusters: str) -> str:
-    console = Console(width=200)
+    console = Console(width=80)
     with console.capture() as told:
         telling.plans(configurations.read(path), clusters, console)
     return told.get()
@@ -36,10 +36,19 @@ def test_what_does_not_fit_is_told_with_what_would(tmp_path: Path) -> None:
     assert "1xA100-40 needs" in told
     assert "what would fit" in told
     assert "64xH200 needs" not in told
+    assert "…" not in told  # nothing is cut off
+
+
+def test_presets_are_told_whole_on_a_narrow_terminal() -> None:
+    console = Console(width=80)
+    with console.capture() as told:
+        telling.presets(["8xA100-80"], console)
+    assert "experts-deepseek" in told.get()
+    assert "…" not in told.get()
 
 
 def test_a_file_that_init_wrote_lacks_nothing_but_its_texts(tmp_path: Path) -> None:
-    command, path = CliRunner(env={"COLUMNS": "200"}), tmp_path / "own.toml"
+    command, path = CliRunner(), tmp_path / "own.toml"
     assert command.invoke(pretrain, ["init", "tiny-bert", str(path)]).exit_code == 0
     text = path.read_text("utf-8").replace("paths = []", 'paths = ["titles.jsonl"]')
     path.write_text(text, "utf-8")
