@@ -31,7 +31,7 @@ $(STAMP): constraints.txt pyproject.toml $(wildcard */pyproject.toml)
 demo: $(STAMP) ## The main job: four hospitals, one model, a few minutes
 	$(BIN)/fedward simulate hospitals --out $(OUT)
 
-test: lint unit e2e ## Every check that guards main (about 20 minutes on 2 cores)
+test: lint unit e2e ## Every check that guards main (20 to 25 minutes on 2 cores)
 
 lint: $(STAMP) ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .
