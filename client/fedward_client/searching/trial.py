@@ -39,7 +39,10 @@ def scored(charter: Charter, site: str) -> tuple[TrainingPlan, float]:
 
 class Trials:
     """What a search calls to train. `file` gives the digest that the file of records has to have, when
-    it is about to be read; `key` decides who is held out."""
+    it is about to be read; `key` decides who is held out.
+
+    Made before anything is booked. Raises AdapterError or ModelError for a model that cannot be.
+    """
 
     def __init__(
         self,
@@ -54,6 +57,7 @@ class Trials:
         self._held_N: np.ndarray | None = None
         self._digest = ""
         self._last: tuple[Examples, Halves] | None = None
+        self._model(offer.charter)
 
     def __call__(self, parameters: Parameters, report: Report) -> float:
         """The loss, in the units of the task, with its noise. Raises Stopped where training diverges."""

@@ -23,6 +23,7 @@ from fedward_client.site import Site
 from fedward_shared import charter as charters
 from fedward_shared import records
 from fedward_shared.errors import (
+    AdapterError,
     BudgetExceeded,
     CharterError,
     DataError,
@@ -114,6 +115,20 @@ def test_a_selection_that_was_cut_off_goes_on_at_no_cost(
     result, _ = run(searched(home, charter, SELECTION, EPSILON))
     assert tomllib.loads(result)
     assert events(home) == [WHOLE]
+
+
+@pytest.mark.parametrize("terms", [SELECTION, ADAPTIVE])
+def test_a_model_that_cannot_be_costs_nothing(
+    home: Home, charter: Path, terms: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(*_: object) -> None:
+        raise AdapterError("initial tensors: of another shape")
+
+    search = searched(home, charter, terms, EPSILON)
+    monkeypatch.setattr("fedward_client.searching.trial.adapters.at_rank", wrong)
+    with pytest.raises(AdapterError, match="of another shape"):
+        run(search)
+    assert events(home) == []
 
 
 def test_every_trial_of_an_adaptive_search_is_booked(home: Home, charter: Path) -> None:
